@@ -1,0 +1,140 @@
+"""Every error the product raises, drawn once.
+
+::
+
+    CtrlplaneError
+    ├── UsageError             64  the command line or a setting is wrong
+    ├── SpecError              65  the specs have errors (diagnostics carry the details)
+    ├── GuardError              5  refused by a guard; names the flag or field that would allow it
+    ├── StalePlanError          6  what a saved plan touches has moved
+    ├── LockError               7  the lease is held by somebody else
+    ├── CancelledError          8  interrupted, the step in flight was recorded
+    ├── DeadlineError           9  timed out waiting
+    ├── SourceError             1  specs could not be fetched (retryable or terminal)
+    ├── StoreError              1  the store could not be read or written
+    ├── SecretError             1  a secret could not be resolved (never carries the value)
+    └── ProviderError           1  a provider answered with an error (retryable or terminal)
+        ├── UnreachableError   69  a provider did not answer
+        ├── CapabilityError     1  a provider cannot do what was asked
+        └── ImageError          1  an image could not be resolved or pulled
+
+A user's mistake in YAML is a diagnostic, not an exception; ``SpecError`` only ends the command.
+Vendor errors are translated once, in the adapter that calls the vendor.
+"""
+
+from __future__ import annotations
+
+
+class CtrlplaneError(Exception):
+    """Base of all errors: a cause in one sentence and, where there is one, the way out.
+
+    ``message`` never contains a secret value. ``hint`` says what the user can do.
+    ``is_retryable`` says whether the same call may succeed later without a change.
+    """
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, is_retryable: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.is_retryable = is_retryable
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(CtrlplaneError):
+    """The command line or a setting is wrong."""
+
+    code = "usage"
+    exit_code = 64
+
+
+class SpecError(CtrlplaneError):
+    """The specs have errors; the diagnostics were shown before this is raised."""
+
+    code = "invalid-specs"
+    exit_code = 65
+
+
+class GuardError(CtrlplaneError):
+    """A guard refused; ``hint`` names the flag or field that would allow it."""
+
+    code = "refused"
+    exit_code = 5
+
+
+class StalePlanError(CtrlplaneError):
+    """Something the saved plan touches has moved since it was made."""
+
+    code = "stale-plan"
+    exit_code = 6
+
+
+class LockError(CtrlplaneError):
+    """The lease could not be obtained in time, or was lost."""
+
+    code = "locked"
+    exit_code = 7
+
+
+class CancelledError(CtrlplaneError):
+    """The user interrupted; what was in flight is recorded."""
+
+    code = "cancelled"
+    exit_code = 8
+
+
+class DeadlineError(CtrlplaneError):
+    """Timed out waiting."""
+
+    code = "timed-out"
+    exit_code = 9
+
+
+class SourceError(CtrlplaneError):
+    """The specs could not be fetched."""
+
+    code = "source"
+
+
+class StoreError(CtrlplaneError):
+    """The store could not be opened, read or written."""
+
+    code = "store"
+
+
+class SecretError(CtrlplaneError):
+    """A secret could not be resolved. The message names the reference, never the value."""
+
+    code = "secret"
+
+
+class ProviderError(CtrlplaneError):
+    """A provider answered with an error."""
+
+    code = "provider"
+
+
+class UnreachableError(ProviderError):
+    """A provider did not answer."""
+
+    code = "unreachable"
+    exit_code = 69
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, is_retryable=True)
+
+
+class CapabilityError(ProviderError):
+    """A provider cannot do what was asked; the message names the capability."""
+
+    code = "capability"
+
+
+class ImageError(ProviderError):
+    """An image could not be resolved or pulled."""
+
+    code = "image"

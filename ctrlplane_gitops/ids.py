@@ -1,0 +1,51 @@
+"""Prefixed, sortable, parseable ids: ``evt_01JF3T...``.
+
+The body is a ULID (48 bits of milliseconds, 80 random bits, Crockford base 32), so ids sort by
+time as text. Source: the ULID specification, https://github.com/ulid/spec.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from enum import StrEnum
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUES = {char: value for value, char in enumerate(_ALPHABET)}
+_LENGTH = 26
+
+
+class IdPrefix(StrEnum):
+    """What an id names."""
+
+    EVENT = "evt"
+    AUDIT = "aud"
+    INTENT = "int"
+    PLAN = "pln"
+    PASS = "pas"
+    LEASE = "lse"
+    PLANE = "pla"
+
+
+def new_id(prefix: IdPrefix, at: datetime) -> str:
+    """A fresh id for something that happened at ``at`` (aware)."""
+    number = (int(at.timestamp() * 1000) << 80) | int.from_bytes(os.urandom(10), "big")
+    chars = []
+    for _ in range(_LENGTH):
+        chars.append(_ALPHABET[number & 31])
+        number >>= 5
+    return f"{prefix}_{''.join(reversed(chars))}"
+
+
+def parse_id(text: str, expected: IdPrefix) -> str:
+    """The id itself when it is well formed and of the expected prefix; ValueError otherwise.
+
+    >>> parse_id("pln_01JF3T0000000000000000000Z", IdPrefix.EVENT)
+    Traceback (most recent call last):
+    ...
+    ValueError: 'pln_01JF3T0000000000000000000Z' is not an id of kind 'evt'
+    """
+    prefix, _, body = text.partition("_")
+    if prefix != expected or len(body) != _LENGTH or any(char not in _VALUES for char in body):
+        raise ValueError(f"{text!r} is not an id of kind {expected.value!r}")
+    return text

@@ -1,0 +1,1 @@
+"""Providers: where replicas run, behind one protocol and one conformance suite."""

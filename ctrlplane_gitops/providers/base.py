@@ -1,0 +1,98 @@
+"""The provider's protocol. An adapter translates; it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from ctrlplane_gitops.state.action import Action, Material, Outcome
+from ctrlplane_gitops.state.desired import ProviderConfig
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import ObservedState
+
+LABEL_PLANE = "ctrlplane.dev/plane"
+LABEL_TENANT = "ctrlplane.dev/tenant"
+LABEL_INSTANCE = "ctrlplane.dev/instance"
+LABEL_RELEASE = "ctrlplane.dev/release"
+LABEL_REVISION = "ctrlplane.dev/revision"
+LABEL_REPLICA = "ctrlplane.dev/replica"
+
+
+class Capability(StrEnum):
+    """What a provider can really do; anything else is a ``CapabilityError`` naming it."""
+
+    IMAGES = "images"
+    COMMANDS = "commands"
+    CPU_LIMIT = "cpu-limit"
+    MEMORY_LIMIT = "memory-limit"
+    VOLUMES = "volumes"
+    FILES = "files"
+    LOGS = "logs"
+    EXEC = "exec"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line a replica printed. ``stream`` is ``stdout``, ``stderr`` or ``log`` (not told apart)."""
+
+    replica: str
+    stream: str
+    at: datetime | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    exit_code: int
+    output: bytes
+
+
+def run_serially(tasks: Sequence[Callable[[], None]]) -> None:
+    """The default for adapters that may start several replicas at once."""
+    for task in tasks:
+        task()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """What every provider is built from. ``state_dir`` is the control plane's own directory (not
+    the store's file). ``run_all`` runs calls side by side where the caller has threads.
+    ``on_effect`` is told before and after every mutating call: the seam crash tests use."""
+
+    plane: str
+    config: ProviderConfig
+    state_dir: str
+    run_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
+    on_effect: Callable[[str], None] = lambda effect: None
+
+
+class Provider(Protocol):
+    """One place where replicas run. ``name`` is the alias in ``spec.providers``."""
+
+    name: str
+    capabilities: frozenset[Capability]
+
+    def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
+        """Everything of this control plane here (or of these instances) in one list call.
+        Never raises for a target that does not answer: that is a ``Gap``."""
+        ...
+
+    def perform(self, action: Action, material: Material) -> Outcome:
+        """Do it; twice is once. A failure is the outcome's ``error``, not an exception."""
+        ...
+
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool
+    ) -> Iterator[LogLine]:
+        """Lines of one replica by name; ProviderError when there is no such replica."""
+        ...
+
+    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+        """Run a command inside the replica; its real exit code. ProviderError when it cannot be
+        started or does not end in time."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Where secret values come from, behind one protocol and one conformance suite."""

@@ -1,0 +1,1 @@
+"""Where specs come from, behind one protocol and one conformance suite."""

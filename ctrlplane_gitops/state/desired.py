@@ -1,0 +1,165 @@
+"""What Git says, with every reference resolved and every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from ctrlplane_gitops.diagnostics import Origin
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.template import ReleaseTemplate
+from ctrlplane_gitops.units import CountOrPercent
+
+Json: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits; None means not limited."""
+
+    cpu_millicores: int | None = None
+    memory_bytes: int | None = None
+
+
+class ProbeType(StrEnum):
+    HTTP = "http"
+    TCP = "tcp"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A probe run by us. ``retries`` consecutive failures make a replica unhealthy, one success
+    makes it healthy. ``statuses`` is the inclusive range of HTTP status codes that pass."""
+
+    name: str
+    type: ProbeType
+    port: str = ""
+    path: str = "/"
+    command: tuple[str, ...] = ()
+    interval: timedelta = timedelta(seconds=5)
+    timeout: timedelta = timedelta(seconds=2)
+    retries: int = 3
+    statuses: tuple[int, int] = (200, 399)
+
+
+class StrategyType(StrEnum):
+    RECREATE = "recreate"
+    ROLLING = "rolling"
+    BLUE_GREEN = "blueGreen"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutParams:
+    """How to get from one release to the next; names and defaults after Nomad and Kubernetes."""
+
+    type: StrategyType = StrategyType.ROLLING
+    min_ready: timedelta = timedelta(seconds=10)
+    healthy_deadline: timedelta = timedelta(minutes=5)
+    progress_deadline: timedelta = timedelta(minutes=10)
+    drain_timeout: timedelta = timedelta(seconds=30)
+    stop_timeout: timedelta = timedelta(seconds=30)
+    is_auto_rollback: bool = True
+    revision_history_limit: int = 10
+    max_surge: CountOrPercent = CountOrPercent(25, is_percent=True)
+    max_unavailable: CountOrPercent = CountOrPercent(0)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredResource:
+    """What every kind has. ``attributes`` is the normalised spec (camelCase, JSON values, no
+    secret value): what a plan compares field by field and what ``fingerprint`` hashes."""
+
+    key: ResourceKey
+    attributes: Json
+    fingerprint: str
+    origin: Origin
+    is_protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredInstance:
+    """A running application: its own row, its deployment's row, and what they mean together.
+
+    ``template`` and ``revision`` are None when no Deployment names this instance: it runs nothing.
+    ``replicas`` is what should run now: 0 when the tenant is suspended.
+    """
+
+    resource: DesiredResource
+    provider: str
+    replicas: int
+    resources: Resources
+    health: tuple[HealthCheck, ...]
+    depends_on: tuple[ResourceKey, ...]
+    deployment: DesiredResource | None = None
+    template: ReleaseTemplate | None = None
+    revision: str | None = None
+    params: RolloutParams = RolloutParams()
+    is_suspended: bool = False
+
+    @property
+    def key(self) -> ResourceKey:
+        return self.resource.key
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret's value comes from: ``backend`` is ``env`` (``locator`` is a variable of the
+    controller's environment) or ``file`` (``locator`` is a path, see ``secrets/file.py``)."""
+
+    key: ResourceKey
+    backend: str
+    locator: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """A provider as ``spec.providers`` names it; ``options`` is everything but ``type``."""
+
+    alias: str
+    type: str
+    options: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePolicy:
+    """``max_delete_percent`` of what is recorded, or 10 objects where that is more."""
+
+    max_delete_percent: int = 20
+    is_volumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default."""
+
+    name: str
+    providers: Mapping[str, ProviderConfig]
+    default_provider: str
+    prune: PrunePolicy = PrunePolicy()
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """Everything Git says.
+
+    ``resources`` holds every tenant, secret, instance, deployment and route by key (``instances``
+    repeats the instances with their meaning). ``frozen`` maps a tenant to why its resources must
+    stay as they are (an error in one of its documents); they are absent from ``resources``.
+    ``is_complete`` is False when a file could not be read at all, so nothing may be pruned.
+    ``secret_refs`` are the secrets' sources. ``blobs`` maps a FileMount digest to its inline
+    content; a digest that is missing here is a blob of the snapshot.
+    """
+
+    plane: ControlPlane
+    resources: Mapping[ResourceKey, DesiredResource]
+    instances: Mapping[ResourceKey, DesiredInstance]
+    secret_refs: Mapping[ResourceKey, SecretRef] = field(default_factory=dict)
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    is_complete: bool = True
+    blobs: Mapping[str, bytes] = field(default_factory=dict)

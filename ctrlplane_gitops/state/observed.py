@@ -1,0 +1,108 @@
+"""What the providers show. Unknown is never absent: a target that did not answer is a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.key import ResourceKey
+
+
+class ReplicaPhase(StrEnum):
+    """``running`` means alive, not healthy: health is ours to probe. ``stopped`` covers exited,
+    dead, zombie and created-but-never-started."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    CRASHING = "crashing"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a replica's named port answers, seen from this machine."""
+
+    port: str
+    host: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedReplica:
+    """One container or process. ``name`` is deterministic (``<plane>.<tenant>.<instance>.v3.0``),
+    ``id`` is the provider's own and changes when the replica is replaced."""
+
+    name: str
+    id: str
+    index: int
+    phase: ReplicaPhase
+    endpoints: tuple[Endpoint, ...] = ()
+    started_at: datetime | None = None
+    resources: Resources | None = None
+    exit_code: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedReplicaSet:
+    """All replicas of one release of one instance, sorted by index."""
+
+    instance: ResourceKey
+    provider: str
+    release: int
+    revision: str
+    replicas: tuple[ObservedReplica, ...]
+
+    @property
+    def live(self) -> tuple[ObservedReplica, ...]:
+        return tuple(item for item in self.replicas if item.phase is not ReplicaPhase.STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A provider, or some of its instances, that did not answer. ``instances`` None: all of it."""
+
+    provider: str
+    reason: str
+    instances: frozenset[ResourceKey] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedState:
+    """What is there. ``warnings`` are honest notes (a limit that could not be enforced)."""
+
+    replica_sets: tuple[ObservedReplicaSet, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def by_instance(self) -> Mapping[ResourceKey, tuple[ObservedReplicaSet, ...]]:
+        """Replica sets by instance, each tuple sorted by release number."""
+        found: dict[ResourceKey, list[ObservedReplicaSet]] = {}
+        for replica_set in self.replica_sets:
+            found.setdefault(replica_set.instance, []).append(replica_set)
+        return {
+            key: tuple(sorted(sets, key=lambda item: item.release)) for key, sets in found.items()
+        }
+
+    def gap_for(self, instance: ResourceKey, provider: str) -> Gap | None:
+        for gap in self.gaps:
+            if gap.provider == provider and (gap.instances is None or instance in gap.instances):
+                return gap
+        return None
+
+
+EMPTY = ObservedState()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What our probes say of one replica (by provider id)."""
+
+    is_ready: bool
+    since: datetime
+    failures: int = 0
+    message: str = ""
+    checks: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,133 @@
+"""What our store wrote down. Memory, not truth: losing it loses no replica."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from ctrlplane_gitops.state.desired import Json
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.template import Release
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedResource:
+    """The last applied spec of one resource. ``attributes_json`` is parsed only when a plan shows
+    a difference; equality is by ``fingerprint``. ``path`` is the file it came from."""
+
+    key: ResourceKey
+    fingerprint: str
+    attributes_json: str
+    is_protected: bool = False
+    path: str = ""
+    commit: str = ""
+
+    @property
+    def attributes(self) -> Json:
+        loaded: Json = json.loads(self.attributes_json)
+        return loaded
+
+
+class RolloutPhase(StrEnum):
+    """``idle`` covers never rolled out and completed; ``failed`` has no release to return to."""
+
+    IDLE = "idle"
+    PROGRESSING = "progressing"
+    ROLLING_BACK = "rollingBack"
+    ROLLED_BACK = "rolledBack"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """Where a rollout stands. ``best_available`` is the most target replicas that were available
+    at one time: only a new best is progress, a flickering replica is not."""
+
+    phase: RolloutPhase = RolloutPhase.IDLE
+    target: int | None = None
+    previous: int | None = None
+    started_at: datetime | None = None
+    progress_at: datetime | None = None
+    best_available: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedInstance:
+    """``release`` is the active one; ``pin`` the release a user rolled back to (None: follow Git)."""
+
+    key: ResourceKey
+    provider: str
+    release: int | None = None
+    pin: int | None = None
+    rollout: RolloutStatus = RolloutStatus()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedState:
+    """Everything recorded. ``plane_id`` None means the store has no identity row: it is new or was
+    lost, so what carries our labels is adopted. ``releases`` are sorted by number."""
+
+    plane_id: str | None = None
+    resources: Mapping[ResourceKey, RecordedResource] = field(default_factory=dict)
+    instances: Mapping[ResourceKey, RecordedInstance] = field(default_factory=dict)
+    releases: Mapping[ResourceKey, tuple[Release, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in past tense: ``rollout.completed``. ``address`` may be empty."""
+
+    id: str
+    at: datetime
+    type: str
+    address: str
+    message: str
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which resource, from which commit, with what outcome. Actors are
+    ``user:<name>`` or ``system:<worker>``."""
+
+    id: str
+    at: datetime
+    actor: str
+    action: str
+    address: str
+    commit: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An action about to be performed; ``closed_at`` and ``outcome`` are filled when it ended."""
+
+    id: str
+    at: datetime
+    address: str
+    action: str
+    closed_at: datetime | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """What one store transaction writes; all of it or none. Puts replace by key (releases by
+    instance and number); removals win over nothing: a key is in puts or in removals."""
+
+    plane_id: str | None = None
+    resources: tuple[RecordedResource, ...] = ()
+    removed_resources: tuple[ResourceKey, ...] = ()
+    instances: tuple[RecordedInstance, ...] = ()
+    removed_instances: tuple[ResourceKey, ...] = ()
+    releases: tuple[Release, ...] = ()
+    removed_releases: tuple[tuple[ResourceKey, int], ...] = ()
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    intents: tuple[Intent, ...] = ()
+    events: tuple[Event, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()

@@ -1,0 +1,71 @@
+"""The store's protocol. Only this package writes it; every write carries the fence of a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch, RecordedState
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Proof of a lease. ``number`` grows with every acquisition; a write with an older number than
+    the lease's current one is refused with ``LockError``."""
+
+    lease: str
+    holder: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    lease: str
+    holder: str
+    number: int
+    expires_at: datetime
+
+
+class Store(Protocol):
+    """All methods raise ``StoreError`` when the store cannot be read or written."""
+
+    def load_state(self) -> RecordedState: ...
+
+    def record(self, batch: RecordBatch, fence: Fence) -> None:
+        """Write the batch in one transaction; LockError when the fence is not current."""
+        ...
+
+    def read_blob(self, digest: str) -> bytes | None: ...
+
+    def read_events(
+        self, *, address: str | None = None, type_prefix: str = "", limit: int = 100
+    ) -> Sequence[Event]:
+        """The newest ``limit`` events, oldest first. ``address`` matches itself."""
+        ...
+
+    def read_audit(self, *, address: str | None = None, limit: int = 100) -> Sequence[AuditEntry]: ...
+
+    def read_open_intents(self) -> Sequence[Intent]: ...
+
+    def acquire(self, lease: str, holder: str, ttl: timedelta, now: datetime) -> Fence | None:
+        """The lease if it is free, expired or already the holder's; None if somebody else has it."""
+        ...
+
+    def refresh(self, fence: Fence, ttl: timedelta, now: datetime) -> bool:
+        """False when the lease is no longer ours."""
+        ...
+
+    def release(self, fence: Fence) -> None:
+        """Give the lease up; nothing happens when it is no longer ours. The number is kept, so the
+        next acquisition still gets a higher one."""
+        ...
+
+    def break_lease(self, lease: str, number: int) -> bool:
+        """Expire the lease if its number is still ``number`` (its holder is known to be dead)."""
+        ...
+
+    def read_lease(self, lease: str) -> LeaseInfo | None: ...
+
+    def close(self) -> None: ...

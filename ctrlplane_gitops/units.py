@@ -1,0 +1,147 @@
+"""Quantities, durations and percentages as text, and back.
+
+Rules: quantities as Kubernetes writes them (``500m`` cpu, ``256Mi`` memory), durations as Go
+writes them without fractions below a millisecond (``1h30m``, ``500ms``), percentages as ``25%``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+
+_DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_BYTES = _DECIMAL | _BINARY
+_CPU = re.compile(r"^(\d+(?:\.\d{1,3})?|\d+m)$")
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)$")
+_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$")
+_PERCENT = re.compile(r"^(\d{1,3})%$")
+
+
+def parse_cpu(text: str) -> int:
+    """Millicores; ValueError for anything else.
+
+    >>> parse_cpu("500m"), parse_cpu("2"), parse_cpu("0.5")
+    (500, 2000, 500)
+    """
+    if not _CPU.match(text):
+        raise ValueError(f"{text!r} is not a cpu quantity such as '500m' or '2'")
+    return int(text[:-1]) if text.endswith("m") else int(Fraction(text) * 1000)
+
+
+def format_cpu(millicores: int) -> str:
+    """The shortest text for millicores.
+
+    >>> format_cpu(500), format_cpu(2000)
+    ('500m', '2')
+    """
+    return f"{millicores // 1000}" if millicores % 1000 == 0 else f"{millicores}m"
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes; ValueError for anything else.
+
+    >>> parse_bytes("256Mi"), parse_bytes("1G")
+    (268435456, 1000000000)
+    """
+    match = _SIZE.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size such as '256Mi' or '1Gi'")
+    return int(Fraction(match[1]) * _BYTES[match[2]])
+
+
+def format_bytes(size: int) -> str:
+    """The largest binary unit that divides ``size``, else plain bytes.
+
+    >>> format_bytes(268435456), format_bytes(1000)
+    ('256Mi', '1000')
+    """
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        if size and size % _BINARY[unit] == 0:
+            return f"{size // _BINARY[unit]}{unit}"
+    return str(size)
+
+
+def parse_duration(text: str) -> timedelta:
+    """A duration; ValueError for anything else.
+
+    >>> parse_duration("1h30m"), parse_duration("500ms")
+    (datetime.timedelta(seconds=5400), datetime.timedelta(microseconds=500000))
+    """
+    match = _DURATION.match(text)
+    if not text or not match:
+        raise ValueError(f"{text!r} is not a duration such as '30s', '5m' or '1h30m'")
+    hours, minutes, seconds, millis = (int(part or 0) for part in match.groups())
+    try:
+        return timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long a duration") from None
+
+
+def format_duration(duration: timedelta) -> str:
+    """The same duration as text.
+
+    >>> format_duration(timedelta(seconds=5400)), format_duration(timedelta())
+    ('1h30m', '0s')
+    """
+    millis = round(duration.total_seconds() * 1000)
+    parts = []
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        amount, millis = divmod(millis, size)
+        if amount:
+            parts.append(f"{amount}{unit}")
+    return "".join(parts) or "0s"
+
+
+@dataclass(frozen=True, slots=True)
+class CountOrPercent:
+    """A number of replicas, or a share of them (``maxSurge: 25%``)."""
+
+    value: int
+    is_percent: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.value}%" if self.is_percent else str(self.value)
+
+    def of(self, replicas: int, *, round_up: bool) -> int:
+        """The number of replicas meant.
+
+        >>> CountOrPercent(25, is_percent=True).of(3, round_up=True)
+        1
+        >>> CountOrPercent(25, is_percent=True).of(3, round_up=False)
+        0
+        """
+        if not self.is_percent:
+            return self.value
+        exact = Fraction(replicas * self.value, 100)
+        return math.ceil(exact) if round_up else math.floor(exact)
+
+
+def parse_percent(text: str) -> int:
+    """0 to 100; ValueError for anything else.
+
+    >>> parse_percent("20%")
+    20
+    """
+    match = _PERCENT.match(text)
+    if not match or int(match[1]) > 100:
+        raise ValueError(f"{text!r} is not a percentage between 0% and 100%")
+    return int(match[1])
+
+
+def parse_count_or_percent(value: int | str) -> CountOrPercent:
+    """``2`` or ``25%``; ValueError for anything else.
+
+    >>> str(parse_count_or_percent("25%")), str(parse_count_or_percent(2))
+    ('25%', '2')
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"{value} is negative")
+        return CountOrPercent(value)
+    if isinstance(value, str) and value.isdigit():
+        return CountOrPercent(int(value))
+    return CountOrPercent(parse_percent(str(value)), is_percent=True)
