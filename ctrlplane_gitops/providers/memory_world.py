@@ -1,0 +1,107 @@
+"""What the memory provider's replicas live in: values in memory, or in one JSON file that several
+processes share."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReplica:
+    """One replica; JSON values only. ``phase`` is a ``ReplicaPhase`` value, times are RFC 3339."""
+
+    name: str
+    id: str
+    plane: str
+    tenant: str
+    instance: str
+    release: int
+    revision: str
+    index: int
+    phase: str
+    started_at: str
+    ports: tuple[str, ...] = ()
+    cpu_millicores: int | None = None
+    memory_bytes: int | None = None
+    exit_code: int | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that exists. ``effects`` counts mutations over the world's whole life."""
+
+    replicas: dict[str, MemoryReplica] = field(default_factory=dict)
+    volumes: set[tuple[str, str, str, str]] = field(default_factory=set)
+    next_id: int = 1
+    effects: int = 0
+
+
+class MemoryWorld:
+    """Holds a ``World``; with a ``path`` each ``read`` loads it and each ``change`` is written
+    atomically under a file lock, so a SIGKILL leaves the world before or after, never between."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._world = World()
+        self._lock = threading.RLock()
+
+    def read(self) -> World:
+        """The world as it is now; a copy as far as callers may change it."""
+        with self._lock:
+            if self.path is not None:
+                self._world = _load(self.path)
+            world = self._world
+            return replace(world, replicas=dict(world.replicas), volumes=set(world.volumes))
+
+    @contextmanager
+    def change(self) -> Iterator[World]:
+        """Change the world; nothing is kept when the block raises."""
+        with self._lock, _file_lock(self.path):
+            world = self.read()
+            yield world
+            if self.path is not None:
+                _save(self.path, world)
+            self._world = world
+
+
+@contextmanager
+def _file_lock(path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{path}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _load(path: Path) -> World:
+    try:
+        raw = json.loads(path.read_text())
+    except FileNotFoundError:
+        return World()
+    replicas = [MemoryReplica(**{**row, "ports": tuple(row["ports"])}) for row in raw["replicas"]]
+    volumes = {(plane, tenant, name, volume) for plane, tenant, name, volume in raw["volumes"]}
+    return World({row.name: row for row in replicas}, volumes, raw["next_id"], raw["effects"])
+
+
+def _save(path: Path, world: World) -> None:
+    raw = {
+        "replicas": [asdict(row) for row in world.replicas.values()],
+        "volumes": sorted(world.volumes),
+        "next_id": world.next_id,
+        "effects": world.effects,
+    }
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        json.dump(raw, file, indent=1, sort_keys=True)
+    Path(name).replace(path)
