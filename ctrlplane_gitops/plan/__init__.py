@@ -1,0 +1,1 @@
+"""What would change, decided without touching anything."""
