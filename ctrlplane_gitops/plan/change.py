@@ -8,7 +8,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin
-from ctrlplane_gitops.state.desired import DesiredInstance
+from ctrlplane_gitops.state.desired import DesiredInstance, Json
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Gap
 from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource
@@ -65,7 +65,9 @@ class Blocked:
 @dataclass(frozen=True, slots=True)
 class Change:
     """One row. ``hidden`` counts the attributes that stay as they are. ``fingerprint`` changes
-    when anything the row was decided from changes (specs, record, replicas, target release)."""
+    when anything the row was decided from changes (specs, record, replicas, target release).
+    ``before`` and ``after`` are the whole specs, digests masked; ``strategy`` is set together
+    with ``rollout``."""
 
     key: ResourceKey
     action: ChangeAction
@@ -76,6 +78,9 @@ class Change:
     blocked: Blocked | None = None
     fingerprint: str = ""
     hidden: int = 0
+    strategy: str = ""
+    before: Json | None = None
+    after: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,269 @@
+"""The plan: desired, observed and recorded in, rows and work out. Pure and total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
+from ctrlplane_gitops.plan.change import (
+    Blocked,
+    Change,
+    ChangeAction,
+    Drift,
+    Plan,
+    PlanHeader,
+    Policy,
+    Work,
+)
+from ctrlplane_gitops.plan.classify import (
+    Look,
+    Row,
+    Rows,
+    classify_resources,
+    is_targeted,
+    make_change,
+    to_record,
+)
+from ctrlplane_gitops.plan.drift import is_settled
+from ctrlplane_gitops.plan.guard import find_removals, guard_removals
+from ctrlplane_gitops.plan.hold import find_vanished
+from ctrlplane_gitops.plan.instance import decide_instance
+from ctrlplane_gitops.plan.order import order_works
+from ctrlplane_gitops.plan.remove import plan_removals
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
+from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
+from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.state.recorded import (
+    RecordBatch,
+    RecordedInstance,
+    RecordedResource,
+    RecordedState,
+    RolloutPhase,
+)
+from ctrlplane_gitops.state.template import Release
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan being collected."""
+
+    changes: list[Change] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    refusals: list[Blocked] = field(default_factory=list)
+    records: list[RecordedResource] = field(default_factory=list)
+    removed: list[ResourceKey] = field(default_factory=list)
+    instances: list[RecordedInstance] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
+
+
+def compute_plan(
+    desired: DesiredState,
+    observed: ObservedState,
+    recorded: RecordedState,
+    policy: Policy,
+    header: PlanHeader,
+    now: datetime,
+    diagnostics: Iterable[Diagnostic] = (),
+) -> Plan:
+    """What would have to be done so that what runs is what Git says.
+
+    Never raises: what must not be done is a blocked row or a refusal, and ``diagnostics`` (those
+    of the specs) are passed through together with the plan's own warnings."""
+    look = Look(
+        desired,
+        observed,
+        recorded,
+        policy,
+        header,
+        observed.by_instance(),
+        is_lost=recorded.plane_id is None and bool(observed.replica_sets),
+    )
+    rows = classify_resources(look)
+    draft = _Draft(diagnostics=[*diagnostics, *_warn(look)])
+    if not policy.is_destroy:
+        _plan_records(look, rows, draft)
+        _plan_instances(look, rows, draft, now)
+    _plan_removals(look, rows, draft)
+    _plan_frozen(look, draft)
+    return _finish(look, rows, draft)
+
+
+def _plan_records(look: Look, rows: Rows, draft: _Draft) -> None:
+    """Tenants, secrets and routes, and deployments whose instance is not part of the state."""
+    served = (
+        {item.deployment.key for item in look.desired.instances.values() if item.deployment}
+        if any(key.kind is Kind.DEPLOYMENT for key in rows.changed)
+        else frozenset()
+    )
+    for key, row in rows.changed.items():
+        if key in look.desired.instances or key in served:
+            continue
+        if not is_targeted(look.policy.targets, key):
+            continue
+        if look.is_lost:
+            action, reason = ChangeAction.ADOPT, "the store is new"
+        elif row.recorded is None:
+            action, reason = ChangeAction.CREATE, "not there yet"
+        else:
+            action, reason = ChangeAction.UPDATE, "specs changed"
+        draft.changes.append(make_change(row, action, reason))
+        draft.records.append(row.record(look.header.commit))
+    draft.records.extend(to_record(item, look.header.commit) for item in rows.moved)
+
+
+def _plan_instances(look: Look, rows: Rows, draft: _Draft, now: datetime) -> None:
+    vanished = find_vanished(look)
+    draft.refusals.extend(vanished.values())
+    changed, recorded, targets = rows.changed, look.recorded.instances, look.policy.targets
+    for key, instance in look.desired.instances.items():
+        known = recorded.get(key)
+        deployment = instance.deployment
+        if (
+            known is not None
+            and known.pin is None
+            and known.rollout.phase is RolloutPhase.IDLE
+            and is_settled(instance, look.sets.get(key, ()), known.release)
+            and not (changed and (key in changed or (deployment and deployment.key in changed)))
+        ):
+            continue
+        pair = (key, deployment.key) if deployment else (key,)
+        if is_targeted(targets, *pair):
+            _plan_instance(look, rows, draft, instance, vanished, now)
+
+
+def _plan_instance(
+    look: Look,
+    rows: Rows,
+    draft: _Draft,
+    instance: DesiredInstance,
+    vanished: dict[str, Blocked],
+    now: datetime,
+) -> None:
+    row = rows.changed.get(instance.key)
+    if instance.template is None or instance.revision is None:
+        _plan_idle(look, draft, row)
+        if instance.deployment is not None and instance.deployment.key in rows.changed:
+            _plan_idle(look, draft, rows.changed[instance.deployment.key])
+        return
+    known = look.recorded.instances.get(instance.key)
+    is_gone = known is not None and known.release is not None and not look.sets.get(instance.key)
+    decision = decide_instance(
+        look,
+        instance,
+        row,
+        rows.changed.get(instance.deployment.key) if instance.deployment else None,
+        tenant_key(instance.key.tenant) in rows.changed,
+        vanished.get(known.provider) if known is not None and is_gone else None,
+        now,
+    )
+    draft.changes.extend(decision.changes)
+    draft.records.extend(decision.records)
+    draft.instances.extend(decision.instances)
+    draft.releases.extend(decision.releases)
+    if decision.work:
+        draft.works.append(decision.work)
+    if decision.drift:
+        draft.drift.append(decision.drift)
+    if decision.note:
+        address = instance.key.address
+        draft.diagnostics.append(
+            warning("pinned", f"{address} is {decision.note}", address=address)
+        )
+
+
+def _plan_idle(look: Look, draft: _Draft, row: Row | None) -> None:
+    """An instance without a deployment is only written down."""
+    if row is None:
+        return
+    reason = "no deployment names it, so it runs nothing"
+    action = ChangeAction.CREATE if row.recorded is None else ChangeAction.UPDATE
+    if look.is_lost:
+        action = ChangeAction.ADOPT
+    draft.changes.append(make_change(row, action, reason))
+    draft.records.append(row.record(look.header.commit))
+
+
+def _plan_removals(look: Look, rows: Rows, draft: _Draft) -> None:
+    guarded = guard_removals(look, find_removals(look, rows))
+    draft.refusals.extend(guarded.refusals)
+    removed = plan_removals(look, guarded)
+    draft.changes.extend(removed.changes)
+    draft.works.extend(removed.works)
+    draft.removed.extend(removed.removed)
+
+
+def _plan_frozen(look: Look, draft: _Draft) -> None:
+    if look.policy.is_destroy:
+        return
+    for tenant, reason in sorted(look.desired.frozen.items()):
+        key = tenant_key(tenant)
+        if not is_targeted(look.policy.targets, key) and look.policy.targets:
+            continue
+        blocked = Blocked(
+            "frozen", f"kept at the last good state: {reason}", "mend its specs; others go on"
+        )
+        row = Row(key, None, None)
+        draft.changes.append(
+            make_change(row, ChangeAction.KEEP, "specs have errors", blocked=blocked)
+        )
+
+
+def _warn(look: Look) -> list[Diagnostic]:
+    found = [
+        warning(
+            "gap",
+            f"provider {gap.provider} did not answer"
+            + ("" if gap.instances is None else f" for {len(gap.instances)} instances")
+            + f": {gap.reason}",
+            hint="what runs there is unknown, so nothing is changed or removed there",
+        )
+        for gap in look.observed.gaps
+    ]
+    found.extend(warning("provider", text) for text in look.observed.warnings)
+    known = (
+        {*look.desired.resources, *look.recorded.resources, *look.sets}
+        if look.policy.targets
+        else set()
+    )
+    found.extend(
+        warning("unknown-target", f"--target {glob} matches nothing")
+        for glob in look.policy.targets
+        if not any(is_targeted((glob,), key) for key in known)
+    )
+    return found
+
+
+def _finish(look: Look, rows: Rows, draft: _Draft) -> Plan:
+    works = sorted(draft.works, key=lambda item: item.instance)
+    changes = sorted(
+        draft.changes, key=lambda item: (item.key.tenant, _RANK[item.key.kind], item.key)
+    )
+    touched = {item.key for item in changes}
+    settled = rows.unchanged - sum(
+        1 for key in touched if key in look.desired.resources and key not in rows.changed
+    )
+    return Plan(
+        header=look.header,
+        changes=tuple(changes),
+        works=tuple(works),
+        drift=tuple(sorted(draft.drift, key=lambda item: item.key)),
+        diagnostics=sort_diagnostics(draft.diagnostics),
+        refusals=tuple(draft.refusals),
+        adopted=sum(1 for item in changes if item.action is ChangeAction.ADOPT),
+        unchanged=settled,
+        records=RecordBatch(
+            resources=tuple(draft.records),
+            removed_resources=tuple(draft.removed),
+            instances=tuple(draft.instances),
+            releases=tuple(draft.releases),
+        ),
+        dependencies=order_works(works, look.recorded.resources),
+        gaps=look.observed.gaps,
+    )
+
+
+_RANK = {kind: place for place, kind in enumerate(Kind)}

@@ -1,0 +1,91 @@
+"""Live replicas against what should run, where nobody changed Git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctrlplane_gitops.plan.change import FieldChange
+from ctrlplane_gitops.plan.fields import diff_limits
+from ctrlplane_gitops.state.desired import DesiredInstance
+from ctrlplane_gitops.state.observed import ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.state.template import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What runs of one instance, held against a release. ``limits`` are the differing limits,
+    ``texts`` say in words what is off (empty: exactly as wanted)."""
+
+    count: int
+    is_exact: bool
+    limits: tuple[FieldChange, ...]
+    texts: tuple[str, ...]
+    has_unknown_limits: bool
+
+    def fields(self, replicas: int) -> tuple[FieldChange, ...]:
+        found = self.limits
+        if self.count != replicas:
+            found = (FieldChange(("replicas",), replicas, self.count), *found)
+        return found
+
+
+def compare_live(
+    instance: DesiredInstance, release: Release | None, sets: tuple[ObservedReplicaSet, ...]
+) -> Live:
+    """Exact means: only the release's own set, as many replicas as wanted, none of them dead."""
+    number = release.number if release else None
+    provider = release.template.provider if release else instance.provider
+    own = [item for item in sets if item.release == number and item.provider == provider]
+    others = [item for item in sets if item not in own]
+    replicas = [replica for item in own for replica in item.replicas]
+    live = [item for item in replicas if item.phase is not ReplicaPhase.STOPPED]
+    dead = [item for item in replicas if item.phase is ReplicaPhase.STOPPED]
+    limits: tuple[FieldChange, ...] = ()
+    for replica in live:
+        if replica.resources is not None and not limits:
+            limits = diff_limits(instance.resources, replica.resources)
+    texts = []
+    if len(live) != instance.replicas:
+        texts.append(f"replicas {instance.replicas} -> {len(live)}")
+    for item in dead:
+        code = "stopped" if item.exit_code is None else f"exited {item.exit_code}"
+        texts.append(f"replica {item.name} {code}{f' ({item.reason})' if item.reason else ''}")
+    for change in limits:
+        after = change.after if isinstance(change.after, str) else "none"
+        texts.append(f"{change.path[-1]} {change.before} -> {after}")
+    texts.extend(
+        f"leftover replicas of v{item.release} on {item.provider}: {len(item.replicas)}"
+        for item in others
+    )
+    is_exact = (
+        not others
+        and len(own) == (1 if instance.replicas or own else 0)
+        and len(replicas) == len(live) == instance.replicas
+    )
+    return Live(
+        len(live), is_exact, limits, tuple(texts), any(item.resources is None for item in live)
+    )
+
+
+def is_settled(
+    instance: DesiredInstance, sets: tuple[ObservedReplicaSet, ...], release: int | None
+) -> bool:
+    """The quick answer for the many instances where nothing is off; False is not an answer."""
+    if len(sets) != 1:
+        return False
+    only = sets[0]
+    if (
+        only.release != release
+        or only.revision != instance.revision
+        or only.provider != instance.provider
+        or len(only.replicas) != instance.replicas
+    ):
+        return False
+    wanted = instance.resources
+    for replica in only.replicas:
+        if replica.phase is ReplicaPhase.STOPPED:
+            return False
+        found = replica.resources
+        if found is not None and found != wanted and diff_limits(wanted, found):
+            return False
+    return True

@@ -1,0 +1,135 @@
+"""Safety and convergence for all small worlds."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan_kit import App, World, make_desired
+
+from ctrlplane_gitops.plan.as_json import render_json
+from ctrlplane_gitops.plan.change import ChangeAction, Policy
+from ctrlplane_gitops.plan.markdown import render_markdown
+from ctrlplane_gitops.plan.planfile import compare, dump_plan, load_plan
+from ctrlplane_gitops.plan.render import render_plan
+from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.key import Kind
+from ctrlplane_gitops.state.observed import Gap
+
+APPS = st.builds(
+    App,
+    image=st.sampled_from(["a", "b", None]),
+    replicas=st.integers(0, 3),
+    provider=st.sampled_from(["local", "docker"]),
+    secret=st.sampled_from([None, "one"]),
+    is_protected=st.booleans(),
+)
+REPOS = st.dictionaries(
+    st.sampled_from(["acme/web", "acme/db", "zen/web", "zen/db", "kim/web"]), APPS, max_size=5
+)
+SUSPENDED = st.frozensets(st.sampled_from(["acme", "zen"]))
+ALL_ALLOWED = Policy(is_empty_allowed=True, max_delete=100)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """A world after two applies and whatever happened to it since."""
+    world = World()
+    for _ in range(draw(st.integers(0, 2))):
+        world.apply(make_desired(draw(REPOS), suspended=draw(SUSPENDED)), ALL_ALLOWED)
+    for place in sorted(world.sets):
+        fate = draw(st.sampled_from(["fine", "fine", "gone", "dead", "double", "stray"]))
+        found = world.sets[place]
+        path = f"{place[0].tenant}/{place[0].name}"
+        if fate == "gone":
+            del world.sets[place]
+        elif fate == "dead":
+            world.kill(path, 0)
+        elif fate == "double":
+            world.sets[place[0], place[1], 9] = replace(found, release=9, revision="old")
+        elif fate == "stray":
+            world.instances.pop(place[0], None)
+    if draw(st.integers(0, 5)) == 0:
+        world = World(sets=world.sets)
+    return world
+
+
+@st.composite
+def repos(draw: st.DrawFn) -> DesiredState:
+    return make_desired(draw(REPOS), suspended=draw(SUSPENDED))
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), repos())
+def test_planning_again_after_applying_is_empty(world: World, desired: DesiredState) -> None:
+    for _ in range(3):  # a lost store takes a pass to write down what is there
+        world.apply(desired, ALL_ALLOWED)
+    plan = world.plan(desired, ALL_ALLOWED)
+    assert plan.is_empty, render_plan(plan)
+    assert not plan.drift and not plan.adopted
+    assert all(item.blocked and item.blocked.code == "protected" for item in plan.changes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), repos(), st.sampled_from(["local", "docker"]), st.booleans())
+def test_a_gap_never_yields_a_delete_or_work_on_its_provider(
+    world: World, desired: DesiredState, provider: str, is_destroy: bool
+) -> None:
+    there = {place[0] for place in world.sets if place[1] == provider}
+    recorded = {key for key, item in world.instances.items() if item.provider == provider}
+    world.gaps = (Gap(provider, "no answer"),)
+    plan = world.plan(desired, replace(ALL_ALLOWED, is_destroy=is_destroy))
+    for work in plan.works:
+        assert work.provider != provider and provider not in work.sweep
+        assert work.instance not in recorded
+    gone = {item.key for item in plan.changes if item.action is ChangeAction.DELETE}
+    gone -= {item.key for item in plan.blocked}
+    assert not gone & (recorded & there)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), repos(), st.sampled_from(["acme", "zen"]))
+def test_a_frozen_tenant_never_yields_a_delete_or_work(
+    world: World, desired: DesiredState, tenant: str
+) -> None:
+    desired = replace(
+        desired,
+        resources={key: row for key, row in desired.resources.items() if key.tenant != tenant},
+        instances={key: row for key, row in desired.instances.items() if key.tenant != tenant},
+        frozen={tenant: "broken"},
+    )
+    plan = world.plan(desired, ALL_ALLOWED)
+    assert not [item for item in plan.works if item.instance.tenant == tenant]
+    assert not [item for item in plan.changes if item.key.tenant == tenant and not item.blocked]
+    assert not [key for key in plan.records.removed_resources if key.tenant == tenant]
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), repos(), st.integers(0, 8))
+def test_deletes_never_exceed_the_cap(world: World, desired: DesiredState, cap: int) -> None:
+    plan = world.plan(desired, Policy(max_delete=cap))
+    assert plan.counts.destroy <= cap
+    assert len(plan.records.removed_resources) <= cap
+    assert sum(1 for item in plan.works if item.release is None) <= cap
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), repos())
+def test_what_is_protected_never_goes(world: World, desired: DesiredState) -> None:
+    kept = {key for key, row in world.resources.items() if row.is_protected}
+    for policy in (ALL_ALLOWED, Policy(is_destroy=True)):
+        plan = world.plan(desired, policy)
+        gone = {item.instance for item in plan.works if item.desired is None}
+        assert not kept & gone
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), repos())
+def test_every_plan_can_be_shown_saved_and_found_identical(
+    world: World, desired: DesiredState
+) -> None:
+    plan = world.plan(desired)
+    assert compare(load_plan(dump_plan(plan, {})), world.plan(desired)) == ()
+    for text in (render_plan(plan), render_markdown(plan), render_json(plan)):
+        assert text.endswith("\n")
+    assert {item.instance for item in plan.works} == set(plan.dependencies)
+    assert all(item.instance.kind is Kind.INSTANCE for item in plan.works)
