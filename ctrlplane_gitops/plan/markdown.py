@@ -15,6 +15,8 @@ from ctrlplane_gitops.plan.render import (
 MAX_DIFF_CHARS = 50_000
 MAX_ROWS = 100
 
+_MARKS = {"+": "+", "-": "-", "-/+": "-", "~": "!", "!": "!"}
+
 
 def render_markdown(plan: Plan, *, duration_s: float | None = None) -> str:
     """Markdown that ends with a newline and fits into a comment."""
@@ -64,14 +66,14 @@ def _fold(plan: Plan, duration_s: float | None) -> list[str]:
 def _diff_line(line: str) -> str:
     """The sign moves to the first column, where ``diff`` highlighting looks for it."""
     bare = line.lstrip(" ")
-    sign = bare[:1]
-    if sign not in "+-~!" or bare[1:2] not in (" ", "/") or not sign:
+    sign, _, rest = bare.partition(" ")
+    if sign not in _MARKS:
         return line
-    mark = "!" if sign == "~" else sign
-    return mark + line[: len(line) - len(bare)] + bare
+    return f"{_MARKS[sign]}{line[: len(line) - len(bare)]}{rest}"
 
 
 def _escape(text: str) -> str:
     for char in "\\|<>*_`":
         text = text.replace(char, f"\\{char}")
-    return " ".join(text.split())
+    words = " ".join(text.split())
+    return "".join(char for char in words if char.isprintable())

@@ -75,8 +75,8 @@ def render_header(header: PlanHeader, duration_s: float | None = None) -> str:
 def render_change(change: Change) -> Iterator[str]:
     """One row: a comment that says it in words, then the block."""
     title = f"  # {change.key} {_VERBS[change.action]}"
-    if change.rollout is not None:
-        title += f" by {change.strategy}" if change.action is ChangeAction.UPDATE else ""
+    if change.rollout is not None and change.action is not ChangeAction.CREATE:
+        title += f" by {change.strategy}"
         title += ", with downtime" if change.rollout.has_downtime else ", no downtime"
     yield _with_note(title, str(change.origin) if change.origin else "")
     if change.reason and change.reason not in _PLAIN_REASONS:
@@ -109,7 +109,12 @@ def render_summary(plan: Plan) -> Iterator[str]:
     add, change, destroy = plan.counts
     text = f"Plan: {add} to add, {change} to change, {destroy} to destroy."
     yield f"{text} {blocked} blocked." if blocked else text
-    rollouts = [item for item in plan.changes if item.rollout and not item.blocked]
+    # The first release of an instance has nothing to replace, so no downtime either.
+    rollouts = [
+        item
+        for item in plan.changes
+        if item.rollout and not item.blocked and item.action is not ChangeAction.CREATE
+    ]
     if rollouts:
         kinds = Counter(item.strategy for item in rollouts)
         down = [item.key.address for item in rollouts if item.rollout and item.rollout.has_downtime]
