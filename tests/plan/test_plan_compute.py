@@ -319,3 +319,23 @@ def test_a_deployment_under_another_name_only_replaces_the_record() -> None:
     desired = replace(desired, resources={**kept, renamed: moved}, instances=instances)
     plan = world.plan(desired)
     assert not plan.works and plan.records.removed_resources == (old,)
+
+
+def test_a_first_release_that_failed_leaves_nothing_to_run() -> None:
+    world, desired = World(plane_id="pla_1"), make_desired({"acme/web": App(image="bad")})
+    world.fail(desired, "acme/web")
+    plan = world.apply(desired)
+    assert rows(plan)["deployment/acme/web"] == "blocked:bad-release" and not plan.works
+    assert set(rows(world.plan(desired))) == {"deployment/acme/web"}
+    (work,) = world.plan(make_desired({"acme/web": App(image="good")})).works
+    assert work.release is not None and (work.release.number, work.active) == (2, None)
+
+
+def test_a_rollback_under_way_is_finished_before_the_release_is_blocked() -> None:
+    world, desired = applied({"acme/web": App()}), make_desired({"acme/web": App(image="bad")})
+    world.fail(desired, "acme/web")
+    status = RolloutStatus(RolloutPhase.ROLLING_BACK, 2, 1)
+    world.instances[WEB] = replace(world.instances[WEB], rollout=status)
+    (work,) = world.plan(desired).works
+    assert work.release is not None and (work.release.number, work.active) == (2, 1)
+    assert "rollback from v2 goes on" in work.reason
