@@ -1,0 +1,1 @@
+"""Probes run by us, and the verdict on a replica they lead to."""

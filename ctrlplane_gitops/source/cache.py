@@ -1,0 +1,92 @@
+"""What parsing a file gave, by blob id, so that an unchanged file is parsed once."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+class ParseCache:
+    """One JSON file (mode 0600) of ``{blob id: payload}``; a payload is a list of JSON values.
+
+    A cache is never needed: a file that is missing, damaged, of another ``version``, or that
+    somebody else could have written reads as empty, and one that cannot be written is left alone.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        self._path = path
+        self._version = version
+        self._entries: dict[str, list[Any]] | None = None
+
+    def load(self, blob_ids: Collection[str]) -> dict[str, list[Any]]:
+        """The payloads of those blobs that are known."""
+        entries = self._load_entries()
+        return {blob: entries[blob] for blob in blob_ids if blob in entries}
+
+    def save(self, mapping: Mapping[str, list[Any]], keep: Collection[str]) -> bool:
+        """Add ``mapping`` and drop what is neither in it nor in ``keep`` (the blobs in use).
+
+        Written only when something is new or most of it is stale; False when it was not written.
+        """
+        known = self._load_entries()
+        wanted = frozenset(keep)
+        kept = {blob: payload for blob, payload in known.items() if blob in wanted}
+        if all(known.get(blob) == payload for blob, payload in mapping.items()) and len(
+            known
+        ) <= 2 * len(kept):
+            return False
+        entries = kept | dict(mapping)
+        text = json.dumps({"version": self._version, "entries": entries}, separators=(",", ":"))
+        self._entries = entries
+        return _replace(self._path, text.encode())
+
+    def _load_entries(self) -> dict[str, list[Any]]:
+        if self._entries is None:
+            self._entries = self._read_file()
+        return self._entries
+
+    def _read_file(self) -> dict[str, list[Any]]:
+        try:
+            document = json.loads(_read_private(self._path))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        if not isinstance(document, dict) or document.get("version") != self._version:
+            return {}
+        entries = document.get("entries")
+        if not isinstance(entries, dict):
+            return {}
+        return {blob: payload for blob, payload in entries.items() if isinstance(payload, list)}
+
+
+def _read_private(path: Path) -> bytes:
+    """The contents of a file that only we can write; OSError otherwise."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        status = os.fstat(file.fileno())
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if not is_ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(f"{path} is not ours alone")
+        return file.read()
+
+
+def _replace(path: Path, content: bytes) -> bool:
+    """Write through a temporary file, so that a reader sees the old or the new one."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # mkstemp makes it with mode 0600.
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except OSError:
+        if temporary:
+            with suppress(OSError):
+                Path(temporary).unlink()
+        return False
+    return True

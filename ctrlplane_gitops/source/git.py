@@ -1,0 +1,124 @@
+"""Specs at a Git ref, read from the object database; a work tree is never looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+
+from ctrlplane_gitops.errors import SourceError
+from ctrlplane_gitops.source.base import Snapshot
+from ctrlplane_gitops.source.command import scrub
+from ctrlplane_gitops.source.location import parse_location
+from ctrlplane_gitops.source.mirror import HEAD_REF, Mirror
+from ctrlplane_gitops.source.repository import (
+    BrokenRepositoryError,
+    check_ref,
+    find_place,
+    list_tree,
+    read_blobs,
+    resolve_ref,
+)
+
+
+class GitSource:
+    """The files of one commit.
+
+    ``location``: a path (bare repository, work tree, or a folder of one: then only the files below
+    it, with paths relative to it) read in place; or a URL (https, ssh, ``git@host:path``, and
+    ``file://`` with ``allow_file``) read through a bare mirror below ``mirror_dir``.
+    ``ref``: branch, tag, commit or HEAD; ``refs/...`` where a branch and a tag share a name.
+    ``environ``: PATH, proxies, ssh agent and ``CTRLPLANE_GIT_TOKEN`` are taken from it.
+    SourceError at once when location or ref cannot be one.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        ref: str,
+        mirror_dir: Path,
+        *,
+        allow_file: bool = False,
+        environ: Mapping[str, str] | None = None,
+        timeout_s: float = 300.0,
+    ) -> None:
+        check_ref(ref)
+        self._where = scrub(location)
+        self._ref = ref
+        self._environ = os.environ if environ is None else environ
+        parsed = parse_location(location, allow_file=allow_file)
+        self._path = parsed if isinstance(parsed, Path) else None
+        self._mirror = (
+            None
+            if isinstance(parsed, Path)
+            else Mirror(parsed, mirror_dir, self._environ, timeout_s)
+        )
+
+    def fetch(self) -> Snapshot:
+        """The commit the ref names now; SourceError when it cannot be had."""
+        try:
+            if self._mirror is None:
+                return self._snapshot_of_path()
+            self._mirror.update(self._ref)
+            try:
+                return self._snapshot(self._mirror.git_dir, "")
+            except BrokenRepositoryError:
+                self._mirror.replace(self._ref)
+                return self._snapshot(self._mirror.git_dir, "")
+        except BrokenRepositoryError as broken:
+            raise SourceError(
+                f"{self._where} is damaged or incomplete: {broken}",
+                hint="run git fsck; a partial clone must be completed by git fetch --refetch",
+            ) from None
+
+    def _snapshot_of_path(self) -> Snapshot:
+        path = self._path
+        if path is None or not path.exists():
+            raise SourceError(f"{self._where} does not exist")
+        if not path.is_dir():
+            raise SourceError(f"{self._where} is not a directory")
+        place = find_place(path)
+        if place is None:
+            raise SourceError(
+                f"{self._where} is not inside a Git repository",
+                hint="leave --ref out to read the directory as it is",
+            )
+        return self._snapshot(place.git_dir, place.prefix)
+
+    def _snapshot(self, git_dir: Path, prefix: str) -> Snapshot:
+        ref = self._ref
+        if self._mirror is not None and check_ref(ref)[0] == "HEAD":
+            ref = HEAD_REF + check_ref(ref)[1]
+        commit = resolve_ref(git_dir, ref, self._environ, self._where)
+        listed = list_tree(git_dir, commit.id, prefix, self._environ)
+        if listed is None:
+            raise SourceError(f"the commit {commit.id[:12]} has no folder {prefix!r}")
+        entries, problems = listed
+        return Snapshot(
+            entries=entries,
+            read=partial(self._read, git_dir, frozenset(entries.values())),
+            commit=commit.id,
+            ref=commit.ref.replace(HEAD_REF, "HEAD"),
+            is_dirty=False,
+            problems=problems,
+        )
+
+    def _read(
+        self, git_dir: Path, known: frozenset[str], blobs: Collection[str]
+    ) -> Mapping[str, bytes]:
+        """Contents by blob id; SourceError for an id that is not in the snapshot."""
+        if not known.issuperset(blobs):
+            raise SourceError(f"asked for a blob that is not in the snapshot of {self._where}")
+        try:
+            try:
+                return read_blobs(git_dir, blobs, self._environ)
+            except BrokenRepositoryError:
+                if self._mirror is None:
+                    raise
+                self._mirror.replace(self._ref)
+                return read_blobs(git_dir, blobs, self._environ)
+        except BrokenRepositoryError as broken:
+            raise SourceError(
+                f"{self._where} is damaged or incomplete: {broken}", is_retryable=True
+            ) from None
