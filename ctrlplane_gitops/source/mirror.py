@@ -75,6 +75,8 @@ class Mirror:
 
     def _make_anew(self, ref: str) -> None:
         parent = self.git_dir.parent
+        for left_by_a_kill in parent.glob(f"{self.git_dir.stem}.new-*"):
+            _remove(left_by_a_kill)
         fresh = Path(tempfile.mkdtemp(prefix=f"{self.git_dir.stem}.new-", dir=parent))
         try:
             failure = self._run(

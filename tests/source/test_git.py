@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from itertools import count
@@ -9,6 +10,7 @@ import pytest
 
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source.conformance import check_source
+from ctrlplane_gitops.source.directory import DirectorySource
 from ctrlplane_gitops.source.git import GitSource
 from tests.source.repo import ENVIRON, commit, git, make_repo, write
 
@@ -126,6 +128,22 @@ def test_reading_a_hostile_repository_runs_nothing(tmp_path: Path) -> None:
     snapshot = source(repo, "main").fetch()
     assert snapshot.read(snapshot.entries.values())
     assert not mark.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository away")
+def test_somebody_elses_repository_is_read_by_root(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "r", {"a.yaml": b"1"})
+    for path in (repo, *repo.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert list(source(repo).fetch().entries) == ["a.yaml"]
+    assert DirectorySource(repo).fetch().is_dirty is False
+
+
+def test_a_damaged_repository_is_said_to_be(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "r", {"a.yaml": b"1"})
+    (repo / ".git" / "refs" / "heads" / "main").write_text("f" * 40 + "\n")
+    with pytest.raises(SourceError, match="damaged or incomplete"):
+        source(repo, "main").fetch()
 
 
 def test_a_partial_clone_fetches_nothing_behind_our_back(tmp_path: Path) -> None:

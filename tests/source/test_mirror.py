@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -77,6 +79,7 @@ def leave_locks(mirror: Path) -> None:
 
 
 def lose_head(mirror: Path) -> None:
+    (mirror.parent / f"{mirror.stem}.new-killed").mkdir()
     (mirror / "HEAD").unlink()
 
 
@@ -171,3 +174,21 @@ def test_the_token_reaches_the_forge_and_no_message(tmp_path: Path) -> None:
     assert "t0ken-value" not in shown
     assert pair not in shown
     assert "CTRLPLANE_GIT_TOKEN" in shown
+
+
+def test_a_remote_that_never_answers_is_given_up_in_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        mirror = Mirror(RemoteUrl(f"{origin}x.git", "http", origin), tmp_path / "m", ENVIRON, 0.5)
+        with pytest.raises(SourceError, match="did not complete") as caught:
+            mirror.update("main")
+    assert caught.value.is_retryable
+    assert not list((tmp_path / "m").glob("*.new-*"))
+
+
+def test_fetches_side_by_side_do_not_hurt_each_other(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "r", {"a.yaml": b"1"})
+    head = git(repo, "rev-parse", "HEAD")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: remote(repo, tmp_path / "m").fetch().commit, range(8)))
+    assert found == [head] * 8
