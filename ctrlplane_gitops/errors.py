@@ -35,7 +35,9 @@ class CtrlplaneError(Exception):
     code = "error"
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, is_retryable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, is_retryable: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

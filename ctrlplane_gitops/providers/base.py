@@ -84,9 +84,7 @@ class Provider(Protocol):
         """Do it; twice is once. A failure is the outcome's ``error``, not an exception."""
         ...
 
-    def read_logs(
-        self, replica: str, *, tail: int | None, is_follow: bool
-    ) -> Iterator[LogLine]:
+    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
         """Lines of one replica by name; ProviderError when there is no such replica."""
         ...
 

@@ -27,7 +27,9 @@ class ReplicaView:
 
     def is_available(self, min_ready: timedelta, now: datetime) -> bool:
         """Ready for at least ``min_ready``."""
-        return self.is_alive and self.ready_since is not None and now - self.ready_since >= min_ready
+        return (
+            self.is_alive and self.ready_since is not None and now - self.ready_since >= min_ready
+        )
 
 
 @dataclass(frozen=True, slots=True)

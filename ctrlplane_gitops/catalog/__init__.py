@@ -1,0 +1,1 @@
+"""What it means: documents resolved against each other into one desired state."""

@@ -1,0 +1,285 @@
+"""Replicas as local processes that outlive the controller."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import assert_never
+
+from ctrlplane_gitops.errors import CapabilityError, CtrlplaneError, ProviderError
+from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
+from ctrlplane_gitops.providers.process.config import parse_config
+from ctrlplane_gitops.providers.process.fleet import Replica, group_sets, read_fleet
+from ctrlplane_gitops.providers.process.identity import is_alive, reap
+from ctrlplane_gitops.providers.process.launch import (
+    Launch,
+    choose_ports,
+    lock_replica,
+    prepare,
+    spawn_keeper,
+    wait_started,
+)
+from ctrlplane_gitops.providers.process.layout import Layout, Slug, remove_tree, write_json
+from ctrlplane_gitops.providers.process.output import read_lines, run_beside
+from ctrlplane_gitops.providers.process.stop import ask_to_stop, kill_leftovers, wait_stopped
+from ctrlplane_gitops.providers.process.translate import (
+    build_environment,
+    build_spec,
+    build_tags,
+    check_template,
+    encode_spec,
+    expand_command,
+    secret_environment,
+    with_resources,
+)
+from ctrlplane_gitops.providers.scaling import check_material, compute_scale
+from ctrlplane_gitops.state.action import (
+    Action,
+    Material,
+    Outcome,
+    PrepareRelease,
+    RemoveInstance,
+    RemoveTenant,
+    ScaleReplicaSet,
+    UpdateResources,
+)
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import Gap, ObservedState
+from ctrlplane_gitops.state.template import ReleaseTemplate
+
+_CPU_WARNING = "cpu limits are not enforced for local processes"
+
+
+class Effects:
+    """Counts the mutating calls of one action and tells of each, before and after."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        self.count = 0
+        self._on_effect = settings.on_effect
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def made(self, name: str) -> Iterator[None]:
+        self._on_effect(name)
+        yield
+        with self._lock:
+            self.count += 1
+        self._on_effect(name)
+
+
+class ProcessProvider:
+    """One keeper process per replica; see ``keeper.py`` for what it does.
+
+    Needs Linux (pidfd, ``/proc``). Limits memory by watching resident size; cpu limits are
+    accepted, recorded and reported as not enforced.
+    """
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        if sys.platform != "linux":
+            raise CapabilityError("the process provider needs Linux")
+        self.name = settings.config.alias
+        self.capabilities = frozenset(Capability) - {Capability.IMAGES, Capability.CPU_LIMIT}
+        self._settings = settings
+        self._config = parse_config(settings.config)
+        self._layout = Layout(settings.state_dir)
+        self._keepers: set[int] = set()
+        self._keepers_lock = threading.Lock()
+
+    def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
+        self._reap()
+        try:
+            replicas = self._read(keys)
+        except OSError as error:
+            instances = None if keys is None else frozenset(keys)
+            return ObservedState(gaps=(Gap(self.name, str(error), instances),))
+        limits = [item.observed.resources for item in replicas if item.is_live]
+        is_cpu = any(limit is not None and limit.cpu_millicores is not None for limit in limits)
+        warnings = (f"{self.name}: {_CPU_WARNING}",) if is_cpu else ()
+        return ObservedState(group_sets(replicas, self.name), warnings=warnings)
+
+    def perform(self, action: Action, material: Material) -> Outcome:
+        effects = Effects(self._settings)
+        error: CtrlplaneError | None = None
+        try:
+            self._act(action, material, effects)
+        except CtrlplaneError as caught:
+            error = caught
+        except OSError as caught:
+            # A full disk, a directory without rights: of this machine, and it may pass.
+            error = ProviderError(f"{self.name}: {caught}", is_retryable=True)
+        finally:
+            self._reap()
+        return Outcome(action, error, effects.count, warnings=self._warnings(action))
+
+    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
+        found = self._find(replica)
+        keeper = found.keeper
+
+        def is_running() -> bool:
+            return keeper is not None and is_alive(keeper)
+
+        directory = self._layout.replica_dir(found.slug)
+        return read_lines(replica, directory, tail, is_running if is_follow else None)
+
+    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+        found = self._find(replica)
+        if found.app is None:
+            raise ProviderError(f"{replica} is not running, so nothing can be run in it")
+        work = self._layout.replica_dir(found.slug) / "work"
+        return run_beside(replica, found.app, work, command, timeout)
+
+    def close(self) -> None:
+        self._reap()
+
+    def _act(self, action: Action, material: Material, effects: Effects) -> None:
+        match action:
+            case PrepareRelease():
+                self._check(action.instance, action.release.template)
+            case ScaleReplicaSet():
+                self._scale(action, material, effects)
+            case UpdateResources():
+                self._update(action, effects)
+            case RemoveInstance():
+                self._remove_instance(action, effects)
+            case RemoveTenant():
+                self._remove_tenant(action, effects)
+            case _:
+                assert_never(action)
+
+    def _warnings(self, action: Action) -> tuple[str, ...]:
+        match action:
+            case ScaleReplicaSet(resources=limits) | UpdateResources(resources=limits):
+                has_cpu = limits.cpu_millicores is not None
+                return (f"{action.instance}: {_CPU_WARNING}",) if has_cpu else ()
+        return ()
+
+    def _read(self, keys: Collection[ResourceKey] | None) -> list[Replica]:
+        return read_fleet(self._layout, self._settings.plane, keys)
+
+    def _find(self, name: str) -> Replica:
+        try:
+            replicas = self._read(None)
+        except OSError as error:
+            raise ProviderError(f"{self.name}: {error}", is_retryable=True) from None
+        for replica in replicas:
+            if replica.name == name and not replica.is_foreign:
+                return replica
+        raise ProviderError(f"there is no replica {name!r} here")
+
+    def _check(self, instance: ResourceKey, template: ReleaseTemplate) -> None:
+        check_template(template, instance)
+        program = template.command[0]
+        search = template.env.get("PATH", os.environ.get("PATH"))
+        is_ours = program in {file.path for file in template.files} or "$(" in program
+        if not is_ours and "/" not in program and shutil.which(program, path=search) is None:
+            raise ProviderError(f"{instance}: the program {program!r} is not on this machine")
+
+    def _scale(self, action: ScaleReplicaSet, material: Material, effects: Effects) -> None:
+        number = action.release.number
+        replicas = [it for it in self._read([action.instance]) if it.slug.release == number]
+        for replica in replicas:
+            if replica.is_foreign:
+                raise ProviderError(f"{replica.name} exists and is not ours")
+        found = {replica.slug.index: replica for replica in replicas}
+        steps = compute_scale([item.slot for item in replicas], action.replicas, action.retire)
+        self._remove([found[index] for index in steps.remove], action.stop_timeout, effects)
+        indices = sorted(steps.start + steps.replace)
+        if not indices:
+            return
+        self._check(action.instance, action.release.template)
+        check_material(action.release.template, material)
+        kill_leftovers(self._layout, self._settings.plane, [found[i] for i in steps.replace])
+        specs = [found[index].spec if index in found else None for index in indices]
+        names = [port.name for port in action.release.template.ports]
+        ports = choose_ports(names, [spec.ports if spec else {} for spec in specs])
+        self._settings.run_all(
+            [
+                partial(self._start, action, material, index, own, effects)
+                for index, own in zip(indices, ports, strict=True)
+            ]
+        )
+
+    def _start(
+        self,
+        action: ScaleReplicaSet,
+        material: Material,
+        index: int,
+        ports: Mapping[str, int],
+        effects: Effects,
+    ) -> None:
+        template = action.release.template
+        slug = Slug(action.instance, action.release.number, index)
+        spec = build_spec(self._settings.plane, action, index, os.urandom(6).hex(), ports)
+        tags = build_tags(str(self._layout.root), spec.labels)
+        environment = build_environment(template, ports, os.environ, tags)
+        launch = Launch(
+            slug,
+            spec,
+            expand_command(spec.command, environment),
+            environment | secret_environment(template, material),
+            tags,
+            self._config.log_bytes,
+        )
+        with lock_replica(self._layout.replica_dir(slug)) as lock:
+            with effects.made(f"prepare:{spec.name}"):
+                prepare(self._layout, slug, spec, template, material)
+            with effects.made(f"start:{spec.name}"):
+                pid = spawn_keeper(self._layout, launch, lock)
+                with self._keepers_lock:
+                    self._keepers.add(pid)
+        wait_started(self._layout, launch, pid)
+
+    def _remove(self, replicas: Sequence[Replica], grace: timedelta, effects: Effects) -> None:
+        for replica in replicas:
+            with effects.made(f"stop:{replica.name}"):
+                ask_to_stop(self._layout, replica, grace)
+        wait_stopped(replicas, grace)
+        kill_leftovers(self._layout, self._settings.plane, replicas)
+        for replica in replicas:
+            with effects.made(f"remove:{replica.name}"):
+                self._layout.remove_replica(replica.slug)
+
+    def _update(self, action: UpdateResources, effects: Effects) -> None:
+        for replica in self._read([action.instance]):
+            spec = replica.spec
+            if spec is None or not replica.is_live or replica.is_foreign:
+                continue
+            if spec.resources != action.resources:
+                path = self._layout.replica_dir(replica.slug) / "replica.json"
+                with effects.made(f"update:{replica.name}"):
+                    write_json(path, encode_spec(with_resources(spec, action.resources)))
+
+    def _remove_instance(self, action: RemoveInstance, effects: Effects) -> None:
+        replicas = self._read([action.instance])
+        ours = [replica for replica in replicas if not replica.is_foreign]
+        self._remove(ours, action.stop_timeout, effects)
+        leftovers = (
+            [] if len(ours) < len(replicas) else [self._layout.instance_dir(action.instance)]
+        )
+        if action.is_volumes:
+            leftovers.append(self._layout.volumes_dir(action.instance))
+        for directory in leftovers:
+            if directory.exists():
+                with effects.made(f"remove:{directory.parent.parent.name}:{action.instance}"):
+                    remove_tree(directory)
+
+    def _remove_tenant(self, action: RemoveTenant, effects: Effects) -> None:
+        tenant = action.tenant.name
+        left = {it.slug.instance for it in self._read(None) if it.slug.instance.tenant == tenant}
+        if left:
+            names = ", ".join(sorted(key.address for key in left))
+            raise ProviderError(f"{action.tenant} still has instances here: {names}")
+        if self._layout.tenant_dir(tenant).exists():
+            with effects.made(f"remove:{action.tenant}"):
+                self._layout.remove_tenant(tenant)
+
+    def _reap(self) -> None:
+        """Keepers are our children as long as we live: leave no zombies of them."""
+        with self._keepers_lock:
+            self._keepers = {pid for pid in self._keepers if not reap(pid)}

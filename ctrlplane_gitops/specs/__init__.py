@@ -1,0 +1,1 @@
+"""What may be written: YAML documents, their models, and every mistake with its place."""
