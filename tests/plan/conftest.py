@@ -1,7 +1,6 @@
 """Golden files: ``pytest tests/plan --update-golden`` writes them anew."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,10 @@ import pytest
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    with suppress(ValueError):  # another folder's conftest may have added it
-        parser.addoption("--update-golden", action="store_true", help="write golden files anew")
-
-
 @pytest.fixture
 def check_golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with ``golden/<name>``."""
-    is_update = request.config.getoption("--update-golden", default=False)
+    is_update = request.config.getoption("--update-golden")
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name

@@ -1,0 +1,30 @@
+VENV := .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test bench lint
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## a control plane on this machine, from an empty folder to a rollback
+	$(BIN)/python examples/demo.py
+
+test: lint ## lint, then every test; skipped ones say why
+	$(BIN)/python -m pytest -rs
+
+bench: $(STAMP) ## measure what the documents promise
+	$(BIN)/python -m tests.bench
+
+lint: $(STAMP) ## ruff, mypy, the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Installed again only when the project's metadata has changed.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@

@@ -1,0 +1,41 @@
+"""One fixture per engine, for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.engines.program import MissingEngineError, give_up
+from tests.engines.registry import Registry, image_registry
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[str]:
+    """The address of a Docker engine that holds ``ctrlplane-test-app:1`` and ``:2``."""
+    try:
+        from tests.engines.dockerd import connect, docker_host
+        from tests.engines.image import build_images
+    except ModuleNotFoundError as missing:
+        give_up("docker", f"the Python package {missing.name!r} is not installed")
+    with ExitStack() as stack:
+        try:
+            host = stack.enter_context(docker_host())
+            client = connect(host)
+            stack.callback(client.close)
+            build_images(client)
+        except MissingEngineError as missing:
+            give_up("docker", str(missing))
+        yield host
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """An image registry on loopback; an engine on another machine cannot reach it."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(image_registry(tmp_path_factory.mktemp("registry")))
+        except MissingEngineError as missing:
+            give_up("registry", str(missing))
+        yield started

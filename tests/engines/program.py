@@ -1,0 +1,67 @@
+"""Finding, starting and ending a real program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ctrlplane_gitops.clock import monotonic_s, sleep
+
+
+class MissingEngineError(Exception):
+    """The engine cannot run here; the text says why."""
+
+
+def give_up(engine: str, reason: str) -> None:
+    """Skip, or fail where ``CTRLPLANE_TEST_REQUIRE`` (comma separated) names the engine."""
+    if engine in os.environ.get("CTRLPLANE_TEST_REQUIRE", "").split(","):
+        pytest.fail(f"{engine} is required but missing: {reason}", pytrace=False)
+    pytest.skip(f"no {engine}: {reason}")
+
+
+def find_program(name: str, package: str) -> str:
+    """Its path, also outside of a user's ``PATH``; ``package`` is the Debian package it is in."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+    if path is None:
+        raise MissingEngineError(f"{name!r} is not installed (apt-get install {package})")
+    return path
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 nobody listens on right now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number: int = server.getsockname()[1]
+    return number
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str], log: Path, is_ready: Callable[[], bool], patience_s: float = 30
+) -> Iterator[None]:
+    """The program, from being ready to SIGTERM; MissingEngineError with its log's end if never."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = monotonic_s() + patience_s
+        while not is_ready():
+            if process.poll() is not None or monotonic_s() > deadline:
+                tail = log.read_text(errors="replace")[-600:]
+                raise MissingEngineError(f"{arguments[0]} does not start: {tail}")
+            sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
