@@ -1,0 +1,43 @@
+"""The types of events and how one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from ctrlplane_gitops.ids import IdPrefix, new_id
+from ctrlplane_gitops.state.recorded import Event
+
+
+class EventType(StrEnum):
+    """What can happen. The README lists every one."""
+
+    APPLY_STARTED = "apply.started"
+    APPLY_ENDED = "apply.ended"
+    INSTANCE_ADOPTED = "instance.adopted"
+    INSTANCE_REMOVED = "instance.removed"
+    INSTANCE_REPAIRED = "instance.repaired"
+    RELEASE_PREPARED = "release.prepared"
+    REPLICAS_SCALED = "replicas.scaled"
+    RESOURCES_UPDATED = "resources.updated"
+    ROLLOUT_STARTED = "rollout.started"
+    ROLLOUT_COMPLETED = "rollout.completed"
+    ROLLOUT_FAILED = "rollout.failed"
+    ROLLOUT_ROLLED_BACK = "rollout.rolledBack"
+    RELEASE_PINNED = "release.pinned"
+    RELEASE_UNPINNED = "release.unpinned"
+    TENANT_REMOVED = "tenant.removed"
+    ACTION_FAILED = "action.failed"
+    WORK_SKIPPED = "work.skipped"
+
+
+def make_event(
+    type: EventType,
+    at: datetime,
+    address: str,
+    message: str,
+    data: Mapping[str, str] | None = None,
+) -> Event:
+    """An event with a fresh id. ``message`` is one sentence and carries no secret value."""
+    return Event(new_id(IdPrefix.EVENT, at), at, type.value, address, message, dict(data or {}))

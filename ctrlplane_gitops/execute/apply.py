@@ -1,0 +1,336 @@
+"""Apply a plan: many instances side by side, each one step at a time.
+
+One loop, no thread of its own: it takes in what has ended, lets every run that may decide, writes
+down what is intended in one transaction, and only then has it performed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.execute.cleanup import audit_plan, remove_tenants
+from ctrlplane_gitops.execute.effect import Effects
+from ctrlplane_gitops.execute.finish import write_down
+from ctrlplane_gitops.execute.journal import Journal
+from ctrlplane_gitops.execute.material import Materials
+from ctrlplane_gitops.execute.pool import Pool, wait_any
+from ctrlplane_gitops.execute.probing import Probing
+from ctrlplane_gitops.execute.readiness import Readiness
+from ctrlplane_gitops.execute.run import Act, End, InstanceRun, Pause, WorkState
+from ctrlplane_gitops.execute.start import begin_run, record_plan
+from ctrlplane_gitops.execute.watch import Watch
+from ctrlplane_gitops.ids import IdPrefix, new_id
+from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.rollout.view import ReplicaSetView
+from ctrlplane_gitops.state.action import Outcome
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import ObservedReplicaSet
+from ctrlplane_gitops.state.recorded import RecordedState
+from ctrlplane_gitops.state.template import Release
+
+_TICK = timedelta(milliseconds=250)
+_GAP_PATIENCE = timedelta(seconds=60)
+
+
+class Ending(StrEnum):
+    """Why the loop ended. ``lost``: somebody else took the lease over."""
+
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timedOut"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyParts:
+    """What an apply works with. ``actions``, ``looks`` and ``probes`` are three pools so that no
+    kind of call can hold up another. ``cancel`` and ``lost`` stop it after what is in flight;
+    ``deadline`` as well."""
+
+    journal: Journal
+    providers: Mapping[str, Provider]
+    materials: Materials
+    clock: Clock
+    actions: Pool
+    looks: Pool
+    probes: Pool
+    cancel: threading.Event
+    lost: threading.Event
+    deadline: datetime | None = None
+    is_detached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkResult:
+    """How the work on one instance ended; ``message`` says why, where it did not simply succeed."""
+
+    instance: ResourceKey
+    state: WorkState
+    message: str = ""
+    error: CtrlplaneError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyResult:
+    """``effects`` counts the mutating calls made to providers. ``results`` are sorted."""
+
+    ending: Ending
+    results: tuple[WorkResult, ...]
+    effects: int
+    errors: tuple[CtrlplaneError, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Active:
+    """A run under way. ``dirty_turn``: only looks begun in that turn or later count."""
+
+    run: InstanceRun
+    dirty_turn: int
+    in_flight: int = 0
+    next_at: datetime | None = None
+    gap_since: datetime | None = None
+
+
+def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyResult:
+    """Do what the plan says and return how each work ended.
+
+    Raises ``LockError`` or ``StoreError`` when nothing can be written down any more; what was in
+    flight has ended by then. A plan with refusals must not be handed in."""
+    loop = _Loop(plan, recorded, parts)
+    plane_id = None
+    if recorded.plane_id is None:
+        plane_id = new_id(IdPrefix.PLANE, parts.clock.now())
+    releases = [work.release for work in plan.works if work.release is not None]
+    parts.materials.load([*releases, *plan.records.releases, *loop.active_releases()])
+    record_plan(plan, plane_id, parts.journal, parts.materials)
+    parts.journal.flush()
+    try:
+        ending = loop.run()
+        errors: tuple[CtrlplaneError, ...] = ()
+        if ending is Ending.COMPLETE:
+            errors = remove_tenants(plan, loop.effects, loop.failed_tenants())
+    finally:
+        loop.effects.wait()
+    if ending is not Ending.LOST:
+        texts = {key: f"{item.state} {item.message}".strip() for key, item in loop.results.items()}
+        audit_plan(plan, texts, parts.journal)
+        parts.journal.flush()
+    results = tuple(sorted(loop.results.values(), key=lambda item: item.instance))
+    return ApplyResult(
+        ending, results, loop.effects.count, errors, tuple(sorted(loop.effects.warnings))
+    )
+
+
+class _Loop:
+    def __init__(self, plan: Plan, recorded: RecordedState, parts: ApplyParts) -> None:
+        self._plan = plan
+        self._recorded = recorded
+        self._parts = parts
+        self._clock = parts.clock
+        self._waiting = {work.instance: work for work in plan.works}
+        self._active: dict[ResourceKey, _Active] = {}
+        self._watch = Watch(parts.providers, parts.looks, parts.clock)
+        self._probing = Probing(parts.probes, parts.clock)
+        self._readiness = Readiness(self._probing, parts.providers)
+        self._turn = 0
+        self.effects = Effects(parts.providers, parts.journal, parts.materials, parts.actions)
+        self.results: dict[ResourceKey, WorkResult] = {}
+
+    def run(self) -> Ending:
+        while self._waiting or self._active:
+            self._turn += 1
+            has_turned = self._collect()
+            stop = self._find_stop()
+            if stop is not None:
+                self._abandon(stop)
+                return stop
+            self._start_free()
+            for active in list(self._active.values()):
+                self._step(active, has_turned)
+            self._parts.journal.flush()
+            self.effects.submit()
+            self._look()
+            self._probing.start_due()
+            self._rest()
+        return Ending.COMPLETE
+
+    def active_releases(self) -> list[Release]:
+        """What a rollout may have to return to."""
+        return [
+            release
+            for work in self._plan.works
+            for release in self._recorded.releases.get(work.instance, ())
+            if release.number == work.active
+        ]
+
+    def failed_tenants(self) -> frozenset[str]:
+        """Tenants one of whose removals did not succeed: theirs are kept for the next pass."""
+        return frozenset(
+            result.instance.tenant
+            for result in self.results.values()
+            if result.state is not WorkState.DONE
+        )
+
+    def _collect(self) -> bool:
+        now = self._clock.now()
+        for outcome in self.effects.collect():
+            self._take(outcome, now)
+        self._watch.collect()
+        return self._probing.collect()
+
+    def _take(self, outcome: Outcome, now: datetime) -> None:
+        action = outcome.action
+        key = getattr(action, "instance", None)
+        active = self._active.get(key) if key is not None else None
+        if active is None:
+            return
+        active.in_flight -= 1
+        active.dirty_turn, active.next_at = self._turn, None
+        release = active.run.take(outcome, now)
+        if release is not None:
+            self._parts.journal.put(releases=(release,))
+
+    def _find_stop(self) -> Ending | None:
+        if self._parts.lost.is_set():
+            return Ending.LOST
+        if self._parts.cancel.is_set():
+            return Ending.CANCELLED
+        deadline = self._parts.deadline
+        if deadline is not None and self._clock.now() >= deadline:
+            return Ending.TIMED_OUT
+        return None
+
+    def _abandon(self, ending: Ending) -> None:
+        """Let what is in flight end, and write down what came of it."""
+        self.effects.wait()
+        now = self._clock.now()
+        for outcome in self.effects.collect():
+            self._take(outcome, now)
+        for key, active in self._active.items():
+            if active.run.work.release is not None:
+                self._parts.journal.put(instances=(active.run.record(),))
+            self.results[key] = WorkResult(key, WorkState.CANCELLED, "stopped on the way")
+        for key in self._waiting:
+            self.results[key] = WorkResult(key, WorkState.CANCELLED, "not begun")
+        if ending is not Ending.LOST:
+            self._parts.journal.flush()
+
+    def _start_free(self) -> None:
+        """Begin every work whose dependencies are done; skip those whose have failed."""
+        for key, work in list(self._waiting.items()):
+            needed = self._plan.dependencies.get(key, ())
+            if any(item in self._waiting or item in self._active for item in needed):
+                continue
+            del self._waiting[key]
+            failed = [item for item in needed if self.results[item].state not in _GOOD]
+            if failed:
+                text = f"it depends on {', '.join(item.address for item in failed)}"
+                self._finish(key, End(WorkState.SKIPPED, text))
+                continue
+            run = begin_run(work, self._recorded, self._parts.journal, self._parts.materials,
+                            is_detached=self._parts.is_detached)  # fmt: skip
+            self._active[key] = _Active(run, self._turn)
+
+    def _step(self, active: _Active, has_turned: bool) -> None:
+        run, now = active.run, self._clock.now()
+        if active.in_flight:
+            return
+        sets: tuple[ObservedReplicaSet, ...] = ()
+        views: tuple[ReplicaSetView, ...] = ()
+        if run.needs_look:
+            if active.next_at is not None:
+                if now < active.next_at and not has_turned:
+                    return
+                if now >= active.next_at:
+                    active.next_at, active.dirty_turn = None, self._turn
+            if not self._watch.is_fresh(run.providers, active.dirty_turn):
+                return
+            if not self._is_answered(active, now):
+                return
+            sets = self._watch.sets_of(run.work.instance)
+            readiness = self._readiness.view(run, sets, now)
+            if readiness is None:
+                active.next_at = now + _TICK
+                return
+            views = readiness
+        elif active.next_at is not None and now < active.next_at:
+            return
+        self._follow(active, run.next_step(sets, views, now), now)
+
+    def _is_answered(self, active: _Active, now: datetime) -> bool:
+        """Whether the providers showed the instance; a silent one is waited for a while."""
+        gap = self._watch.gap_of(active.run.work.instance, active.run.providers)
+        if gap is None:
+            active.gap_since = None
+            return True
+        active.gap_since = active.gap_since or now
+        if now - active.gap_since >= _GAP_PATIENCE:
+            self._finish(active.run.work.instance, active.run.end_of_gap(gap))
+        active.next_at = now + 4 * _TICK
+        return False
+
+    def _follow(self, active: _Active, step: Act | Pause | End, now: datetime) -> None:
+        key = active.run.work.instance
+        if isinstance(step, End):
+            self._finish(key, step)
+            return
+        if step.status is not None:
+            self._parts.journal.put(instances=(active.run.record(),))
+        if isinstance(step, Pause):
+            active.next_at = now + step.wait
+            return
+        for action in step.actions:
+            self.effects.intend(action)
+            active.in_flight += 1
+
+    def _finish(self, key: ResourceKey, end: End) -> None:
+        active = self._active.pop(key, None)
+        journal = self._parts.journal
+        if active is not None:
+            self._readiness.forget(active.run)
+            write_down(active.run, end, journal)
+        else:
+            journal.tell(EventType.WORK_SKIPPED, key.address, f"skipped: {end.message}")
+        self.results[key] = WorkResult(key, end.state, end.message, end.error)
+
+    def _look(self) -> None:
+        wanted: dict[str, set[ResourceKey]] = {}
+        for key, active in self._active.items():
+            run = active.run
+            if active.in_flight or not run.needs_look or active.next_at is not None:
+                continue
+            if not self._watch.is_fresh(run.providers, active.dirty_turn):
+                for name in run.providers:
+                    wanted.setdefault(name, set()).add(key)
+        self._watch.start(wanted, self._turn)
+
+    def _rest(self) -> None:
+        """Sleep until something ends or is due, at most a tick."""
+        now = self._clock.now()
+        due = [item.next_at for item in self._active.values() if item.next_at is not None]
+        probe_due = self._probing.next_due()
+        times = [*due, *([probe_due] if probe_due else [])]
+        running: list[Future[Any]] = [
+            *self.effects.running,
+            *self._watch.running,
+            *self._probing.running,
+        ]
+        pause = min([_TICK, *(at - now for at in times)])
+        if running:
+            wait_any(running, max(pause, timedelta(milliseconds=1)))
+        else:
+            self._clock.wait(self._parts.cancel, max(pause, timedelta(milliseconds=5)))
+
+
+_GOOD = frozenset({WorkState.DONE, WorkState.STARTED})

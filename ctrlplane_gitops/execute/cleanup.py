@@ -1,0 +1,56 @@
+"""What comes after the instances: what providers keep per tenant, and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.execute.effect import Effects
+from ctrlplane_gitops.execute.journal import Journal
+from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.state.action import RemoveTenant
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+
+
+def removed_tenants(plan: Plan) -> tuple[ResourceKey, ...]:
+    """The tenants a plan removes."""
+    return tuple(key for key in plan.records.removed_resources if key.kind is Kind.TENANT)
+
+
+def remove_tenants(
+    plan: Plan, effects: Effects, failed: Collection[str]
+) -> tuple[CtrlplaneError, ...]:
+    """Remove from every provider what it keeps for the removed tenants, then forget them.
+
+    They are forgotten last, so that a crash on the way leaves a row that is planned again."""
+    tenants = [key for key in removed_tenants(plan) if key.name not in failed]
+    for tenant in tenants:
+        for name in effects.providers:
+            effects.intend(RemoveTenant(tenant, name))
+    effects.flush()
+    effects.submit()
+    effects.wait()
+    errors: dict[ResourceKey, CtrlplaneError] = {}
+    for outcome in effects.collect():
+        if outcome.error is not None and isinstance(outcome.action, RemoveTenant):
+            errors[outcome.action.tenant] = outcome.error
+    effects.journal.remove(resources=[key for key in tenants if key not in errors])
+    effects.flush()
+    return tuple(errors[key] for key in sorted(errors))
+
+
+def audit_plan(plan: Plan, outcomes: Mapping[ResourceKey, str], journal: Journal) -> None:
+    """One audit entry per row of the plan that was not held back. ``outcomes`` has the outcome of
+    each instance's work; a row without work was only written down."""
+    work_of: dict[ResourceKey, ResourceKey] = {}
+    for work in plan.works:
+        keys = [work.instance, *(item.key for item in work.records), *work.removed]
+        if work.desired is not None and work.desired.deployment is not None:
+            keys.append(work.desired.deployment.key)
+        work_of.update(dict.fromkeys(keys, work.instance))
+    for change in plan.changes:
+        if change.blocked is not None:
+            continue
+        instance = work_of.get(change.key)
+        outcome = outcomes.get(instance, "not done") if instance else "done"
+        journal.audit(str(change.action), change.key.address, outcome)

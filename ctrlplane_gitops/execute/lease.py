@@ -1,0 +1,84 @@
+"""The lease an apply works under: taken, kept alive, given back, and taken over from the dead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.errors import LockError, StoreError
+from ctrlplane_gitops.execute.holder import describe_holder, is_dead
+from ctrlplane_gitops.execute.pool import beating
+from ctrlplane_gitops.store.base import Fence, Store
+
+LEASE = "apply"
+TTL = timedelta(seconds=15)
+_REFRESH = timedelta(seconds=4)
+_POLL = timedelta(milliseconds=250)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """``lost`` is set when somebody else took the lease over; nothing may be done after that."""
+
+    fence: Fence
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def hold_lease(
+    store: Store, clock: Clock, timeout: timedelta, cancel: threading.Event
+) -> Iterator[HeldLease]:
+    """Hold the control plane's lease for the block; LockError when it is not free in time.
+
+    A holder of this machine that is dead is not waited for: a killed apply delays nobody."""
+    held = HeldLease(_acquire(store, clock, timeout, cancel))
+    missed = 0
+
+    def beat() -> bool:
+        nonlocal missed
+        try:
+            is_ours = store.refresh(held.fence, TTL, clock.now())
+            missed = 0
+        except StoreError:
+            # The fence guards every write, so one missed beat hurts nobody; three are the end.
+            missed += 1
+            is_ours = missed < 3
+        if not is_ours:
+            held.lost.set()
+        return is_ours
+
+    try:
+        with beating(clock, _REFRESH, beat):
+            yield held
+    finally:
+        with suppress(StoreError):
+            store.release(held.fence)
+
+
+def _acquire(store: Store, clock: Clock, timeout: timedelta, cancel: threading.Event) -> Fence:
+    holder = describe_holder()
+    give_up = clock.now() + timeout
+    while True:
+        fence = store.acquire(LEASE, holder, TTL, clock.now())
+        if fence is not None:
+            return fence
+        known = store.read_lease(LEASE)
+        if known is not None and is_dead(known.holder):
+            store.break_lease(LEASE, known.number)
+            continue
+        now = clock.now()
+        if now >= give_up or clock.wait(cancel, min(_POLL, give_up - now)):
+            raise LockError(
+                f"another apply is at work here: {_name(known.holder) if known else 'unknown'}",
+                hint="wait for it, or give a longer --lock-timeout; a lease that is no longer "
+                f"refreshed frees itself within {TTL.seconds}s",
+            )
+
+
+def _name(holder: str) -> str:
+    parts = holder.rsplit("/", 3)
+    return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else holder

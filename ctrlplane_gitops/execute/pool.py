@@ -1,0 +1,63 @@
+"""The threads of an apply: a bounded pool, and a heartbeat. No other file starts one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from ctrlplane_gitops.clock import Clock
+
+T = TypeVar("T")
+
+
+class Pool:
+    """At most ``size`` calls at a time. Threads are started when they are first needed."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        return self._executor.submit(call)
+
+    def run_all(self, calls: Sequence[Callable[[], None]]) -> None:
+        """All calls, side by side; raises the first error when every one has ended."""
+        if len(calls) == 1:
+            calls[0]()
+            return
+        futures = [self._executor.submit(call) for call in calls]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def close(self) -> None:
+        """Wait for what runs; what has not started is dropped."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def wait_any(futures: Collection[Future[Any]], timeout: timedelta) -> None:
+    """Return when one of the futures is done, or after ``timeout``."""
+    wait(futures, timeout=max(0.0, timeout.total_seconds()), return_when=FIRST_COMPLETED)
+
+
+@contextmanager
+def beating(clock: Clock, interval: timedelta, beat: Callable[[], bool]) -> Iterator[None]:
+    """Call ``beat`` every ``interval`` from a thread of its own while the block runs, until it
+    returns False."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not clock.wait(stop, interval):
+            if not beat():
+                return
+
+    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

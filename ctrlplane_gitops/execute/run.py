@@ -1,0 +1,282 @@
+"""The work on one instance, from its first action to what is written down about it.
+
+A run decides when it is asked and never waits: ``next_step`` says what to do now, or until when
+nothing is to be done. All its knowledge comes from looks at the provider, so a run that starts in
+the middle of a rollout somebody else began goes on where the world stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ctrlplane_gitops.errors import CtrlplaneError, UnreachableError
+from ctrlplane_gitops.execute.retry import next_delay
+from ctrlplane_gitops.execute.settle import Settled, settle_completed, settle_failed
+from ctrlplane_gitops.plan.change import Work
+from ctrlplane_gitops.rollout.registry import strategy_for
+from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep
+from ctrlplane_gitops.state.action import (
+    Action,
+    Outcome,
+    PrepareRelease,
+    RemoveInstance,
+    ScaleReplicaSet,
+    UpdateResources,
+)
+from ctrlplane_gitops.state.observed import Gap, ObservedReplicaSet
+from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase, RolloutStatus
+from ctrlplane_gitops.state.template import Release, ReleaseTemplate
+
+_LONGEST_WAIT = timedelta(seconds=1)
+_UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
+
+
+class WorkState(StrEnum):
+    """How the work on one instance ended."""
+
+    DONE = "done"
+    STARTED = "started"
+    ROLLED_BACK = "rolledBack"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Do these, side by side, then look again."""
+
+    actions: tuple[Action, ...]
+    status: RolloutStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing to do before ``wait`` has passed or a probe has turned."""
+
+    wait: timedelta
+    status: RolloutStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The work ended; ``settled`` is what to write down (None: nothing but the outcome)."""
+
+    state: WorkState
+    message: str = ""
+    settled: Settled | None = None
+    error: CtrlplaneError | None = None
+
+
+Step = Act | Pause | End
+
+
+class InstanceRun:
+    """``known`` is the instance's record as it stands; ``releases`` are the recorded ones by
+    number, the work's own included. ``stop_timeout`` is for removals."""
+
+    def __init__(
+        self,
+        work: Work,
+        known: RecordedInstance,
+        releases: dict[int, Release],
+        stop_timeout: timedelta,
+        *,
+        is_detached: bool = False,
+    ) -> None:
+        self.work = work
+        self.known = known
+        self.releases = releases
+        self.status = self._initial_status()
+        self.was_settled = self.status.phase not in _UNDER_WAY
+        self._stop_timeout = stop_timeout
+        self._is_detached = is_detached
+        self._queue: list[Action] = self._first_actions()
+        self._swept = False
+        self._attempt = 0
+        self._not_before: datetime | None = None
+        self._scale_error = ""
+        self._error: CtrlplaneError | None = None
+
+    def _initial_status(self) -> RolloutStatus:
+        """A rollout under way goes on; what ended some way or other is begun anew."""
+        status, release = self.known.rollout, self.work.release
+        is_same = release is not None and status.target == release.number
+        return status if is_same and status.phase in _UNDER_WAY else RolloutStatus()
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Everywhere replicas of the instance are or may be."""
+        found = {self.work.provider, self.known.provider, *self.work.sweep}
+        active = self.releases.get(self.work.active or 0)
+        if active is not None:
+            found.add(active.template.provider)
+        return tuple(sorted(found))
+
+    @property
+    def target(self) -> Release | None:
+        number = self.work.release.number if self.work.release else 0
+        return self.releases.get(number)
+
+    def record(self) -> RecordedInstance:
+        """The instance's record as it stands now."""
+        return replace(self.known, rollout=self.status)
+
+    @property
+    def needs_look(self) -> bool:
+        return not self._queue and self._error is None
+
+    def _first_actions(self) -> list[Action]:
+        work, release = self.work, self.work.release
+        if release is None or work.desired is None:
+            return self._sweep_actions()
+        actions: list[Action] = []
+        is_rollout = release.number != work.active
+        if release.template.image is not None and not release.resolved:
+            actions.append(PrepareRelease(work.instance, work.provider, release))
+        if work.update_resources and not is_rollout:
+            actions.append(UpdateResources(work.instance, work.provider, work.desired.resources))
+        return actions
+
+    def _sweep_actions(self) -> list[Action]:
+        work = self.work
+        return [
+            RemoveInstance(work.instance, name, self._stop_timeout, work.is_volumes)
+            for name in work.sweep
+        ]
+
+    def next_step(
+        self, sets: tuple[ObservedReplicaSet, ...], views: tuple[ReplicaSetView, ...], now: datetime
+    ) -> Step:
+        """``sets`` are the latest look (ignored while ``needs_look`` is False) and ``views`` the
+        same with readiness."""
+        if self._error is not None:
+            settled = self._settle_error() if self.work.release is not None else None
+            return End(WorkState.FAILED, self._error.message, settled, self._error)
+        if self._not_before is not None and now < self._not_before:
+            return Pause(self._not_before - now)
+        if self._queue:
+            return Act((self._queue[0],))
+        if self.work.release is None or self.work.desired is None:
+            return End(WorkState.DONE)
+        return self._roll(sets, views, now)
+
+    def _roll(
+        self, sets: tuple[ObservedReplicaSet, ...], views: tuple[ReplicaSetView, ...], now: datetime
+    ) -> Step:
+        work, target = self.work, self.target
+        assert work.desired is not None and target is not None
+        view = RolloutView(
+            instance=work.instance,
+            target=target.number,
+            replicas=work.desired.replicas,
+            sets=views,
+            params=work.desired.params,
+            status=self.status,
+            now=now,
+            active=work.active,
+            scale_error=self._scale_error,
+        )
+        decision = strategy_for(work.desired.params.type).next_step(view)
+        changed = decision.status if decision.status != self.status else None
+        self.status = decision.status
+        if decision.steps:
+            return Act(tuple(self._dress(step, sets, now) for step in decision.steps), changed)
+        if decision.is_done:
+            return self._end()
+        if self._is_detached:
+            return End(WorkState.STARTED, "the rollout is under way")
+        return Pause(min(decision.wait, _LONGEST_WAIT), changed)
+
+    def _dress(
+        self, step: ScaleStep, sets: tuple[ObservedReplicaSet, ...], now: datetime
+    ) -> ScaleReplicaSet:
+        """A step of the strategy as an action on the provider that has the set."""
+        desired = self.work.desired
+        assert desired is not None
+        release = self.releases.get(step.release)
+        if release is None:
+            # A stray set that nobody wrote down: enough is known of it to remove it.
+            seen = next(item for item in sets if item.release == step.release)
+            template = ReleaseTemplate(seen.provider)
+            release = Release(self.work.instance, seen.release, seen.revision, template, "", now)
+        return ScaleReplicaSet(
+            instance=self.work.instance,
+            provider=release.template.provider,
+            release=release,
+            replicas=step.replicas,
+            resources=desired.resources,
+            stop_timeout=desired.params.stop_timeout,
+            retire=step.retire,
+        )
+
+    def _end(self) -> Step:
+        work, target = self.work, self.target
+        assert work.desired is not None and target is not None
+        status = self.status
+        if status.phase is RolloutPhase.IDLE:
+            if work.sweep and not self._swept:
+                self._swept = True
+                self._queue = self._sweep_actions()
+                return Act((self._queue[0],))
+            limit = work.desired.params.revision_history_limit
+            settled = settle_completed(self.known, target, self.releases, status, limit)
+            return End(WorkState.DONE, "", settled)
+        active = self.releases.get(work.active or 0)
+        settled = settle_failed(self.known, target, active, status)
+        if status.phase is RolloutPhase.ROLLED_BACK:
+            return End(WorkState.ROLLED_BACK, status.message, settled)
+        return End(WorkState.FAILED, status.message, settled)
+
+    def _settle_error(self) -> Settled:
+        """An action failed for good: the rollout stays where it is, to be gone on with."""
+        return Settled(self.record())
+
+    def end_of_gap(self, gap: Gap) -> End:
+        """The provider has been silent for too long: the next pass goes on."""
+        error = UnreachableError(f"provider {gap.provider} did not answer: {gap.reason}")
+        settled = self._settle_error() if self.work.release is not None else None
+        return End(WorkState.FAILED, error.message, settled, error)
+
+    def take(self, outcome: Outcome, now: datetime) -> Release | None:
+        """Take in what came of an action. Returns the release when it changed (it was resolved)."""
+        action, error = outcome.action, outcome.error
+        if error is None:
+            self._attempt, self._not_before = 0, None
+            if self._queue and self._queue[0] == action:
+                self._queue.pop(0)
+            if isinstance(action, PrepareRelease) and outcome.resolved:
+                return self._resolve(action.release, outcome)
+            return None
+        self._attempt += 1
+        delay = next_delay(self._attempt) if error.is_retryable else None
+        if delay is not None:
+            self._not_before = now + delay
+            return None
+        self._attempt, self._not_before = 0, None
+        self._give_up(action, error)
+        return None
+
+    def _resolve(self, release: Release, outcome: Outcome) -> Release:
+        resolved = replace(self.releases[release.number], resolved=dict(outcome.resolved))
+        self.releases[release.number] = resolved
+        return resolved
+
+    def _give_up(self, action: Action, error: CtrlplaneError) -> None:
+        """What cannot be started fails the rollout, and the strategy says what follows from that;
+        anything else ends the work."""
+        target = self.work.release
+        is_start = isinstance(action, PrepareRelease) or (
+            isinstance(action, ScaleReplicaSet)
+            and target is not None
+            and action.release.number == target.number
+            and action.replicas > 0
+            and self.status.phase is not RolloutPhase.ROLLING_BACK
+        )
+        if is_start and not self._scale_error:
+            self._scale_error = error.message
+            self._queue.clear()
+        else:
+            self._error = error

@@ -1,0 +1,1 @@
+"""What is, as people and programs read it."""
