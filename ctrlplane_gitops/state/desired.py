@@ -135,13 +135,15 @@ class PrunePolicy:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default."""
+    """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default.
+    ``ignore`` are globs of files that hold no specs."""
 
     name: str
     providers: Mapping[str, ProviderConfig]
     default_provider: str
     prune: PrunePolicy = PrunePolicy()
     store: str | None = None
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+"""What a plan shows of a resource and a record keeps: the normalised spec, small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ctrlplane_gitops.catalog.fingerprint import fingerprint_of
+from ctrlplane_gitops.catalog.template import digest_of
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import DesiredResource, Json
+from ctrlplane_gitops.state.key import ResourceKey
+
+
+def build_resource(key: ResourceKey, document: Document, extra: Json) -> DesiredResource:
+    """The spec, with ``extra`` over it and the labels and annotations beside it."""
+    attributes = {**document.spec, **extra}
+    if document.labels:
+        attributes["labels"] = dict(document.labels)
+    if document.annotations:
+        attributes["annotations"] = dict(document.annotations)
+    return DesiredResource(
+        key,
+        attributes,
+        fingerprint_of(attributes),
+        document.origin,
+        bool(document.spec.get("protect")),
+    )
+
+
+def show_files(spec: Json, entries: Mapping[str, str]) -> Json:
+    """``files`` with digests, so that a change of content shows; without the content, which may
+    be large."""
+    if not spec["files"]:
+        return {}
+    files: list[dict[str, Any]] = [
+        {
+            **{name: value for name, value in item.items() if name != "content"},
+            "digest": digest_of(item, entries),
+        }
+        for item in spec["files"]
+    ]
+    return {"files": files}

@@ -1,0 +1,118 @@
+"""``ctrlplane.yaml``: what is needed before anything else, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ctrlplane_gitops.catalog.finding import fault, suggest
+from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig, PrunePolicy
+from ctrlplane_gitops.state.key import Kind
+from ctrlplane_gitops.units import parse_percent
+
+KNOWN_TYPES = ("aws", "docker", "kubernetes", "memory", "process")
+_UNSUPPORTED = frozenset({"aws", "kubernetes"})
+_ROOT_FILE = "ctrlplane.yaml"
+
+
+def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
+    """The control plane when exactly one document says it, else None. Whether its providers can
+    be used is checked by ``build_catalog``: its name and store are known even so."""
+    found = [item for item in documents if item.kind is Kind.CONTROL_PLANE]
+    if len(found) != 1:
+        return None
+    spec = found[0].spec
+    prune = spec.get("prune") or {}
+    default = PrunePolicy()
+    percent = prune.get("maxDelete")
+    return ControlPlane(
+        found[0].name,
+        {
+            alias: ProviderConfig(
+                alias,
+                config["type"],
+                {name: value for name, value in config.items() if name != "type"},
+            )
+            for alias, config in _providers(spec).items()
+        },
+        spec["defaultProvider"],
+        PrunePolicy(
+            default.max_delete_percent if percent is None else parse_percent(percent),
+            bool(prune.get("volumes", default.is_volumes)),
+        ),
+        spec.get("store"),
+        tuple(spec.get("ignore") or ()),
+    )
+
+
+def check_control_planes(
+    found: Sequence[Document], diagnostics: Iterable[Diagnostic]
+) -> Iterator[Diagnostic]:
+    """Everything that keeps the control plane from being trusted. ``found`` is in order of place;
+    ``diagnostics`` are the earlier ones: a control plane that did not pass is not missing."""
+    if not found and not any(is_plane_error(item) for item in diagnostics):
+        yield error(
+            "no-control-plane",
+            "no document says what the control plane is",
+            origin=Origin(_ROOT_FILE),
+            hint=f"add a document of kind ControlPlane in {_ROOT_FILE} at the root",
+        )
+    for other in found[1:]:
+        yield fault(
+            other,
+            "duplicate-control-plane",
+            f"a second control plane; the first is {found[0].name!r} at {found[0].origin}",
+            hint="a repository describes one control plane: remove one of them",
+        )
+    for document in found:
+        yield from _check_providers(document)
+
+
+def is_plane_error(item: Diagnostic) -> bool:
+    """Whether this is an error of the control plane's own document, so nothing can be trusted."""
+    if not item.is_error or item.tenant:
+        return False
+    if item.address:
+        return item.address.split("/", 1)[0] == Kind.CONTROL_PLANE
+    return item.origin is not None and item.origin.path == _ROOT_FILE
+
+
+def _check_providers(document: Document) -> Iterator[Diagnostic]:
+    providers = _providers(document.spec)
+    for alias, config in providers.items():
+        kind = config["type"]
+        if kind in _UNSUPPORTED:
+            yield fault(
+                document,
+                "unsupported-provider",
+                f"provider type {kind} is not available in this version",
+                "providers",
+                alias,
+                "type",
+                hint="use docker or process",
+            )
+        elif kind not in KNOWN_TYPES:
+            yield fault(
+                document,
+                "unknown-provider-type",
+                f"provider {alias!r} has the unknown type {kind!r}",
+                "providers",
+                alias,
+                "type",
+                hint=suggest(kind, KNOWN_TYPES),
+            )
+    default = document.spec["defaultProvider"]
+    if default not in providers:
+        yield fault(
+            document,
+            "unknown-provider",
+            f"defaultProvider {default!r} is not among the providers",
+            "defaultProvider",
+            hint=suggest(default, providers) or "add it to spec.providers",
+        )
+
+
+def _providers(spec: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return spec.get("providers") or {}

@@ -1,0 +1,68 @@
+"""Content hashes: when a spec differs, and when a release must be replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from ctrlplane_gitops.state.desired import Json
+from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+
+# One encoder for all: json.dumps with options would build a new one for every call.
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def fingerprint_of(attributes: Json) -> str:
+    """16 hex digits over the canonical JSON: the order of keys does not matter.
+
+    >>> fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1})
+    True
+    """
+    return _hash(attributes, 8)
+
+
+def revision_of(template: ReleaseTemplate) -> str:
+    """12 hex digits over everything that must be replaced when it changes.
+
+    It is stored and stands on replicas as a label, so it must never change between versions for
+    the same template: plain JSON lists in a fixed order, nothing's ``repr``. The value of a pull
+    credential is left out: registries rotate them within hours, and no replica reads one.
+
+    >>> revision_of(ReleaseTemplate("local", "shop:1.4.2"))
+    '4f1fb1932d85'
+    """
+    return _hash(
+        {
+            "provider": template.provider,
+            "image": template.image,
+            "command": template.command,
+            "env": dict(template.env),
+            "ports": [(item.name, item.port) for item in template.ports],
+            "volumes": [(item.name, item.path, item.size_bytes) for item in template.volumes],
+            "files": [(item.path, item.digest, item.mode) for item in template.files],
+            "secrets": [
+                (
+                    item.secret.address,
+                    item.type.value,
+                    item.target,
+                    "" if item.type is SecretType.REGISTRY else item.digest,
+                )
+                for item in template.secrets
+            ],
+        },
+        6,
+    )
+
+
+def blob_id(content: bytes) -> str:
+    """The id Git gives a blob of this content (40 hex digits).
+
+    >>> blob_id(b"hello\\n")
+    'ce013625030ba8dba906f756967f9e9ca394464a'
+    """
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _hash(value: Any, size: int) -> str:
+    return hashlib.blake2b(_ENCODE(value).encode(), digest_size=size).hexdigest()

@@ -1,0 +1,179 @@
+"""From specs to what is run: the release's template, its limits, probes and rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from ctrlplane_gitops.catalog.fingerprint import blob_id
+from ctrlplane_gitops.catalog.quota import bytes_of, cpu_of
+from ctrlplane_gitops.catalog.refs import source_path
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import (
+    HealthCheck,
+    Json,
+    ProbeType,
+    Resources,
+    RolloutParams,
+    StrategyType,
+)
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.template import (
+    FileMount,
+    Port,
+    ReleaseTemplate,
+    SecretMount,
+    SecretType,
+    Volume,
+)
+from ctrlplane_gitops.units import CountOrPercent, parse_count_or_percent, parse_duration
+
+_duration = lru_cache(maxsize=4096)(parse_duration)
+_DEFAULT = RolloutParams()
+
+
+def build_template(
+    instance: Document,
+    deployment: Document,
+    provider: str,
+    files: tuple[FileMount, ...],
+    secrets: tuple[SecretMount, ...],
+) -> ReleaseTemplate:
+    """``provider`` is the alias; a deployment's env wins over its instance's."""
+    spec, program = instance.spec, deployment.spec
+    env: Mapping[str, str] = {**spec["env"], **program["env"]}
+    return ReleaseTemplate(
+        provider,
+        program.get("image") or None,
+        tuple(program["command"]),
+        dict(sorted(env.items())),
+        tuple(Port(item["name"], item["port"]) for item in spec["ports"]),
+        build_volumes(spec),
+        files,
+        secrets,
+    )
+
+
+def build_volumes(spec: Json) -> tuple[Volume, ...]:
+    """Sorted by name."""
+    if not spec["volumes"]:
+        return ()
+    found = [
+        Volume(item["name"], item["path"], bytes_of(item["size"]) if item.get("size") else None)
+        for item in spec["volumes"]
+    ]
+    return tuple(sorted(found, key=lambda item: item.name))
+
+
+def digest_of(file: Json, entries: Mapping[str, str]) -> str:
+    """The blob id of one item of ``files``; KeyError when its source is not in the snapshot."""
+    content = file.get("content")
+    if content is not None:
+        return blob_id(content.encode())
+    return entries[source_path(file["source"])]
+
+
+def build_files(spec: Json, entries: Mapping[str, str]) -> tuple[FileMount, ...]:
+    """Sorted by path; ``entries`` maps paths of the snapshot to blob ids."""
+    if not spec["files"]:
+        return ()
+    found = [
+        FileMount(item["path"], digest_of(item, entries), int(item["mode"], 8))
+        for item in spec["files"]
+    ]
+    return tuple(sorted(found, key=lambda item: item.path))
+
+
+def build_secrets(
+    instance: Document, secrets: Mapping[str, Document], digests: Mapping[ResourceKey, str]
+) -> tuple[SecretMount, ...]:
+    """Sorted by the secret's name. ``secrets`` are the tenant's; ``digests`` their values'."""
+    names = instance.spec["secrets"]
+    if not names:
+        return ()
+    mounts = []
+    for name in sorted(names):
+        key = ResourceKey(Kind.SECRET, instance.tenant, name)
+        spec = secrets[name].spec
+        kind = SecretType(spec["type"])
+        mounts.append(SecretMount(key, kind, target_of(spec), digests[key]))
+    return tuple(mounts)
+
+
+def target_of(spec: Json) -> str:
+    """The variable, path or registry host a secret's value goes to; "" for a certificate.
+
+    >>> target_of({"type": "env", "key": "TOKEN"})
+    'TOKEN'
+    """
+    field = {"env": "key", "file": "path", "registry": "registry"}.get(spec["type"], "")
+    return spec.get(field) or ""
+
+
+def build_resources(spec: Json) -> Resources:
+    limits = spec["resources"]
+    return _resources(limits.get("cpu"), limits.get("memory"))
+
+
+@lru_cache(maxsize=4096)
+def _resources(cpu: str | None, memory: str | None) -> Resources:
+    return Resources(
+        None if cpu is None else cpu_of(cpu), None if memory is None else bytes_of(memory)
+    )
+
+
+def build_health(spec: Json) -> tuple[HealthCheck, ...]:
+    """In the order of the specs; a check without a port probes the first one."""
+    if not spec["health"]:
+        return ()
+    first = spec["ports"][0]["name"] if spec["ports"] else ""
+    return tuple(_build_check(item, first) for item in spec["health"])
+
+
+def _build_check(item: Json, first_port: str) -> HealthCheck:
+    kind = ProbeType(item["type"])
+    return HealthCheck(
+        item["name"],
+        kind,
+        "" if kind is ProbeType.COMMAND else item.get("port") or first_port,
+        item["path"],
+        tuple(item["command"]),
+        _duration(item["interval"]),
+        _duration(item["timeout"]),
+        item["retries"],
+        parse_statuses(item["statuses"]),
+    )
+
+
+@lru_cache(maxsize=1024)
+def parse_statuses(text: str) -> tuple[int, int]:
+    """Inclusive range of HTTP status codes.
+
+    >>> parse_statuses("200-399"), parse_statuses("204")
+    ((200, 399), (204, 204))
+    """
+    low, _, high = text.partition("-")
+    return int(low), int(high or low)
+
+
+def build_params(strategy: Json) -> RolloutParams:
+    """``strategy`` is a deployment's, of a type this version supports."""
+    rolling: Mapping[str, Any] = strategy.get("rolling") or {}
+    return RolloutParams(
+        StrategyType(strategy["type"]),
+        _duration(strategy["minReady"]),
+        _duration(strategy["healthyDeadline"]),
+        _duration(strategy["progressDeadline"]),
+        _duration(strategy["drainTimeout"]),
+        _duration(strategy["stopTimeout"]),
+        strategy["autoRollback"],
+        strategy["revisionHistoryLimit"],
+        _count(rolling.get("maxSurge"), _DEFAULT.max_surge),
+        _count(rolling.get("maxUnavailable"), _DEFAULT.max_unavailable),
+    )
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _count(value: int | str | None, default: CountOrPercent) -> CountOrPercent:
+    return default if value is None else parse_count_or_percent(value)

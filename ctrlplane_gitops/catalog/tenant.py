@@ -1,0 +1,111 @@
+"""A sound tenant's documents as what the rest of the product works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ctrlplane_gitops.catalog.attribute import build_resource, show_files
+from ctrlplane_gitops.catalog.fingerprint import blob_id, revision_of
+from ctrlplane_gitops.catalog.graph import resolve_dependencies, warn_frozen
+from ctrlplane_gitops.catalog.index import Scope, TenantSpecs
+from ctrlplane_gitops.catalog.secret import build_ref
+from ctrlplane_gitops.catalog.template import (
+    build_files,
+    build_health,
+    build_params,
+    build_resources,
+    build_secrets,
+    build_template,
+)
+from ctrlplane_gitops.diagnostics import Diagnostic
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import (
+    DesiredInstance,
+    DesiredResource,
+    RolloutParams,
+    SecretRef,
+)
+from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
+
+_IDLE = RolloutParams()
+
+
+@dataclass(slots=True)
+class Parts:
+    """A desired state being collected, tenant by tenant."""
+
+    resources: dict[ResourceKey, DesiredResource] = field(default_factory=dict)
+    instances: dict[ResourceKey, DesiredInstance] = field(default_factory=dict)
+    secret_refs: dict[ResourceKey, SecretRef] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+
+
+def build_tenant(
+    specs: TenantSpecs, scope: Scope, frozen: Mapping[str, str], parts: Parts
+) -> Iterator[Diagnostic]:
+    """Add everything of a tenant without errors to ``parts``; yields what is worth a warning."""
+    assert specs.document is not None, "a tenant without a document has an error"
+    key = tenant_key(specs.name)
+    is_suspended = bool(specs.document.spec["suspended"])
+    parts.resources[key] = build_resource(key, specs.document, {})
+    for name, secret in specs.secrets.items():
+        key = ResourceKey(Kind.SECRET, specs.name, name)
+        shown = {"valueDigest": scope.digests[key]}
+        parts.resources[key] = build_resource(key, secret, shown)
+        parts.secret_refs[key] = build_ref(secret)
+    for document in specs.instances.values():
+        yield from warn_frozen(document, scope, frozen)
+        instance = _build_instance(document, specs, scope, frozen, is_suspended)
+        _add_instance(document, instance, parts)
+    for name, route in specs.routes.items():
+        key = ResourceKey(Kind.ROUTE, specs.name, name)
+        parts.resources[key] = build_resource(key, route, {})
+
+
+def _add_instance(document: Document, instance: DesiredInstance, parts: Parts) -> None:
+    parts.resources[instance.key] = instance.resource
+    parts.instances[instance.key] = instance
+    if instance.deployment is not None:
+        parts.resources[instance.deployment.key] = instance.deployment
+    for file in document.spec["files"]:
+        if file.get("content") is not None:
+            content = file["content"].encode()
+            parts.blobs[blob_id(content)] = content
+
+
+def _build_instance(
+    document: Document,
+    specs: TenantSpecs,
+    scope: Scope,
+    frozen: Mapping[str, str],
+    is_suspended: bool,
+) -> DesiredInstance:
+    spec, provider = document.spec, scope.provider_of(document)
+    shown: dict[str, Any] = {"provider": provider, **show_files(spec, scope.entries)}
+    deployment = specs.serving.get(document.name)
+    deployed = template = None
+    if deployment is not None:
+        key = ResourceKey(Kind.DEPLOYMENT, specs.name, deployment.name)
+        deployed = build_resource(key, deployment, {})
+        template = build_template(
+            document,
+            deployment,
+            provider,
+            build_files(spec, scope.entries),
+            build_secrets(document, specs.secrets, scope.digests),
+        )
+    return DesiredInstance(
+        build_resource(instance_key(specs.name, document.name), document, shown),
+        provider,
+        0 if is_suspended else spec["replicas"],
+        build_resources(spec),
+        build_health(spec),
+        resolve_dependencies(document, scope, frozen),
+        deployed,
+        template,
+        None if template is None else revision_of(template),
+        _IDLE if deployment is None else build_params(deployment.spec["strategy"]),
+        is_suspended,
+    )
