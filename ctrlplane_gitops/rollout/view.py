@@ -12,7 +12,7 @@ from ctrlplane_gitops.state.recorded import RolloutStatus
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """``ready_since`` is set while every check passes; ``is_alive`` False means it must be replaced."""
+    """``ready_since`` is set while every check passes; one that is not alive must be replaced."""
 
     name: str
     index: int
