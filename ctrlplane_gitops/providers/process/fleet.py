@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ctrlplane_gitops.providers.base import (
@@ -21,7 +21,9 @@ from ctrlplane_gitops.providers.process.identity import (
     read_boot_id,
 )
 from ctrlplane_gitops.providers.process.layout import Layout, Slug, read_json
+from ctrlplane_gitops.providers.process.limit import read_in_force
 from ctrlplane_gitops.providers.process.translate import (
+    TAG_KEEPER,
     TAG_ROOT,
     ReplicaSpec,
     build_observed,
@@ -61,10 +63,15 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """Live processes of one replica, whoever started them."""
+    """Live processes of one replica, whoever started them; ``keepers`` by the id of the start."""
 
     labels: Mapping[str, str]
-    processes: tuple[ProcessId, ...]
+    processes: tuple[ProcessId, ...] = ()
+    keepers: Mapping[str, ProcessId] = field(default_factory=dict)
+
+    def add(self, process: ProcessId, keeper_id: str | None) -> Tagged:
+        keepers = dict(self.keepers) if keeper_id is None else {**self.keepers, keeper_id: process}
+        return Tagged(self.labels, (*self.processes, process), keepers)
 
 
 def find_processes(layout: Layout, plane: str) -> dict[str, Tagged]:
@@ -73,8 +80,9 @@ def find_processes(layout: Layout, plane: str) -> dict[str, Tagged]:
     for process, environ in find_tagged(TAG_ROOT, str(layout.root)):
         labels = parse_tags(environ)
         if labels is not None and labels[LABEL_PLANE] == plane:
-            before = found.get(labels[LABEL_REPLICA], Tagged(labels, ()))
-            found[labels[LABEL_REPLICA]] = Tagged(labels, (*before.processes, process))
+            name = labels[LABEL_REPLICA]
+            before = found.get(name, Tagged(labels))
+            found[name] = before.add(process, environ.get(TAG_KEEPER))
     return found
 
 
@@ -123,14 +131,19 @@ def _read_replica(
         known = tagged[name].labels[LABEL_REVISION] if name in tagged else ""
         return _lost(slug, name, known, "replica.json is missing or unreadable")
     state = _read_state(read_json(directory / "state.json"), spec)
+    if state.get("is_grouped") is False:
+        spec = replace(spec, groups={})
+    # Found by its environment, so a number that was given to somebody else is no keeper of ours.
+    keeper = tagged[name].keepers.get(spec.id) if name in tagged else None
     is_here = state.get("boot_id") == boot_id
-    keeper = _process(state, "keeper") if is_here else None
-    app = _process(state, "app") if is_here else None
-    phase, reason = _classify(state, keeper, app, is_here=is_here, is_tagged=name in tagged)
+    app = _app(state) if is_here and keeper is not None else None
+    phase, reason = _classify(state, keeper, app, is_here=is_here)
+    is_live = phase is not ReplicaPhase.STOPPED
+    in_force = read_in_force(spec) if is_live else spec.resources
     return Replica(
         slug,
         spec.labels[LABEL_REVISION],
-        build_observed(spec, state, phase, reason),
+        build_observed(spec, state, phase, reason, in_force),
         spec,
         keeper,
         app,
@@ -143,8 +156,8 @@ def _read_state(raw: Any, spec: ReplicaSpec) -> Mapping[str, Any]:
     return raw if isinstance(raw, dict) and raw.get("id") == spec.id else {}
 
 
-def _process(state: Mapping[str, Any], who: str) -> ProcessId | None:
-    pid, ticks = state.get(f"{who}_pid"), state.get(f"{who}_ticks")
+def _app(state: Mapping[str, Any]) -> ProcessId | None:
+    pid, ticks = state.get("app_pid"), state.get("app_ticks")
     if not isinstance(pid, int) or not isinstance(ticks, int):
         return None
     process = ProcessId(pid, ticks)
@@ -157,11 +170,10 @@ def _classify(
     app: ProcessId | None,
     *,
     is_here: bool,
-    is_tagged: bool,
 ) -> tuple[ReplicaPhase, str]:
     if not state:
         # The keeper writes its first state after the application was started.
-        if is_tagged:
+        if keeper is not None:
             return ReplicaPhase.STARTING, ""
         return ReplicaPhase.STOPPED, "never started"
     if "exit_code" in state:

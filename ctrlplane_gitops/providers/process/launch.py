@@ -6,10 +6,9 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ctrlplane_gitops.providers.process.layout import (
     remove_tree,
     write_json,
 )
-from ctrlplane_gitops.providers.process.translate import LOOPBACK, ReplicaSpec, encode_spec
+from ctrlplane_gitops.providers.process.translate import TAG_KEEPER, ReplicaSpec, encode_spec
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 
@@ -43,31 +42,8 @@ class Launch:
     spec: ReplicaSpec
     argv: Sequence[str]
     environment: Mapping[str, str]
-    keeper_environment: Mapping[str, str]
+    tags: Mapping[str, str]
     log_bytes: int
-
-
-def choose_ports(names: Sequence[str], wanted: Iterable[Mapping[str, int]]) -> list[dict[str, int]]:
-    """Free loopback ports for several replicas, no two alike: the wanted one where it is free."""
-    chosen: list[dict[str, int]] = []
-    with ExitStack() as held:
-        for old in wanted:
-            ports = {}
-            for name in names:
-                ports[name] = _hold_port(held, old.get(name, 0))
-            chosen.append(ports)
-    return chosen
-
-
-def _hold_port(held: ExitStack, number: int) -> int:
-    for candidate in (number, 0):
-        holder = held.enter_context(socket.socket())
-        with suppress(OSError):
-            # Without this a port whose last connections linger would count as taken.
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind((LOOPBACK, candidate))
-            return int(holder.getsockname()[1])
-    raise ProviderError("no loopback port is free", is_retryable=True)
 
 
 @contextmanager
@@ -139,9 +115,9 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
 
 
-def spawn_keeper(layout: Layout, launch: Launch, lock: int) -> int:
-    """The keeper's pid. It shares nothing with us but the lock: own session, null for stdio, and a
-    pipe for its request that ends with the request."""
+def spawn_keeper(layout: Layout, launch: Launch, lock: int, claim: int) -> int:
+    """The keeper's pid. It shares nothing with us but the lock and the claim on its ports: own
+    session, null for stdio, and a pipe for its request that ends with the request."""
     directory = layout.replica_dir(launch.slug)
     request = {
         "id": launch.spec.id,
@@ -149,6 +125,7 @@ def spawn_keeper(layout: Layout, launch: Launch, lock: int) -> int:
         "cwd": str(directory / "work"),
         "env": dict(launch.environment),
         "log_bytes": launch.log_bytes,
+        "groups": dict(launch.spec.groups),
     }
     low_reader, writer = os.pipe2(os.O_CLOEXEC)
     # Above the numbers the keeper gets, so that no dup2 overwrites one still needed.
@@ -159,6 +136,7 @@ def spawn_keeper(layout: Layout, launch: Launch, lock: int) -> int:
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_DUP2, 1, 2),
         (os.POSIX_SPAWN_DUP2, lock, 3),
+        (os.POSIX_SPAWN_DUP2, claim, 4),
     ]
     arguments = [sys.executable, "-I", "-S", "-X", "utf8", str(_KEEPER), str(directory)]
     with os.fdopen(writer, "wb") as pipe:
@@ -166,7 +144,7 @@ def spawn_keeper(layout: Layout, launch: Launch, lock: int) -> int:
             pid = os.posix_spawn(
                 sys.executable,
                 arguments,
-                dict(launch.keeper_environment),
+                {**launch.tags, TAG_KEEPER: launch.spec.id},
                 file_actions=actions,
                 setsid=True,
                 setsigmask=(),

@@ -17,7 +17,23 @@ from typing import Any
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 
-_TMPFS = Path("/dev/shm")
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def find_memory_dir(runtime_dir: str | None) -> Path | None:
+    """Where this user may keep a private directory in memory; None when nowhere. Not made yet.
+    The first choice does not depend on how we were started, so all control planes agree on it."""
+    for base in (_SHARED_MEMORY, Path(runtime_dir) if runtime_dir else None):
+        if base is not None and os.access(base, os.W_OK | os.X_OK):
+            directory = base / f"ctrlplane-{os.getuid()}"
+            if not os.path.lexists(directory) or _is_ours(directory):
+                return directory
+    return None
+
+
+def _is_ours(directory: Path) -> bool:
+    found = directory.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +49,11 @@ class Layout:
     """``<state_dir>/processes/<tenant>/<instance>/v<release>/<index>/`` and
     ``<state_dir>/volumes/<tenant>/<instance>/<name>/``; file secrets on a tmpfs."""
 
-    def __init__(self, state_dir: str) -> None:
+    def __init__(self, state_dir: str, memory_dir: Path | None = None) -> None:
         base = Path(state_dir).resolve()
         self.root = base / "processes"
         self._volumes = base / "volumes"
+        self._memory = memory_dir
 
     def instance_dir(self, key: ResourceKey) -> Path:
         return self.root / key.tenant / key.name
@@ -56,13 +73,21 @@ class Layout:
     def volumes_dir(self, key: ResourceKey) -> Path:
         return self._volumes / key.tenant / key.name
 
+    def token(self, slug: Slug) -> str:
+        """Names what a replica has outside its directory; no two replicas' are alike."""
+        return blake2b(os.fsencode(self.replica_dir(slug)), digest_size=12).hexdigest()
+
     def secrets_dir(self, slug: Slug) -> Path:
         """On memory where the machine has it, so that no value reaches a disk."""
-        directory = self.replica_dir(slug)
-        if not _TMPFS.is_dir():
-            return directory / "secrets"
-        digest = blake2b(os.fsencode(directory), digest_size=12).hexdigest()
-        return _TMPFS / f"ctrlplane-{os.getuid()}" / digest
+        if self._memory is None:
+            return self.replica_dir(slug) / "secrets"
+        return self._memory / self.token(slug)
+
+    def ports_file(self) -> Path:
+        """What ports are claimed in: shared with this user's other control planes if it can be."""
+        directory = self._memory or self.root.parent
+        make_private_dir(directory)
+        return directory / "ports"
 
     def scan(self, instance: ResourceKey | None = None) -> Iterator[Slug]:
         """Every replica directory, sorted. OSError when the root itself cannot be read."""
@@ -114,10 +139,9 @@ def remove_tree(directory: Path) -> None:
 def make_private_dir(directory: Path) -> None:
     """A 0700 directory of ours; ProviderError when somebody else made it first."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    if not _is_ours(directory):
         raise ProviderError(f"{str(directory)!r} belongs to somebody else")
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    if stat.S_IMODE(directory.lstat().st_mode) != 0o700:
         directory.chmod(0o700)
 
 

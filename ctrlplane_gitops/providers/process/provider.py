@@ -7,28 +7,42 @@ import shutil
 import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import assert_never
 
 from ctrlplane_gitops.errors import CapabilityError, CtrlplaneError, ProviderError
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
+from ctrlplane_gitops.providers.process.cgroup import find_bases, remove_groups
 from ctrlplane_gitops.providers.process.config import parse_config
 from ctrlplane_gitops.providers.process.fleet import Replica, group_sets, read_fleet
 from ctrlplane_gitops.providers.process.identity import is_alive, reap
 from ctrlplane_gitops.providers.process.launch import (
     Launch,
-    choose_ports,
     lock_replica,
     prepare,
     spawn_keeper,
     wait_started,
 )
-from ctrlplane_gitops.providers.process.layout import Layout, Slug, remove_tree, write_json
+from ctrlplane_gitops.providers.process.layout import (
+    Layout,
+    Slug,
+    find_memory_dir,
+    remove_tree,
+    write_json,
+)
+from ctrlplane_gitops.providers.process.limit import (
+    change_limits,
+    choose_groups,
+    is_cpu_free,
+    make_groups,
+)
 from ctrlplane_gitops.providers.process.output import read_lines, run_beside
+from ctrlplane_gitops.providers.process.port import claim_ports
 from ctrlplane_gitops.providers.process.stop import ask_to_stop, kill_leftovers, wait_stopped
 from ctrlplane_gitops.providers.process.translate import (
+    ReplicaSpec,
     build_environment,
     build_spec,
     build_tags,
@@ -36,7 +50,6 @@ from ctrlplane_gitops.providers.process.translate import (
     encode_spec,
     expand_command,
     secret_environment,
-    with_resources,
 )
 from ctrlplane_gitops.providers.scaling import check_material, compute_scale
 from ctrlplane_gitops.state.action import (
@@ -53,7 +66,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Gap, ObservedState
 from ctrlplane_gitops.state.template import ReleaseTemplate
 
-_CPU_WARNING = "cpu limits are not enforced for local processes"
+_CPU_WARNING = "cpu limit not enforced: no control group can be made here"
 
 
 class Effects:
@@ -76,18 +89,23 @@ class Effects:
 class ProcessProvider:
     """One keeper process per replica; see ``keeper.py`` for what it does.
 
-    Needs Linux (pidfd, ``/proc``). Limits memory by watching resident size; cpu limits are
-    accepted, recorded and reported as not enforced.
+    Needs Linux (pidfd, ``/proc``). Limits are put in force by control groups; where none can be
+    made the keeper watches memory, and a cpu limit is recorded and reported as not enforced.
     """
 
     def __init__(self, settings: ProviderSettings) -> None:
         if sys.platform != "linux":
             raise CapabilityError("the process provider needs Linux")
         self.name = settings.config.alias
-        self.capabilities = frozenset(Capability) - {Capability.IMAGES, Capability.CPU_LIMIT}
         self._settings = settings
         self._config = parse_config(settings.config)
-        self._layout = Layout(settings.state_dir)
+        self._layout = Layout(
+            settings.state_dir, find_memory_dir(os.environ.get("XDG_RUNTIME_DIR"))
+        )
+        self._bases = find_bases() if self._config.is_grouped else {}
+        self.capabilities = frozenset(Capability) - {Capability.IMAGES}
+        if "cpu" not in self._bases:
+            self.capabilities -= {Capability.CPU_LIMIT}
         self._keepers: set[int] = set()
         self._keepers_lock = threading.Lock()
 
@@ -98,9 +116,12 @@ class ProcessProvider:
         except OSError as error:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, str(error), instances),))
-        limits = [item.observed.resources for item in replicas if item.is_live]
-        is_cpu = any(limit is not None and limit.cpu_millicores is not None for limit in limits)
-        warnings = (f"{self.name}: {_CPU_WARNING}",) if is_cpu else ()
+        free = {
+            item.slug.instance
+            for item in replicas
+            if item.is_live and not item.is_foreign and item.spec and is_cpu_free(item.spec)
+        }
+        warnings = tuple(f"{instance}: {_CPU_WARNING}" for instance in sorted(free))
         return ObservedState(group_sets(replicas, self.name), warnings=warnings)
 
     def perform(self, action: Action, material: Material) -> Outcome:
@@ -155,7 +176,7 @@ class ProcessProvider:
     def _warnings(self, action: Action) -> tuple[str, ...]:
         match action:
             case ScaleReplicaSet(resources=limits) | UpdateResources(resources=limits):
-                has_cpu = limits.cpu_millicores is not None
+                has_cpu = limits.cpu_millicores is not None and "cpu" not in self._bases
                 return (f"{action.instance}: {_CPU_WARNING}",) if has_cpu else ()
         return ()
 
@@ -194,14 +215,12 @@ class ProcessProvider:
             return
         self._check(action.instance, action.release.template)
         check_material(action.release.template, material)
-        kill_leftovers(self._layout, self._settings.plane, [found[i] for i in steps.replace])
-        specs = [found[index].spec if index in found else None for index in indices]
-        names = [port.name for port in action.release.template.ports]
-        ports = choose_ports(names, [spec.ports if spec else {} for spec in specs])
+        self._clear([found[index] for index in steps.replace])
+        before = {index: item.spec.ports for index, item in found.items() if item.spec is not None}
         self._settings.run_all(
             [
-                partial(self._start, action, material, index, own, effects)
-                for index, own in zip(indices, ports, strict=True)
+                partial(self._start, action, material, index, before.get(index, {}), effects)
+                for index in indices
             ]
         )
 
@@ -210,15 +229,43 @@ class ProcessProvider:
         action: ScaleReplicaSet,
         material: Material,
         index: int,
-        ports: Mapping[str, int],
+        wanted_ports: Mapping[str, int],
         effects: Effects,
     ) -> None:
         template = action.release.template
         slug = Slug(action.instance, action.release.number, index)
-        spec = build_spec(self._settings.plane, action, index, os.urandom(6).hex(), ports)
+        names = [port.name for port in template.ports]
+        seed, path = self._layout.token(slug), self._layout.ports_file()
+        with ExitStack() as held:
+            lock = held.enter_context(lock_replica(self._layout.replica_dir(slug)))
+            ports, claim = held.enter_context(
+                claim_ports(path, self._config.ports, seed, names, wanted_ports)
+            )
+            groups = choose_groups(self._bases, seed, action.resources)
+            start_id = os.urandom(6).hex()
+            spec = build_spec(self._settings.plane, action, index, start_id, ports, groups)
+            with effects.made(f"prepare:{spec.name}"):
+                prepare(self._layout, slug, spec, template, material)
+            with effects.made(f"start:{spec.name}"):
+                launch = self._build_launch(slug, self._make_groups(slug, spec), template, material)
+                pid = spawn_keeper(self._layout, launch, lock, claim)
+                with self._keepers_lock:
+                    self._keepers.add(pid)
+        wait_started(self._layout, launch, pid)
+
+    def _make_groups(self, slug: Slug, spec: ReplicaSpec) -> ReplicaSpec:
+        """They are recorded before they are made, so that none is ever forgotten."""
+        made = make_groups(spec)
+        if made != spec:
+            write_json(self._layout.replica_dir(slug) / "replica.json", encode_spec(made))
+        return made
+
+    def _build_launch(
+        self, slug: Slug, spec: ReplicaSpec, template: ReleaseTemplate, material: Material
+    ) -> Launch:
         tags = build_tags(str(self._layout.root), spec.labels)
-        environment = build_environment(template, ports, os.environ, tags)
-        launch = Launch(
+        environment = build_environment(template, spec.ports, os.environ, tags)
+        return Launch(
             slug,
             spec,
             expand_command(spec.command, environment),
@@ -226,47 +273,49 @@ class ProcessProvider:
             tags,
             self._config.log_bytes,
         )
-        with lock_replica(self._layout.replica_dir(slug)) as lock:
-            with effects.made(f"prepare:{spec.name}"):
-                prepare(self._layout, slug, spec, template, material)
-            with effects.made(f"start:{spec.name}"):
-                pid = spawn_keeper(self._layout, launch, lock)
-                with self._keepers_lock:
-                    self._keepers.add(pid)
-        wait_started(self._layout, launch, pid)
+
+    def _clear(self, replicas: Sequence[Replica]) -> None:
+        """Nothing runs of these any more, and nothing limits them."""
+        kill_leftovers(self._layout, self._settings.plane, replicas)
+        for replica in replicas:
+            remove_groups(replica.spec.groups.values() if replica.spec else ())
 
     def _remove(self, replicas: Sequence[Replica], grace: timedelta, effects: Effects) -> None:
         for replica in replicas:
-            with effects.made(f"stop:{replica.name}"):
-                ask_to_stop(self._layout, replica, grace)
+            if replica.keeper is not None:
+                with effects.made(f"stop:{replica.name}"):
+                    ask_to_stop(self._layout, replica, grace)
         wait_stopped(replicas, grace)
-        kill_leftovers(self._layout, self._settings.plane, replicas)
+        self._clear(replicas)
         for replica in replicas:
             with effects.made(f"remove:{replica.name}"):
                 self._layout.remove_replica(replica.slug)
 
     def _update(self, action: UpdateResources, effects: Effects) -> None:
         for replica in self._read([action.instance]):
-            spec = replica.spec
-            if spec is None or not replica.is_live or replica.is_foreign:
+            spec, app = replica.spec, replica.app
+            if spec is None or app is None or replica.is_foreign:
                 continue
-            if spec.resources != action.resources:
-                path = self._layout.replica_dir(replica.slug) / "replica.json"
-                with effects.made(f"update:{replica.name}"):
-                    write_json(path, encode_spec(with_resources(spec, action.resources)))
+            if action.resources == spec.resources == replica.observed.resources:
+                continue
+            path = self._layout.replica_dir(replica.slug) / "replica.json"
+            token = self._layout.token(replica.slug)
+            with effects.made(f"update:{replica.name}"):
+                changed = change_limits(spec, action.resources, self._bases, token, app.pid)
+                write_json(path, encode_spec(changed))
 
     def _remove_instance(self, action: RemoveInstance, effects: Effects) -> None:
         replicas = self._read([action.instance])
         ours = [replica for replica in replicas if not replica.is_foreign]
         self._remove(ours, action.stop_timeout, effects)
-        leftovers = (
-            [] if len(ours) < len(replicas) else [self._layout.instance_dir(action.instance)]
-        )
+        leftovers = {}
+        if len(ours) == len(replicas):
+            leftovers["remove"] = self._layout.instance_dir(action.instance)
         if action.is_volumes:
-            leftovers.append(self._layout.volumes_dir(action.instance))
-        for directory in leftovers:
+            leftovers["remove-volumes"] = self._layout.volumes_dir(action.instance)
+        for what, directory in leftovers.items():
             if directory.exists():
-                with effects.made(f"remove:{directory.parent.parent.name}:{action.instance}"):
+                with effects.made(f"{what}:{action.instance}"):
                     remove_tree(directory)
 
     def _remove_tenant(self, action: RemoveTenant, effects: Effects) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from ctrlplane_gitops.providers.base import (
     LABEL_REVISION,
     LABEL_TENANT,
 )
+from ctrlplane_gitops.providers.process.port import LOOPBACK
 from ctrlplane_gitops.providers.scaling import replica_name
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import Resources
@@ -26,8 +28,9 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 
-LOOPBACK = "127.0.0.1"
 TAG_ROOT = "CTRLPLANE_ROOT"
+# Only in the keeper's own environment: the id of the start it looks after.
+TAG_KEEPER = "CTRLPLANE_KEEPER"
 _TAGS = {
     "CTRLPLANE_PLANE": LABEL_PLANE,
     "CTRLPLANE_TENANT": LABEL_TENANT,
@@ -42,7 +45,8 @@ _SECRET_REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*\$\(([^)]+)\)")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """What ``replica.json`` says: everything about a replica but its secrets."""
+    """What ``replica.json`` says: everything about a replica but its secrets. ``groups`` are its
+    control groups by controller; ``is_watched``: the keeper sees to memory although it has one."""
 
     id: str
     name: str
@@ -51,6 +55,8 @@ class ReplicaSpec:
     command: tuple[str, ...]
     ports: Mapping[str, int]
     resources: Resources = field(default_factory=Resources)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    is_watched: bool = False
 
     @property
     def release(self) -> int:
@@ -70,7 +76,12 @@ def owner_labels(plane: str, action: ScaleReplicaSet, index: int) -> dict[str, s
 
 
 def build_spec(
-    plane: str, action: ScaleReplicaSet, index: int, generation: str, ports: Mapping[str, int]
+    plane: str,
+    action: ScaleReplicaSet,
+    index: int,
+    generation: str,
+    ports: Mapping[str, int],
+    groups: Mapping[str, str],
 ) -> ReplicaSpec:
     labels = owner_labels(plane, action, index)
     return ReplicaSpec(
@@ -81,11 +92,8 @@ def build_spec(
         action.release.template.command,
         ports,
         action.resources,
+        groups,
     )
-
-
-def with_resources(spec: ReplicaSpec, resources: Resources) -> ReplicaSpec:
-    return replace(spec, resources=resources)
 
 
 def encode_spec(spec: ReplicaSpec) -> dict[str, Any]:
@@ -103,6 +111,8 @@ def encode_spec(spec: ReplicaSpec) -> dict[str, Any]:
         "command": list(spec.command),
         "ports": dict(spec.ports),
         "limits": limits,
+        "groups": dict(spec.groups),
+        "is_watched": spec.is_watched,
     }
 
 
@@ -121,6 +131,8 @@ def decode_spec(raw: Any) -> ReplicaSpec:
             tuple(map(str, raw["command"])),
             {str(name): int(number) for name, number in raw["ports"].items()},
             Resources(raw["limits"]["cpu_millicores"], raw["limits"]["memory_bytes"]),
+            {str(name): str(group) for name, group in raw["groups"].items()},
+            bool(raw["is_watched"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a replica.json: {error!r}") from None
@@ -151,7 +163,8 @@ def build_environment(
     >>> build_environment(template, {"http-api": 4000}, {"PATH": "/bin", "SHLVL": "1"}, {})
     {'PATH': '/bin', 'PORT': '4000', 'PORT_HTTP_API': '4000', 'A': 'b'}
     """
-    environment = {name: inherited[name] for name in _INHERITED if name in inherited}
+    environment = {"PATH": os.defpath}
+    environment.update((name, inherited[name]) for name in _INHERITED if name in inherited)
     environment.update(tags)
     if template.ports:
         environment["PORT"] = str(ports[template.ports[0].name])
@@ -222,7 +235,11 @@ def _check_paths(template: ReleaseTemplate, instance: ResourceKey) -> None:
 
 
 def build_observed(
-    spec: ReplicaSpec, state: Mapping[str, Any], phase: ReplicaPhase, reason: str
+    spec: ReplicaSpec,
+    state: Mapping[str, Any],
+    phase: ReplicaPhase,
+    reason: str,
+    in_force: Resources,
 ) -> ObservedReplica:
     """One replica as observed. ``state`` is ``state.json`` or empty."""
     try:
@@ -237,7 +254,7 @@ def build_observed(
         phase,
         tuple(Endpoint(name, LOOPBACK, number) for name, number in spec.ports.items()),
         started_at,
-        spec.resources,
+        in_force,
         exit_code if isinstance(exit_code, int) else None,
         reason,
     )
