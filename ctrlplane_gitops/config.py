@@ -42,10 +42,10 @@ def _find_home(environ: Mapping[str, str], own: str, base: str, below_home: str)
     if environ.get(own):
         return Path(environ[own]).absolute()
     # The XDG specification: a relative path in these variables is to be ignored.
-    if os.path.isabs(environ.get(base, "")):
+    if Path(environ.get(base, "")).is_absolute():
         return Path(environ[base]) / _NAME
     home = environ.get("HOME") or str(Path("~").expanduser())
-    if not os.path.isabs(home):
+    if not Path(home).is_absolute():
         raise UsageError(f"no home directory is known; set {own}")
     return Path(home) / below_home / _NAME
 
@@ -66,6 +66,6 @@ def store_location(settings: Settings, plane: str, from_spec: str | None) -> str
     """``CTRLPLANE_STORE``, else ``spec.store``, else the default. A relative path is taken from
     the control plane's own directory, so that it means the same from every working directory."""
     location = settings.store or from_spec or "state.db"
-    if ":" in location or os.path.isabs(location):
+    if ":" in location or Path(location).is_absolute():
         return location
     return str(plane_dir(settings, plane) / location)

@@ -1,0 +1,143 @@
+"""The composition root: every part is built here and handed on as an argument."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctrlplane_gitops import __version__
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.config import Settings, plane_dir, store_location
+from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.providers.base import Provider, ProviderSettings
+from ctrlplane_gitops.providers.registry import build_provider
+from ctrlplane_gitops.secrets.base import SecretBackend
+from ctrlplane_gitops.secrets.registry import build_backends
+from ctrlplane_gitops.source.base import Source
+from ctrlplane_gitops.source.cache import ParseCache
+from ctrlplane_gitops.source.directory import DirectorySource
+from ctrlplane_gitops.source.git import GitSource
+from ctrlplane_gitops.state.desired import ControlPlane
+from ctrlplane_gitops.store.base import Store
+from ctrlplane_gitops.store.registry import open_store
+
+_ACTIONS = 8
+_LOOKS = 8
+_PROBES = 16
+_STARTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where the specs are. ``repo`` is a path or URL; with ``ref`` None the files of the directory
+    are read as they are."""
+
+    repo: str
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything that does not depend on which control plane it is."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    clock: Clock
+    source: Source
+    cache: ParseCache
+    backends: Mapping[str, SecretBackend]
+    actions: Pool
+    looks: Pool
+    probes: Pool
+    starts: Pool
+    cancel: threading.Event
+    on_effect: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One control plane with its store and its providers by alias."""
+
+    spec: ControlPlane
+    store: Store
+    providers: Mapping[str, Provider]
+
+
+@contextmanager
+def open_app(
+    settings: Settings,
+    environ: Mapping[str, str],
+    clock: Clock,
+    where: Where,
+    cancel: threading.Event,
+    on_effect: Callable[[str], None],
+) -> Iterator[App]:
+    """The app for the block; its threads end with it."""
+    with ExitStack() as stack:
+        sizes = {"action": _ACTIONS, "look": _LOOKS, "probe": _PROBES, "start": _STARTS}
+        pools = {name: Pool(size, name) for name, size in sizes.items()}
+        for pool in pools.values():
+            stack.callback(pool.close)
+        yield App(
+            settings,
+            environ,
+            clock,
+            _build_source(settings, environ, where),
+            _build_cache(settings, where),
+            build_backends(environ, settings.secrets_dir),
+            pools["action"],
+            pools["look"],
+            pools["probe"],
+            pools["start"],
+            cancel,
+            on_effect,
+        )
+
+
+@contextmanager
+def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[Plane]:
+    """The control plane's store and providers for the block. Read only, nothing is created."""
+    with ExitStack() as stack:
+        location = store_location(app.settings, spec.name, spec.store)
+        store = open_store(location, is_read_only=is_read_only)
+        stack.callback(store.close)
+        providers: dict[str, Provider] = {}
+        for alias, config in sorted(spec.providers.items()):
+            provider = build_provider(
+                ProviderSettings(
+                    plane=spec.name,
+                    config=config,
+                    state_dir=str(plane_dir(app.settings, spec.name)),
+                    run_all=app.starts.run_all,
+                    on_effect=app.on_effect,
+                )
+            )
+            stack.callback(provider.close)
+            providers[alias] = provider
+        yield Plane(spec, store, providers)
+
+
+def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:
+    if where.ref is None and "://" not in where.repo and not _is_scp(where.repo):
+        return DirectorySource(Path(where.repo), environ=environ)
+    is_file_allowed = environ.get("CTRLPLANE_ALLOW_FILE_URLS") == "1"
+    mirrors = settings.cache_home / "mirrors"
+    return GitSource(
+        where.repo, where.ref or "HEAD", mirrors, allow_file=is_file_allowed, environ=environ
+    )
+
+
+def _is_scp(location: str) -> bool:
+    """``git@host:path``, unless a file of that name exists."""
+    head, colon, _ = location.partition(":")
+    return bool(colon) and "@" in head and "/" not in head and not Path(location).exists()
+
+
+def _build_cache(settings: Settings, where: Where) -> ParseCache:
+    name = where.repo if ":" in where.repo else str(Path(where.repo).absolute())
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return ParseCache(settings.cache_home / "parse" / f"{digest}.json", __version__)

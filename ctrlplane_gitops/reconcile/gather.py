@@ -1,0 +1,163 @@
+"""What Git says: fetch, parse what is new, resolve secrets, build the desired state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from ctrlplane_gitops.catalog.build import build_catalog
+from ctrlplane_gitops.catalog.control_plane import parse_control_plane
+from ctrlplane_gitops.catalog.secret import secret_refs_of
+from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.secrets.base import SecretBackend
+from ctrlplane_gitops.secrets.registry import resolve_all
+from ctrlplane_gitops.source.base import Snapshot, Source
+from ctrlplane_gitops.source.cache import ParseCache
+from ctrlplane_gitops.specs.document import Document, load_document
+from ctrlplane_gitops.specs.validate import is_spec, parse
+from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+
+ROOT_FILE = "ctrlplane.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One snapshot and what it means.
+
+    ``plane`` is None when no document says what the control plane is; ``desired`` as well when it
+    cannot be trusted. ``diagnostics`` are all of them, located and sorted. ``secrets`` are the
+    values. ``parsed`` counts the files that were not in the cache."""
+
+    snapshot: Snapshot
+    documents: tuple[Document, ...]
+    plane: ControlPlane | None
+    desired: DesiredState | None = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    secrets: Mapping[ResourceKey, SecretValue] | None = None
+    parsed: int = 0
+
+
+def gather_documents(source: Source, cache: ParseCache | None) -> Wanted:
+    """Fetch and parse; no secret is looked at. SourceError when the snapshot cannot be had."""
+    snapshot = source.fetch()
+    reader = _Reader(snapshot, cache)
+    found = reader.read([ROOT_FILE] if ROOT_FILE in snapshot.entries else [])
+    plane = parse_control_plane(found)
+    ignored = plane.ignore if plane else ()
+    paths = [
+        path
+        for path in snapshot.entries
+        if path != ROOT_FILE and is_spec(path) and not _is_ignored(path, ignored)
+    ]
+    found = [*found, *reader.read(paths)]
+    if cache is not None:
+        cache.save(reader.fresh, [snapshot.entries[path] for path in [ROOT_FILE, *paths]
+                                  if path in snapshot.entries])  # fmt: skip
+    problems = [
+        item
+        for item in snapshot.problems
+        if item.origin is None or not _is_ignored(item.origin.path, ignored)
+    ]
+    return Wanted(
+        snapshot,
+        tuple(found),
+        parse_control_plane(found),
+        diagnostics=sort_diagnostics([*problems, *reader.diagnostics]),
+        parsed=reader.parsed,
+    )
+
+
+def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None) -> Wanted:
+    """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
+    machine that has none): every secret then counts as present and unchanged."""
+    refs = secret_refs_of(wanted.documents)
+    plane = wanted.plane.name if wanted.plane else ""
+    values: dict[ResourceKey, SecretValue] = {}
+    digests = dict.fromkeys(refs, "")
+    found: list[Diagnostic] = []
+    if backends is not None:
+        values, failures = resolve_all(refs.values(), backends)
+        digests = {key: value.digest(f"{plane}/{key}") for key, value in values.items()}
+        origins = {item.key: item for item in wanted.documents if item.kind is Kind.SECRET}
+        found = [
+            error(
+                "unresolved-secret",
+                failure.message,
+                origin=origins[key].origin,
+                hint=failure.hint or "",
+                address=key.address,
+                tenant=key.tenant,
+                field=("spec", "from"),
+            )
+            for key, failure in failures.items()
+        ]
+    earlier = [*wanted.diagnostics, *found]
+    desired, more = build_catalog(wanted.documents, earlier, wanted.snapshot.entries, digests)
+    located = _locate([*found, *more], wanted.snapshot)
+    return replace(
+        wanted,
+        desired=desired,
+        diagnostics=sort_diagnostics([*wanted.diagnostics, *located]),
+        secrets=values,
+    )
+
+
+def _locate(diagnostics: Sequence[Diagnostic], snapshot: Snapshot) -> tuple[Diagnostic, ...]:
+    """Lines are looked up only now that something is wrong: reading them costs a parse."""
+    if not diagnostics:
+        return ()
+    from ctrlplane_gitops.specs.locate import locate
+
+    def read(path: str) -> bytes:
+        blob = snapshot.entries[path]
+        return snapshot.read([blob])[blob]
+
+    return locate(diagnostics, read)
+
+
+def _is_ignored(path: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, glob) or path.startswith(f"{glob.rstrip('/')}/") for glob in globs)
+
+
+class _Reader:
+    """Documents of files, from the cache where their blob is known."""
+
+    def __init__(self, snapshot: Snapshot, cache: ParseCache | None) -> None:
+        self._snapshot = snapshot
+        self._cache = cache
+        self.diagnostics: list[Diagnostic] = []
+        self.fresh: dict[str, list[object]] = {}
+        self.parsed = 0
+
+    def read(self, paths: Sequence[str]) -> list[Document]:
+        entries = self._snapshot.entries
+        known = self._cache.load([entries[path] for path in paths]) if self._cache else {}
+        missing = [path for path in paths if entries[path] not in known]
+        found = [
+            load_document(value, path)
+            for path in paths
+            if entries[path] in known
+            for value in known[entries[path]]
+        ]
+        if missing:
+            found.extend(self._parse(missing))
+        return found
+
+    def _parse(self, paths: Sequence[str]) -> tuple[Document, ...]:
+        entries = self._snapshot.entries
+        contents = self._snapshot.read(sorted({entries[path] for path in paths}))
+        documents, diagnostics = parse({path: contents[entries[path]] for path in paths})
+        self.diagnostics.extend(diagnostics)
+        self.parsed += len(paths)
+        by_path: dict[str, list[object]] = {path: [] for path in paths}
+        for document in documents:
+            by_path[document.path].append(document.to_json())
+        # What had a problem is parsed again each time, so that the problem is said each time.
+        for item in diagnostics:
+            if item.origin is not None:
+                by_path.pop(item.origin.path, None)
+        self.fresh.update({entries[path]: values for path, values in by_path.items()})
+        return documents

@@ -1,0 +1,141 @@
+"""One pass: look, compare, act. Every trigger means this and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.execute.apply import ApplyParts, ApplyResult, apply_plan
+from ctrlplane_gitops.execute.journal import Journal
+from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
+from ctrlplane_gitops.execute.material import Materials
+from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
+from ctrlplane_gitops.plan.compute import compute_plan
+from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.reconcile.gather import Wanted
+from ctrlplane_gitops.reconcile.observe import observe_all
+from ctrlplane_gitops.redact import Redactor
+from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.state.recorded import Event, RecordedState
+from ctrlplane_gitops.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything one pass looked at, and what it would do about it."""
+
+    wanted: Wanted
+    desired: DesiredState
+    observed: ObservedState
+    recorded: RecordedState
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PassParts:
+    """What a pass works with. ``on_event`` is told of every event once it is written.
+    ``lock_timeout`` is how long to wait for another pass; ``timeout`` None: no limit."""
+
+    store: Store
+    providers: Mapping[str, Provider]
+    clock: Clock
+    actions: Pool
+    looks: Pool
+    probes: Pool
+    cancel: threading.Event
+    actor: str
+    on_event: Callable[[Event], None]
+    lock_timeout: timedelta = timedelta(seconds=30)
+    timeout: timedelta | None = None
+    is_detached: bool = False
+
+
+def look(
+    wanted: Wanted,
+    desired: DesiredState,
+    providers: Mapping[str, Provider],
+    store: Store,
+    pool: Pool,
+    policy: Policy,
+    now: datetime,
+) -> Look:
+    """Observe, load, compare. Nothing is changed anywhere.
+
+    The record is read after the providers have answered: what another pass wrote down meanwhile
+    must not be missing for replicas that are already seen."""
+    observed = observe_all(providers, pool)
+    recorded = store.load_state()
+    snapshot = wanted.snapshot
+    header = PlanHeader(
+        plane=desired.plane.name,
+        commit=snapshot.commit,
+        ref=snapshot.ref,
+        is_dirty=snapshot.is_dirty,
+        read_count=len(desired.resources),
+        is_destroy=policy.is_destroy,
+    )
+    plan = compute_plan(desired, observed, recorded, policy, header, now, wanted.diagnostics)
+    return Look(wanted, desired, observed, recorded, plan)
+
+
+def run_pass(
+    wanted: Wanted,
+    desired: DesiredState,
+    parts: PassParts,
+    policy: Policy,
+    approve: Callable[[Look], None],
+    prepare: Callable[[Store, HeldLease], None] | None = None,
+) -> tuple[Look, ApplyResult]:
+    """A whole pass under the lease. ``approve`` sees the plan and raises to stop it; ``prepare``
+    may write to the store first (a pin). LockError when the lease is not to be had in time."""
+    with hold_lease(parts.store, parts.clock, parts.lock_timeout, parts.cancel) as held:
+        if prepare is not None:
+            prepare(parts.store, held)
+        now = parts.clock.now()
+        seen = look(wanted, desired, parts.providers, parts.store, parts.looks, policy, now)
+        approve(seen)
+        return seen, _apply(seen, parts, held)
+
+
+def _apply(seen: Look, parts: PassParts, held: HeldLease) -> ApplyResult:
+    wanted, desired = seen.wanted, seen.desired
+    secrets = wanted.secrets or {}
+    journal = Journal(
+        parts.store,
+        held.fence,
+        parts.clock,
+        parts.actor,
+        wanted.snapshot.commit,
+        Redactor(secrets.values()),
+        parts.on_event,
+    )
+    materials = Materials(
+        desired.blobs,
+        wanted.snapshot.entries.values(),
+        wanted.snapshot.read,
+        parts.store.read_blob,
+        secrets,
+    )
+    deadline = None if parts.timeout is None else parts.clock.now() + parts.timeout
+    return apply_plan(
+        seen.plan,
+        seen.recorded,
+        ApplyParts(
+            journal,
+            parts.providers,
+            materials,
+            parts.clock,
+            parts.actions,
+            parts.looks,
+            parts.probes,
+            parts.cancel,
+            held.lost,
+            deadline,
+            parts.is_detached,
+        ),
+    )

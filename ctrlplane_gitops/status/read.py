@@ -1,0 +1,37 @@
+"""Reading the status: one look, one probe of every replica that lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.execute.probing import probe_once
+from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.observed import ObservedState, ReplicaPhase
+from ctrlplane_gitops.state.recorded import RecordedState
+from ctrlplane_gitops.status.view import StatusDocument, build_status
+
+
+def read_status(
+    plane: str,
+    commit: str,
+    desired: DesiredState | None,
+    recorded: RecordedState,
+    observed: ObservedState,
+    providers: Mapping[str, Provider],
+    pool: Pool,
+    now: datetime,
+) -> StatusDocument:
+    """The status with health as it is now. Takes as long as the slowest probe."""
+    instances = desired.instances if desired else {}
+    wanted = [
+        (providers[item.provider], replica, instances[item.instance].health)
+        for item in observed.replica_sets
+        if item.instance in instances
+        for replica in item.replicas
+        if replica.phase is ReplicaPhase.RUNNING
+    ]
+    verdicts = probe_once(pool, wanted, now)
+    return build_status(plane, commit, desired, recorded, observed, verdicts)

@@ -1,0 +1,82 @@
+"""The status as text and as JSON. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ctrlplane_gitops.state.observed import Endpoint
+from ctrlplane_gitops.status.view import InstanceStatus, StatusDocument
+
+_HEADINGS = ("INSTANCE", "PHASE", "READY", "RELEASE", "PROVIDER", "ENDPOINTS")
+
+
+def url_of(endpoint: Endpoint) -> str:
+    """``http://host:port``; an IPv6 address in brackets."""
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"http://{host}:{endpoint.number}"
+
+
+def render_status(document: StatusDocument) -> str:
+    """A table, and a line for each condition that is worth one. Ends with a newline."""
+    lines = [f"Control plane {document.plane} @ {document.commit[:7] or 'no commit'}"]
+    if not document.instances:
+        return lines[0] + "\nNo instances.\n"
+    table = [_HEADINGS, *(_row(item) for item in document.instances)]
+    widths = [max(len(row[place]) for row in table) for place in range(len(_HEADINGS))]
+    lines.append("")
+    lines.extend(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+    notes = [
+        f"  {item.key.address}: {condition.message}"
+        for item in document.instances
+        for condition in item.conditions
+        if not (condition.type == "Ready" and condition.status == "True") and condition.message
+    ]
+    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+
+
+def _row(item: InstanceStatus) -> tuple[str, ...]:
+    return (
+        item.key.address,
+        item.phase.value,
+        f"{item.ready}/{item.desired}",
+        "-" if item.release is None else f"v{item.release}",
+        item.provider or "-",
+        " ".join(url_of(endpoint) for endpoint in item.endpoints) or "-",
+    )
+
+
+def status_as_json(document: StatusDocument) -> dict[str, Any]:
+    """The shape the README describes: ``{"control_plane", "commit", "instances": [...]}``."""
+    return {
+        "control_plane": document.plane,
+        "commit": document.commit,
+        "instances": [_instance_as_json(item) for item in document.instances],
+    }
+
+
+def _instance_as_json(item: InstanceStatus) -> dict[str, Any]:
+    return {
+        "address": item.key.address,
+        "tenant": item.key.tenant,
+        "name": item.key.name,
+        "provider": item.provider,
+        "phase": item.phase.value,
+        "release": item.release,
+        "revision": item.revision,
+        "replicas": {"desired": item.desired, "ready": item.ready},
+        "endpoints": [
+            {"port": endpoint.port, "url": url_of(endpoint)} for endpoint in item.endpoints
+        ],
+        "conditions": [
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+            }
+            for condition in item.conditions
+        ],
+    }

@@ -1,0 +1,243 @@
+"""What is, per instance: desired, recorded and observed in one document. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
+from ctrlplane_gitops.state.observed import (
+    Endpoint,
+    ObservedReplica,
+    ObservedReplicaSet,
+    ObservedState,
+    ReplicaPhase,
+    Verdict,
+)
+from ctrlplane_gitops.state.recorded import (
+    RecordedInstance,
+    RecordedState,
+    RolloutPhase,
+    RolloutStatus,
+)
+
+VerdictOf = Mapping[tuple[str, str, datetime | None], Verdict]
+
+
+class InstancePhase(StrEnum):
+    """One word for an instance, worst news first."""
+
+    UNKNOWN = "unknown"
+    PROGRESSING = "progressing"
+    ROLLING_BACK = "rollingBack"
+    FAILED = "failed"
+    IDLE = "idle"
+    SUSPENDED = "suspended"
+    STOPPED = "stopped"
+    DOWN = "down"
+    DEGRADED = "degraded"
+    ROLLED_BACK = "rolledBack"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """After Kubernetes: ``status`` is ``True``, ``False`` or ``Unknown``."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """``desired`` and ``ready`` count replicas; ``release`` and ``revision`` are the active
+    release's, None before the first. ``endpoints`` are those of ready replicas."""
+
+    key: ResourceKey
+    provider: str
+    phase: InstancePhase
+    release: int | None
+    revision: str | None
+    desired: int
+    ready: int
+    endpoints: tuple[Endpoint, ...]
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusDocument:
+    """Everything ``status`` shows."""
+
+    plane: str
+    commit: str
+    instances: tuple[InstanceStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    key: ResourceKey
+    known: RecordedInstance | None
+    sets: tuple[ObservedReplicaSet, ...]
+    provider: str
+    wanted: int
+    is_suspended: bool
+    has_deployment: bool
+    gap: str
+    verdicts: VerdictOf
+
+    @property
+    def status(self) -> RolloutStatus:
+        return self.known.rollout if self.known else RolloutStatus()
+
+    @property
+    def release(self) -> int | None:
+        return self.known.release if self.known else None
+
+    @property
+    def ready(self) -> list[tuple[ObservedReplicaSet, ObservedReplica]]:
+        """Ready replicas of whichever release serves."""
+        return [
+            (item, replica)
+            for item in self.sets
+            for replica in item.replicas
+            if replica.phase is ReplicaPhase.RUNNING and self._is_ready(item.provider, replica)
+        ]
+
+    def _is_ready(self, provider: str, replica: ObservedReplica) -> bool:
+        """Alive counts as ready where no check says otherwise."""
+        verdict = self.verdicts.get((provider, replica.id, replica.started_at))
+        return verdict is None or verdict.is_ready
+
+
+def build_status(
+    plane: str,
+    commit: str,
+    desired: DesiredState | None,
+    recorded: RecordedState,
+    observed: ObservedState,
+    verdicts: VerdictOf,
+) -> StatusDocument:
+    """The status of every instance that is desired, recorded or observed, sorted by address.
+    ``desired`` None: Git cannot be read, so the record says what is wanted."""
+    by_instance = observed.by_instance()
+    keys = {key for key in recorded.resources if key.kind is Kind.INSTANCE}
+    keys |= recorded.instances.keys() | by_instance.keys()
+    if desired is not None:
+        keys |= desired.instances.keys()
+    instances = []
+    for key in sorted(keys):
+        facts = _gather(key, desired, recorded, observed, by_instance.get(key, ()), verdicts)
+        instances.append(_build_instance(facts, recorded))
+    return StatusDocument(plane, commit, tuple(instances))
+
+
+def _gather(
+    key: ResourceKey,
+    desired: DesiredState | None,
+    recorded: RecordedState,
+    observed: ObservedState,
+    sets: tuple[ObservedReplicaSet, ...],
+    verdicts: VerdictOf,
+) -> _Facts:
+    known = recorded.instances.get(key)
+    wanted = desired.instances.get(key) if desired else None
+    resource = recorded.resources.get(key)
+    attributes = resource.attributes if resource else {}
+    tenant = recorded.resources.get(tenant_key(key.tenant))
+    is_suspended = bool(tenant and tenant.attributes.get("suspended"))
+    provider = known.provider if known else str(attributes.get("provider") or "")
+    if wanted is not None:
+        is_suspended, replicas = wanted.is_suspended, wanted.replicas
+        provider = provider or wanted.provider
+        has_deployment = wanted.template is not None
+    else:
+        replicas = 0 if is_suspended else int(attributes.get("replicas") or 0)
+        has_deployment = known is not None
+    provider = provider or (sets[0].provider if sets else "")
+    gap = observed.gap_for(key, provider)
+    return _Facts(
+        key, known, sets, provider, replicas, is_suspended, has_deployment,
+        gap.reason if gap else "", verdicts,
+    )  # fmt: skip
+
+
+def _build_instance(facts: _Facts, recorded: RecordedState) -> InstanceStatus:
+    ready = facts.ready
+    releases = recorded.releases.get(facts.key, ())
+    active = next((item for item in releases if item.number == facts.release), None)
+    return InstanceStatus(
+        key=facts.key,
+        provider=facts.provider,
+        phase=_phase_of(facts, len(ready)),
+        release=facts.release,
+        revision=active.revision if active else None,
+        desired=facts.wanted,
+        ready=len(ready),
+        endpoints=tuple(endpoint for _, replica in ready for endpoint in replica.endpoints),
+        conditions=_conditions_of(facts, len(ready)),
+    )
+
+
+def _phase_of(facts: _Facts, ready: int) -> InstancePhase:
+    """First match wins."""
+    phase = facts.status.phase
+    rules: tuple[tuple[bool, InstancePhase], ...] = (
+        (bool(facts.gap), InstancePhase.UNKNOWN),
+        (phase is RolloutPhase.PROGRESSING, InstancePhase.PROGRESSING),
+        (phase is RolloutPhase.ROLLING_BACK, InstancePhase.ROLLING_BACK),
+        (phase is RolloutPhase.FAILED, InstancePhase.FAILED),
+        (not facts.has_deployment and not facts.sets, InstancePhase.IDLE),
+        (facts.is_suspended and not ready, InstancePhase.SUSPENDED),
+        (facts.wanted == 0 and not ready, InstancePhase.STOPPED),
+        (ready == 0, InstancePhase.DOWN),
+        (ready < facts.wanted, InstancePhase.DEGRADED),
+        (phase is RolloutPhase.ROLLED_BACK, InstancePhase.ROLLED_BACK),
+    )
+    return next((word for is_met, word in rules if is_met), InstancePhase.RUNNING)
+
+
+def _conditions_of(facts: _Facts, ready: int) -> tuple[Condition, ...]:
+    status = facts.status
+    found = [_ready_condition(facts, ready)]
+    if status.phase in (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK):
+        text = f"v{status.target}: {status.message or 'under way'}"
+        found.append(Condition("Progressing", "True", status.phase.value, text))
+    if status.phase is RolloutPhase.ROLLED_BACK:
+        found.append(Condition("RolledBack", "True", "RolloutFailed", status.message))
+    if status.phase is RolloutPhase.FAILED:
+        found.append(Condition("Failed", "True", "RolloutFailed", status.message))
+    if facts.known is not None and facts.known.pin is not None:
+        text = f"v{facts.known.pin} is pinned; rollback --clear follows Git again"
+        found.append(Condition("Pinned", "True", "RolledBackByUser", text))
+    return tuple(found)
+
+
+def _ready_condition(facts: _Facts, ready: int) -> Condition:
+    if facts.gap:
+        return Condition("Ready", "Unknown", "NoAnswer", facts.gap)
+    if not facts.has_deployment and not facts.sets:
+        return Condition("Ready", "False", "NoDeployment", "no deployment names this instance")
+    if ready >= facts.wanted:
+        return Condition("Ready", "True", "AllReplicasReady", f"{ready}/{facts.wanted} ready")
+    reasons = sorted(_reasons(facts))
+    text = f"{ready}/{facts.wanted} ready" + (f": {'; '.join(reasons)}" if reasons else "")
+    return Condition("Ready", "False", "ReplicasNotReady", text)
+
+
+def _reasons(facts: _Facts) -> set[str]:
+    """Why replicas that are there are not ready."""
+    found = set()
+    for item in facts.sets:
+        for replica in item.replicas:
+            verdict = facts.verdicts.get((item.provider, replica.id, replica.started_at))
+            if replica.phase is not ReplicaPhase.RUNNING:
+                exit_text = "" if replica.exit_code is None else f" (exit {replica.exit_code})"
+                found.add(f"{replica.name} {replica.phase}{exit_text} {replica.reason}".strip())
+            elif verdict is not None and not verdict.is_ready:
+                found.add(f"{replica.name} {verdict.message}")
+    return found
