@@ -37,7 +37,7 @@ def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
             )
             for alias, config in _providers(spec).items()
         },
-        spec["defaultProvider"],
+        spec.get("defaultProvider", ""),
         PrunePolicy(
             default.max_delete_percent if percent is None else parse_percent(percent),
             bool(prune.get("volumes", default.is_volumes)),
@@ -52,7 +52,7 @@ def check_control_planes(
 ) -> Iterator[Diagnostic]:
     """Everything that keeps the control plane from being trusted. ``found`` is in order of place;
     ``diagnostics`` are the earlier ones: a control plane that did not pass is not missing."""
-    if not found and not any(is_plane_error(item) for item in diagnostics):
+    if not found and not any(_may_be_plane(item) for item in diagnostics):
         yield error(
             "no-control-plane",
             "no document says what the control plane is",
@@ -72,11 +72,15 @@ def check_control_planes(
 
 def is_plane_error(item: Diagnostic) -> bool:
     """Whether this is an error of the control plane's own document, so nothing can be trusted."""
-    if not item.is_error or item.tenant:
-        return False
-    if item.address:
-        return item.address.split("/", 1)[0] == Kind.CONTROL_PLANE
-    return item.origin is not None and item.origin.path == _ROOT_FILE
+    return item.is_error and item.address.split("/", 1)[0] == Kind.CONTROL_PLANE
+
+
+def _may_be_plane(item: Diagnostic) -> bool:
+    """Whether the control plane may be what did not pass here, so that it is not missing."""
+    if is_plane_error(item):
+        return True
+    is_nobodys = item.is_error and not item.tenant and not item.address
+    return is_nobodys and item.origin is not None and item.origin.path == _ROOT_FILE
 
 
 def _check_providers(document: Document) -> Iterator[Diagnostic]:
@@ -103,7 +107,7 @@ def _check_providers(document: Document) -> Iterator[Diagnostic]:
                 "type",
                 hint=suggest(kind, KNOWN_TYPES),
             )
-    default = document.spec["defaultProvider"]
+    default = document.spec.get("defaultProvider", "")
     if default not in providers:
         yield fault(
             document,

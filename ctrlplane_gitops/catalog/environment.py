@@ -43,36 +43,27 @@ def check_secret_env(document: Document, specs: TenantSpecs) -> Iterator[Diagnos
     if not document.spec["secrets"]:
         return
     deployment = specs.serving.get(document.name)
-    taken = dict.fromkeys(document.spec["env"], f"env of {document.key}")
-    if deployment is not None:
-        taken |= dict.fromkeys(deployment.spec["env"], f"env of {deployment.key}")
+    taken: dict[str, Document] = {}
+    for plain in (document, deployment):
+        if plain is not None:
+            taken.update(dict.fromkeys(plain.spec["env"], plain))
     secrets: dict[str, Document] = {}
-    listed: set[str] = set()
     for place, name in enumerate(document.spec["secrets"]):
         secret = specs.secrets.get(name)
-        if name in listed:
+        if secret is None or secret.spec["type"] != SecretType.ENV:
+            continue
+        key = secret.spec["key"]
+        if key in taken:
             yield fault(
                 document,
-                "duplicate-reference",
-                f"secret {name!r} is listed twice",
+                "env-conflict",
+                f"variable {key} comes from {secret.key} and from {taken[key].key}",
                 "secrets",
                 place,
-                hint="remove one of them",
+                hint="a variable has one source: rename or remove one of them",
             )
-        elif secret is not None and secret.spec["type"] == SecretType.ENV:
-            key = secret.spec.get("key") or ""
-            if key in taken:
-                yield fault(
-                    document,
-                    "env-conflict",
-                    f"variable {key} comes from {secret.key} and from {taken[key]}",
-                    "secrets",
-                    place,
-                    hint="a variable has one source: rename or remove one of them",
-                )
-            taken.setdefault(key, str(secret.key))
-            secrets[key] = secret
-        listed.add(name)
+        taken.setdefault(key, secret)
+        secrets[key] = secret
     if deployment is not None and secrets:
         yield from _check_command(deployment, secrets)
 

@@ -9,8 +9,9 @@ from typing import Any
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 
-# One encoder for all: json.dumps with options would build a new one for every call.
-_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+# One encoder for all: json.dumps with options would build a new one for every call. Specs are
+# trees that came from JSON, so none holds itself.
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
 def fingerprint_of(attributes: Json) -> str:

@@ -17,13 +17,13 @@ def check_collisions(tenants: Mapping[str, TenantSpecs]) -> Iterator[Diagnostic]
         path = document.spec["path"].rstrip("/") or "/"
         for place, host in enumerate(document.spec["hosts"]):
             first = taken.setdefault((host.lower(), path), document)
-            if first is document and host not in document.spec["hosts"][:place]:
+            if first is document:
                 continue
-            by = "itself" if first is document else f"{first.key} at {first.origin}"
             yield fault(
                 document,
                 "route-conflict",
-                f"{host}{path} is routed by {by} and again by {document.key} at {document.origin}",
+                f"{host}{path} is routed by {first.key} at {first.origin} and again by"
+                f" {document.key} at {document.origin}",
                 "hosts",
                 place,
                 hint="a host and path lead to one instance: change or remove one of them",

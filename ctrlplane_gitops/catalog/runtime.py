@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ctrlplane_gitops.catalog.finding import fault
@@ -23,6 +22,10 @@ class _Target(NamedTuple):
     what: str
     path: str
     field: tuple[str | int, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple([part for part in self.path.split("/") if part not in ("", ".")])
 
 
 def check_deployment_runtime(
@@ -48,13 +51,14 @@ def check_deployment_runtime(
 def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterator[Diagnostic]:
     """Volumes, files and secrets that are files: absolute in containers, below the working
     directory for processes, and never two in one place."""
+    targets = list(_targets(document, specs))
+    if not targets:
+        return
     kind = scope.type_of(document)
-    seen: dict[PurePosixPath, _Target] = {}
-    for target in _targets(document, specs):
-        path = PurePosixPath(target.path)
+    for target in targets:
         if kind == _PROCESS:
-            yield from _check_relative(document, target, path)
-        elif kind not in (None, _MEMORY) and not path.is_absolute():
+            yield from _check_relative(document, target)
+        elif kind not in (None, _MEMORY) and not target.path.startswith("/"):
             yield fault(
                 document,
                 "relative-path",
@@ -62,14 +66,7 @@ def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterato
                 *target.field,
                 hint="paths in containers are absolute",
             )
-        for other in (path, *(path.parents if kind == _PROCESS else ())):
-            if other in seen and (other == path or other.parts):
-                yield _overlap(document, target, seen[other])
-        if kind == _PROCESS:
-            for other, earlier in seen.items():
-                if path in other.parents and path.parts:
-                    yield _overlap(document, target, earlier)
-        seen.setdefault(path, target)
+    yield from _check_overlaps(document, targets, is_nesting_allowed=kind != _PROCESS)
 
 
 def _check_program(document: Document, kind: str) -> Iterator[Diagnostic]:
@@ -97,10 +94,8 @@ def _check_program(document: Document, kind: str) -> Iterator[Diagnostic]:
         yield fault(document, "image-required", f"a {kind} provider needs `image`")
 
 
-def _check_relative(
-    document: Document, target: _Target, path: PurePosixPath
-) -> Iterator[Diagnostic]:
-    if path.is_absolute():
+def _check_relative(document: Document, target: _Target) -> Iterator[Diagnostic]:
+    if target.path.startswith("/"):
         yield fault(
             document,
             "absolute-path",
@@ -108,7 +103,7 @@ def _check_relative(
             *target.field,
             hint="paths of process replicas are relative to their working directory",
         )
-    elif ".." in path.parts or not path.parts:
+    elif ".." in target.parts or not target.parts:
         yield fault(
             document,
             "path-outside",
@@ -118,14 +113,30 @@ def _check_relative(
         )
 
 
-def _overlap(document: Document, target: _Target, earlier: _Target) -> Diagnostic:
-    return fault(
-        document,
-        "path-conflict",
-        f"{target.what} path {target.path!r} overlaps the {earlier.what} path {earlier.path!r}",
-        *target.field,
-        hint="give each its own place",
-    )
+def _check_overlaps(
+    document: Document, targets: Sequence[_Target], *, is_nesting_allowed: bool
+) -> Iterator[Diagnostic]:
+    """A file within a volume is fine in a container, where mounts nest, but not for a process,
+    whose volumes are links to directories that outlive it."""
+    seen: dict[tuple[str, ...], _Target] = {}
+    inside: dict[tuple[str, ...], _Target] = {}  # what lies in a folder, by the folder
+    for target in targets:
+        parts = target.parts
+        folders = () if is_nesting_allowed else [parts[:size] for size in range(1, len(parts))]
+        earlier = seen.get(parts) or inside.get(parts)
+        for folder in folders:
+            earlier = earlier or seen.get(folder)
+            inside.setdefault(folder, target)
+        if earlier is not None:
+            yield fault(
+                document,
+                "path-conflict",
+                f"{target.what} path {target.path!r} overlaps the {earlier.what} path"
+                f" {earlier.path!r}",
+                *target.field,
+                hint="give each its own place",
+            )
+        seen.setdefault(parts, target)
 
 
 def _targets(document: Document, specs: TenantSpecs) -> Iterator[_Target]:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 from ctrlplane_gitops.catalog.fingerprint import blob_id
-from ctrlplane_gitops.catalog.quota import bytes_of, cpu_of
 from ctrlplane_gitops.catalog.refs import source_path
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import (
@@ -27,9 +26,15 @@ from ctrlplane_gitops.state.template import (
     SecretType,
     Volume,
 )
-from ctrlplane_gitops.units import CountOrPercent, parse_count_or_percent, parse_duration
+from ctrlplane_gitops.units import (
+    parse_bytes,
+    parse_count_or_percent,
+    parse_cpu,
+    parse_duration,
+)
 
-_duration = lru_cache(maxsize=4096)(parse_duration)
+# Ten thousand instances say the same few things: equal parts are parsed once and shared.
+_SHARED = 4096
 _DEFAULT = RolloutParams()
 
 
@@ -48,7 +53,7 @@ def build_template(
         program.get("image") or None,
         tuple(program["command"]),
         dict(sorted(env.items())),
-        tuple(Port(item["name"], item["port"]) for item in spec["ports"]),
+        tuple([_port(item["name"], item["port"]) for item in spec["ports"]]),
         build_volumes(spec),
         files,
         secrets,
@@ -59,10 +64,7 @@ def build_volumes(spec: Json) -> tuple[Volume, ...]:
     """Sorted by name."""
     if not spec["volumes"]:
         return ()
-    found = [
-        Volume(item["name"], item["path"], bytes_of(item["size"]) if item.get("size") else None)
-        for item in spec["volumes"]
-    ]
+    found = [_volume(item["name"], item["path"], item.get("size")) for item in spec["volumes"]]
     return tuple(sorted(found, key=lambda item: item.name))
 
 
@@ -116,37 +118,54 @@ def build_resources(spec: Json) -> Resources:
     return _resources(limits.get("cpu"), limits.get("memory"))
 
 
-@lru_cache(maxsize=4096)
-def _resources(cpu: str | None, memory: str | None) -> Resources:
-    return Resources(
-        None if cpu is None else cpu_of(cpu), None if memory is None else bytes_of(memory)
-    )
-
-
 def build_health(spec: Json) -> tuple[HealthCheck, ...]:
     """In the order of the specs; a check without a port probes the first one."""
     if not spec["health"]:
         return ()
     first = spec["ports"][0]["name"] if spec["ports"] else ""
-    return tuple(_build_check(item, first) for item in spec["health"])
-
-
-def _build_check(item: Json, first_port: str) -> HealthCheck:
-    kind = ProbeType(item["type"])
-    return HealthCheck(
-        item["name"],
-        kind,
-        "" if kind is ProbeType.COMMAND else item.get("port") or first_port,
-        item["path"],
-        tuple(item["command"]),
-        _duration(item["interval"]),
-        _duration(item["timeout"]),
-        item["retries"],
-        parse_statuses(item["statuses"]),
+    return tuple(
+        [
+            _check(
+                item["name"],
+                item["type"],
+                item.get("port") or first,
+                item["path"],
+                tuple(item["command"]),
+                item["interval"],
+                item["timeout"],
+                item["retries"],
+                item["statuses"],
+            )
+            for item in spec["health"]
+        ]
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_SHARED)
+def _check(
+    name: str,
+    kind: str,
+    port: str,
+    path: str,
+    command: tuple[str, ...],
+    interval: str,
+    timeout: str,
+    retries: int,
+    statuses: str,
+) -> HealthCheck:
+    return HealthCheck(
+        name,
+        ProbeType(kind),
+        "" if kind == ProbeType.COMMAND else port,
+        path,
+        command,
+        parse_duration(interval),
+        parse_duration(timeout),
+        retries,
+        parse_statuses(statuses),
+    )
+
+
 def parse_statuses(text: str) -> tuple[int, int]:
     """Inclusive range of HTTP status codes.
 
@@ -160,20 +179,61 @@ def parse_statuses(text: str) -> tuple[int, int]:
 def build_params(strategy: Json) -> RolloutParams:
     """``strategy`` is a deployment's, of a type this version supports."""
     rolling: Mapping[str, Any] = strategy.get("rolling") or {}
-    return RolloutParams(
-        StrategyType(strategy["type"]),
-        _duration(strategy["minReady"]),
-        _duration(strategy["healthyDeadline"]),
-        _duration(strategy["progressDeadline"]),
-        _duration(strategy["drainTimeout"]),
-        _duration(strategy["stopTimeout"]),
+    return _params(
+        strategy["type"],
+        strategy["minReady"],
+        strategy["healthyDeadline"],
+        strategy["progressDeadline"],
+        strategy["drainTimeout"],
+        strategy["stopTimeout"],
         strategy["autoRollback"],
         strategy["revisionHistoryLimit"],
-        _count(rolling.get("maxSurge"), _DEFAULT.max_surge),
-        _count(rolling.get("maxUnavailable"), _DEFAULT.max_unavailable),
+        rolling.get("maxSurge"),
+        rolling.get("maxUnavailable"),
     )
 
 
-@lru_cache(maxsize=1024, typed=True)
-def _count(value: int | str | None, default: CountOrPercent) -> CountOrPercent:
-    return default if value is None else parse_count_or_percent(value)
+@lru_cache(maxsize=_SHARED)
+def _params(
+    kind: str,
+    min_ready: str,
+    healthy_deadline: str,
+    progress_deadline: str,
+    drain_timeout: str,
+    stop_timeout: str,
+    is_auto_rollback: bool,
+    history_limit: int,
+    max_surge: int | str | None,
+    max_unavailable: int | str | None,
+) -> RolloutParams:
+    return RolloutParams(
+        StrategyType(kind),
+        parse_duration(min_ready),
+        parse_duration(healthy_deadline),
+        parse_duration(progress_deadline),
+        parse_duration(drain_timeout),
+        parse_duration(stop_timeout),
+        is_auto_rollback,
+        history_limit,
+        _DEFAULT.max_surge if max_surge is None else parse_count_or_percent(max_surge),
+        _DEFAULT.max_unavailable
+        if max_unavailable is None
+        else parse_count_or_percent(max_unavailable),
+    )
+
+
+@lru_cache(maxsize=_SHARED)
+def _port(name: str, port: int) -> Port:
+    return Port(name, port)
+
+
+@lru_cache(maxsize=_SHARED)
+def _volume(name: str, path: str, size: str | None) -> Volume:
+    return Volume(name, path, parse_bytes(size) if size else None)
+
+
+@lru_cache(maxsize=_SHARED)
+def _resources(cpu: str | None, memory: str | None) -> Resources:
+    return Resources(
+        None if cpu is None else parse_cpu(cpu), None if memory is None else parse_bytes(memory)
+    )
