@@ -24,6 +24,7 @@ _HINTS = (
     ("did not find expected '-'", "a list and a mapping cannot be mixed at one indentation"),
     ("found unexpected end of stream", "close the quote"),
     ("did not find expected ',' or", "close the bracket, or put a comma"),
+    ("found unexpected ':'", "quote a value that contains ':' between brackets"),
     ("found unknown escape", "use 'single quotes' where a backslash is meant"),
     (
         "did not find expected <document start>",

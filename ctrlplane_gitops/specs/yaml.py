@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctrlplane_gitops.specs.event import Events, SyntaxProblemError, read_events
+from ctrlplane_gitops.specs.event import (
+    Events,
+    SyntaxProblemError,
+    read_events,
+    read_events_in_python,
+)
 from ctrlplane_gitops.specs.problem import Field, Problem, show_word
 from ctrlplane_gitops.specs.scalar import resolve_scalar
 from ctrlplane_gitops.specs.text import decode, has_control
@@ -17,6 +22,7 @@ from ctrlplane_gitops.specs.text import decode, has_control
 MAX_DEPTH = 64
 MAX_NODES = 200_000
 MAX_PROBLEMS = 100
+MAX_SECOND_LOOK_BYTES = 256 * 1024
 _NO_KEY: Any = object()
 _SKIPPED: Any = object()
 _OPEN: Any = object()
@@ -52,10 +58,30 @@ class ComposedFile:
 def compose(
     content: bytes, *, with_places: bool = False, events: Events = read_events
 ) -> ComposedFile:
-    """All documents of a file; total."""
+    """All documents of a file; total.
+
+    libyaml refuses valid YAML such as ``{url: http://x}``: where it fails in a file with brackets,
+    the slow parser has the last word, up to ``MAX_SECOND_LOOK_BYTES``.
+    """
     text = decode(content)
     if isinstance(text, Problem):
         return ComposedFile((), text)
+    first = _compose(text, with_places, events)
+    if first.problem is None or first.problem.code != "yaml-syntax" or events is not read_events:
+        return first
+    if len(content) > MAX_SECOND_LOOK_BYTES or not ("{" in text or "[" in text):
+        return first
+    second = _compose(text, with_places, read_events_in_python)
+    if second.problem is None or _position(second.problem) > _position(first.problem):
+        return second
+    return first
+
+
+def _position(problem: Problem) -> tuple[int, int]:
+    return problem.line, problem.column
+
+
+def _compose(text: str, with_places: bool, events: Events) -> ComposedFile:
     composer = _Composer(with_places)
     try:
         for event in events(text):
@@ -67,7 +93,8 @@ def compose(
 
 @dataclass(slots=True)
 class _Frame:
-    """An open list or mapping. ``size`` counts its nodes with every alias expanded."""
+    """An open list or mapping. ``size`` counts its nodes and ``height`` its levels, with every
+    alias expanded."""
 
     container: Any
     event: Any
@@ -75,6 +102,7 @@ class _Frame:
     key: Any = _NO_KEY
     key_event: Any = None
     size: int = 1
+    height: int = 1
     merges: list[tuple[Any, Any]] | None = None
     places: dict[str | int, Place] = field(default_factory=dict)
 
@@ -87,7 +115,7 @@ class _Composer:
         self._with_places = with_places
         self._document = ComposedDocument(None, 1, 1)
         self._stack: list[_Frame] = []
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._anchors: dict[str, tuple[Any, int, int]] = {}
         self._nodes = 0
         self._takers = {
             events.ScalarEvent: self._take_scalar,
@@ -132,7 +160,7 @@ class _Composer:
         if event.tag is not None:
             self._refuse_tag(event)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (value, 1)
+            self._anchors[event.anchor] = (value, 1, 0)
         self._add(value, event, 1)
 
     def _open_mapping(self, event: Any) -> None:
@@ -148,7 +176,7 @@ class _Composer:
         if event.tag is not None:
             self._refuse_tag(event)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (_OPEN, 0)
+            self._anchors[event.anchor] = (_OPEN, 0, 0)
         self._stack.append(frame)
 
     def _close_list(self, event: Any) -> None:
@@ -163,13 +191,13 @@ class _Composer:
 
     def _close(self, frame: _Frame) -> None:
         if frame.event.anchor is not None:
-            self._anchors[frame.event.anchor] = (frame.container, frame.size)
+            self._anchors[frame.event.anchor] = (frame.container, frame.size, frame.height)
         if self._document.places is not None:
             self._document.places[id(frame.container)] = frame.places
-        self._add(frame.container, frame.event, frame.size)
+        self._add(frame.container, frame.event, frame.size, frame.height)
 
     def _take_alias(self, event: Any) -> None:
-        value, size = self._anchors.get(event.anchor, (_NO_KEY, 0))
+        value, size, height = self._anchors.get(event.anchor, (_NO_KEY, 0, 0))
         if value is _NO_KEY or value is _OPEN:
             hint = "define it with '&' above, in the same document"
             summary = "an alias refers to what is not defined"
@@ -177,12 +205,15 @@ class _Composer:
                 summary, hint = "an alias refers to what contains it", "remove the alias"
             self._report(event, "yaml-alias", summary, hint)
             value, size = "", 1
+        if len(self._stack) + height > MAX_DEPTH:
+            self._stop(event, "too-deep", f"more than {MAX_DEPTH} levels, aliases expanded")
         # What an alias repeats was counted once where it is defined; here it counts anew.
-        self._add(value, event, size, count=size)
+        self._nodes += size - 1
+        self._add(value, event, size, height)
 
-    def _add(self, value: Any, event: Any, size: int, count: int = 1) -> None:
-        """``size`` is the expanded size of the node, ``count`` what is new of it."""
-        self._nodes += count
+    def _add(self, value: Any, event: Any, size: int, height: int = 0) -> None:
+        """``size`` and ``height`` of the node with every alias expanded."""
+        self._nodes += 1
         if self._nodes > MAX_NODES:
             self._stop(event, "too-many-nodes", f"more than {MAX_NODES} values, aliases expanded")
         if not self._stack:
@@ -192,6 +223,8 @@ class _Composer:
             return
         frame = self._stack[-1]
         frame.size += size
+        if height >= frame.height:
+            frame.height = height + 1
         if frame.is_list:
             if self._with_places:
                 frame.places[len(frame.container)] = _place(event, event)

@@ -1,0 +1,78 @@
+"""``kind: ControlPlane``: where things run; never a credential in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from ctrlplane_gitops.specs.credential import find_credentials
+from ctrlplane_gitops.specs.field import Name, Percent, Text
+from ctrlplane_gitops.specs.model import Envelope, Metadata, Model, Spec
+from ctrlplane_gitops.specs.problem import Problem
+
+_LOCAL = "local"
+
+
+class ProviderSpec(Model):
+    """``type`` and the options of that type, as written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Name = Field(description="process, docker, kubernetes, aws or memory.")
+
+
+class PruneSpec(Model):
+    max_delete: Percent = Field(
+        default="20%", description="Most that one apply may delete of what is recorded."
+    )
+    volumes: bool = Field(default=False, description="Delete volumes as well.")
+
+
+class ControlPlaneSpec(Spec):
+    providers: dict[Name, ProviderSpec] = Field(
+        default_factory=dict,
+        description="Where instances can run, by alias; processes on this machine if left out.",
+    )
+    default_provider: Name | None = Field(
+        default=None, description="Alias for instances that name none; the only one if left out."
+    )
+    router: dict[str, Any] | None = Field(
+        default=None,
+        description="What sends requests to replicas: type and the options of that type.",
+    )
+    prune: PruneSpec = Field(default_factory=PruneSpec, description="Guards of deleting.")
+    store: Text | None = Field(
+        default=None, description="Path or URL of the store of what was done."
+    )
+    ignore: list[Text] = Field(
+        default_factory=list, description="Globs of files that are not specs: charts/**."
+    )
+
+    def find_problems(self) -> Iterator[Problem]:
+        for alias, provider in self.providers.items():
+            yield from find_credentials(provider.model_extra, ("providers", alias))
+        yield from find_credentials(self.router, ("router",))
+        yield from find_credentials(self.store, ("store",))
+        if len(self.providers) > 1 and self.default_provider is None:
+            summary = "spec.defaultProvider is required where there is more than one provider"
+            hint = "name one of: " + ", ".join(sorted(self.providers)[:12])
+            yield Problem("missing-key", summary, hint, ("defaultProvider",))
+
+    def normalise(self) -> dict[str, Any]:
+        spec = super().normalise()
+        spec["providers"] = spec["providers"] or {_LOCAL: {"type": "process"}}
+        if len(spec["providers"]) == 1:
+            spec.setdefault("defaultProvider", next(iter(spec["providers"])))
+        return spec
+
+
+class ControlPlaneDocument(Envelope):
+    """One per repository, in ctrlplane.yaml at its root: where things run."""
+
+    kind: Literal["ControlPlane"] = Field(description="Where things run.")
+    metadata: Metadata = Field(description="Name, labels and annotations.")
+    spec: ControlPlaneSpec = Field(
+        default_factory=ControlPlaneSpec, description="Providers, router and guards."
+    )

@@ -1,0 +1,69 @@
+"""What the models of all kinds share: strictness, camelCase keys, the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from ctrlplane_gitops.specs.field import Name, ShortName
+from ctrlplane_gitops.specs.problem import Problem
+
+API_VERSION = "ctrlplane.dev/v1"
+
+
+class Model(BaseModel):
+    """Unknown keys are errors, ``"1"`` is not 1, and no message carries an input.
+
+    A field whose default is None may be left out, but not be null: nulls are refused before.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
+
+
+class Spec(Model):
+    """The ``spec`` of a kind."""
+
+    def find_problems(self) -> Iterator[Problem]:
+        """What no single field can tell; fields are given below the spec."""
+        return iter(())
+
+    def normalise(self) -> dict[str, Any]:
+        """Camel-case keys, JSON values, every default filled in, what is not given left out."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
+class Metadata(Model):
+    name: Name = Field(description="Name of the resource: a DNS label.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Words to select by; the values are strings."
+    )
+    annotations: dict[str, str] = Field(
+        default_factory=dict, description="Notes that nothing is selected by."
+    )
+
+
+class TenantMetadata(Metadata):
+    name: ShortName = Field(description="Name of the tenant, unique in the control plane.")
+
+
+class OwnedMetadata(Metadata):
+    tenant: ShortName = Field(description="Name of the tenant that owns the resource.")
+
+
+class InstanceMetadata(OwnedMetadata):
+    name: ShortName = Field(description="Name of the instance, unique in its tenant.")
+
+
+class Envelope(Model):
+    """A whole document; each kind narrows ``kind``, ``metadata`` and ``spec``."""
+
+    api_version: Literal["ctrlplane.dev/v1"] = Field(description="Version of the format.")
