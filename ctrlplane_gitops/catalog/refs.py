@@ -30,8 +30,8 @@ def check_instance_refs(
 ) -> Iterator[Diagnostic]:
     """Provider, secrets, the ports of health checks and the sources of files."""
     spec = document.spec
-    alias = scope.provider_of(document)
-    if alias not in scope.plane.providers:
+    alias = spec.get("provider")
+    if alias and alias not in scope.plane.providers:
         yield fault(
             document,
             "unknown-provider",

@@ -57,7 +57,8 @@ _DEFAULTS: dict[Kind, dict[str, Any]] = {
 
 
 def make(kind: Kind, address: str, spec: Mapping[str, Any], **more: Any) -> Document:
-    """``address`` is ``tenant/name`` (a tenant's or control plane's is its name)."""
+    """``address`` is ``tenant/name`` (a tenant's or control plane's is its name); below, ``at``
+    is the file."""
     tenant, _, name = address.rpartition("/")
     if kind is Kind.TENANT:
         tenant = name
@@ -73,28 +74,28 @@ def tenant(name: str = "acme", **spec: Any) -> Document:
     return make(Kind.TENANT, name, spec)
 
 
-def instance(address: str = "acme/web", line: int = 10, path: str = "", **spec: Any) -> Document:
-    return _place(make(Kind.INSTANCE, address, spec), line, path)
+def instance(address: str = "acme/web", line: int = 10, at: str = "", **spec: Any) -> Document:
+    return _place(make(Kind.INSTANCE, address, spec), line, at)
 
 
-def deployment(address: str = "acme/web", line: int = 20, path: str = "", **spec: Any) -> Document:
+def deployment(address: str = "acme/web", line: int = 20, at: str = "", **spec: Any) -> Document:
     spec = {"instance": address.rpartition("/")[2], "image": "shop:1"} | spec
-    return _place(make(Kind.DEPLOYMENT, address, spec), line, path)
+    return _place(make(Kind.DEPLOYMENT, address, spec), line, at)
 
 
-def secret(address: str = "acme/token", line: int = 30, path: str = "", **spec: Any) -> Document:
+def secret(address: str = "acme/token", line: int = 30, at: str = "", **spec: Any) -> Document:
     spec = {"key": "TOKEN", "from": {"env": "ACME_TOKEN"}} | spec
-    return _place(make(Kind.SECRET, address, spec), line, path)
+    return _place(make(Kind.SECRET, address, spec), line, at)
 
 
-def route(address: str = "acme/web", line: int = 40, path: str = "", **spec: Any) -> Document:
+def route(address: str = "acme/web", line: int = 40, at: str = "", **spec: Any) -> Document:
     spec = {"instance": address.rpartition("/")[2], "hosts": ["shop.example"]} | spec
-    return _place(make(Kind.ROUTE, address, spec), line, path)
+    return _place(make(Kind.ROUTE, address, spec), line, at)
 
 
-def _place(document: Document, line: int, path: str) -> Document:
+def _place(document: Document, line: int, at: str) -> Document:
     more = document.to_json() | {"line": line, "index": line}
-    return Document(**{**more, "kind": document.kind, "path": path or document.path})
+    return Document(**{**more, "kind": document.kind, "path": at or document.path})
 
 
 def shop(name: str = "acme", **spec: Any) -> list[Document]:
