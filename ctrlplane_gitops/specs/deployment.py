@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ctrlplane_gitops.specs.field import Command, Env, Image, ShortName
 from ctrlplane_gitops.specs.model import Envelope, OwnedMetadata, Spec
@@ -14,6 +14,10 @@ from ctrlplane_gitops.specs.strategy import StrategySpec
 
 
 class DeploymentSpec(Spec):
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["image"]}, {"required": ["command"]}]}
+    )
+
     instance: ShortName = Field(description="Instance of the same tenant that runs this.")
     image: Image | None = Field(default=None, description="Container image, with tag or digest.")
     command: Command = Field(

@@ -25,6 +25,7 @@ from ctrlplane_gitops import units
 from ctrlplane_gitops.state.key import Kind, parse_address
 
 MAX_QUANTITY_LENGTH = 24
+MAX_PATH_LENGTH = 1024
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 IMAGE = r"^[^\s]+$"
@@ -127,6 +128,8 @@ def check_relative(value: str) -> str:
 
 def check_path(value: str) -> str:
     """A path that does not climb, as ``a/b`` without empty or ``.`` parts."""
+    if len(value) > MAX_PATH_LENGTH or not value.isprintable():
+        refuse("is too long, or has characters that cannot be printed")
     parts = [part for part in value.split("/") if part not in ("", ".")]
     if not parts:
         refuse("does not name a file or folder")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ctrlplane_gitops.specs.field import (
     Command,
@@ -21,7 +21,7 @@ from ctrlplane_gitops.specs.field import (
     Statuses,
     UrlPath,
 )
-from ctrlplane_gitops.specs.model import Envelope, InstanceMetadata, Model, Spec
+from ctrlplane_gitops.specs.model import Envelope, InstanceMetadata, Model, Spec, exactly_one
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.specs.rule import find_duplicates
 
@@ -58,6 +58,8 @@ class VolumeSpec(Model):
 
 class FileSpec(Model):
     """Exactly one of ``source`` and ``content``."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("source", "content"))
 
     path: Path = Field(description="Where the replica sees the file.")
     source: RepoPath | None = Field(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from ctrlplane_gitops.specs.field import Name, ShortName
 from ctrlplane_gitops.specs.problem import Problem
@@ -39,6 +40,11 @@ class Spec(Model):
     def normalise(self) -> dict[str, Any]:
         """Camel-case keys, JSON values, every default filled in, what is not given left out."""
         return self.model_dump(by_alias=True, exclude_none=True)
+
+
+def exactly_one(*names: str) -> JsonDict:
+    """For ``json_schema_extra``: one of the fields, and not two."""
+    return {"oneOf": [{"required": [name]} for name in names]}
 
 
 class Metadata(Model):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict, JsonValue
 
 from ctrlplane_gitops.specs.field import EnvName, Path, Registry, Text
-from ctrlplane_gitops.specs.model import Envelope, Model, OwnedMetadata, Spec
+from ctrlplane_gitops.specs.model import Envelope, Model, OwnedMetadata, Spec, exactly_one
 from ctrlplane_gitops.specs.problem import Problem
 
 _TARGETS = {"env": "key", "file": "path", "registry": "registry", "tls": ""}
@@ -18,6 +19,8 @@ _TARGETS = {"env": "key", "file": "path", "registry": "registry", "tls": ""}
 class SecretSource(Model):
     """Exactly one of the fields."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one("env", "file"))
+
     env: EnvName | None = Field(
         default=None, description="Variable of the environment the control plane runs in."
     )
@@ -26,7 +29,21 @@ class SecretSource(Model):
     )
 
 
+def _target_rules() -> JsonDict:
+    """In the schema: each type needs its own field and takes no other."""
+    others = {name for name in _TARGETS.values() if name}
+    rules: list[JsonValue] = []
+    for kind, needed in _TARGETS.items():
+        then: JsonDict = {"properties": dict.fromkeys(sorted(others - {needed}), False)}
+        if needed:
+            then["required"] = [needed]
+        rules.append({"if": {"properties": {"type": {"const": kind}}}, "then": then})
+    return {"allOf": rules}
+
+
 class SecretSpec(Spec):
+    model_config = ConfigDict(json_schema_extra=_target_rules())
+
     type: Literal["env", "file", "registry", "tls"] = Field(
         description="How the value reaches a replica: as a variable, as a file, as the password "
         "of a registry, or as the certificate of a route."
