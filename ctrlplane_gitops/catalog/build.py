@@ -86,6 +86,8 @@ def _build_scope(
         dict(sorted(index.tenants.items())),
         entries,
         digests,
+        sorted(name for name, specs in index.tenants.items() if specs.document is not None),
+        sorted(entries),
         frozenset(item.address for item in errors if item.address and item.tenant),
         frozenset(item.tenant for item in errors if item.tenant),
         all(item.tenant for item in errors),

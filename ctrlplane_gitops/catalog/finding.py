@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from ctrlplane_gitops.diagnostics import Diagnostic, Severity, did_you_mean
 from ctrlplane_gitops.specs.document import Document
 
-_MANY = 200
-_WINDOW = 50
+_MANY = 100
+_WINDOW = 8
 
 
 def fault(
@@ -27,17 +28,27 @@ def caution(
 
 
 def suggest(word: str, known: Collection[str]) -> str:
-    """``did_you_mean`` that stays cheap among very many known words: then only those that begin
-    alike are compared, so that a broken repository is not slow as well.
+    """``did_you_mean`` among the words of a tenant or the like, sorted here.
 
     >>> suggest("wbe", ["web", "worker"])
     "did you mean 'web'?"
     """
-    words = sorted(known)
-    if len(words) > _MANY:
-        place = bisect_left(words, word)
-        words = words[max(0, place - _WINDOW) : place + _WINDOW]
-    return did_you_mean(word, words)
+    return suggest_among(word, sorted(known))
+
+
+def suggest_among(word: str, known: Sequence[str]) -> str:
+    """The same for words that are sorted already. Among very many only those that begin alike are
+    compared, so that a broken repository is not slow as well."""
+    if len(known) > _MANY:
+        place = bisect_left(known, word)
+        known = known[max(0, place - _WINDOW) : place + _WINDOW]
+    return _compare(word, tuple(known))
+
+
+@lru_cache(maxsize=1024)
+def _compare(word: str, known: tuple[str, ...]) -> str:
+    # One mistake is often made in many documents: a provider's name, a tenant's.
+    return did_you_mean(word, known)
 
 
 def _finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from ctrlplane_gitops.catalog.finding import caution, fault, suggest
+from ctrlplane_gitops.catalog.finding import caution, fault, suggest, suggest_among
 from ctrlplane_gitops.catalog.index import Scope, TenantSpecs
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
@@ -120,7 +120,7 @@ def _may_be_unreadable(document: Document, key: ResourceKey, scope: Scope) -> bo
 
 def _hint(key: ResourceKey, specs: TenantSpecs | None, scope: Scope) -> str:
     if specs is None:
-        return suggest(key.tenant, scope.tenants)
+        return suggest_among(key.tenant, scope.names)
     return suggest(key.name, specs.instances)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ctrlplane_gitops.catalog.control_plane import KNOWN_TYPES
@@ -57,6 +57,7 @@ class Index:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What checks look at besides one tenant. ``entries`` maps the snapshot's paths to blob ids.
+    ``names`` are the declared tenants and ``paths`` those of the snapshot, sorted.
     ``broken`` are addresses of documents that did not pass, ``suspects`` tenants with an earlier
     error: what they lack may stand in a document that could not be read. So may anything when
     ``is_complete`` is False."""
@@ -65,6 +66,8 @@ class Scope:
     tenants: Mapping[str, TenantSpecs]
     entries: Mapping[str, str]
     digests: Mapping[ResourceKey, str]
+    names: Sequence[str] = ()
+    paths: Sequence[str] = ()
     broken: frozenset[str] = frozenset()
     suspects: frozenset[str] = frozenset()
     is_complete: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ctrlplane_gitops.catalog.finding import caution, fault, suggest
+from ctrlplane_gitops.catalog.finding import caution, fault, suggest, suggest_among
 from ctrlplane_gitops.catalog.index import Scope, TenantSpecs
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
@@ -12,15 +12,16 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.template import SecretType
 
 AUTO_CERTIFICATE = "auto"
-_NEAR = 200
 
 
 def check_tenant(specs: TenantSpecs, scope: Scope) -> Iterator[Diagnostic]:
     """One error per document when no tenant of this name is declared."""
     if specs.document is not None or tenant_key(specs.name).address in scope.broken:
         return
-    known = [name for name, item in scope.tenants.items() if item.document is not None]
-    hint = suggest(specs.name, known) or f"add a document of kind Tenant named {specs.name!r}"
+    hint = (
+        suggest_among(specs.name, scope.names)
+        or f"add a document of kind Tenant named {specs.name!r}"
+    )
     for document in specs.documents:
         yield fault(document, "unknown-tenant", f"there is no tenant {specs.name!r}", hint=hint)
 
@@ -191,17 +192,12 @@ def _is_known_broken(document: Document, scope: Scope, kind: Kind, name: str) ->
 
 def _missing_file(document: Document, scope: Scope, place: int, source: str) -> Diagnostic:
     """Paths count from the root; who counted from the document's folder is told so."""
-    folder, _, base = source_path(source).rpartition("/")
-    beside = f"{document.path.rpartition('/')[0]}/{source_path(source)}"
+    path = source_path(source)
+    beside = f"{document.path.rpartition('/')[0]}/{path}"
     if beside in scope.entries:
         hint = f"paths count from the root of the repository: did you mean {beside!r}?"
     else:
-        near = [
-            path
-            for path in scope.entries
-            if path.endswith(f"/{base}") or path.rpartition("/")[0] == folder
-        ]
-        hint = suggest(source_path(source), near[:_NEAR])
+        hint = suggest_among(path, scope.paths)
     return fault(
         document,
         "missing-file",

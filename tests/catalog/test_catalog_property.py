@@ -40,6 +40,7 @@ def _documents(draw: st.DrawFn) -> list[Document]:
         address, at = draw(_addresses), draw(_files)
         kind = draw(st.sampled_from((Kind.INSTANCE, Kind.DEPLOYMENT, Kind.ROUTE, Kind.SECRET)))
         if kind is Kind.INSTANCE:
+            waits = [f"instance/{item}" for item in draw(st.lists(_addresses, max_size=2))]
             found.append(
                 instance(
                     address,
@@ -48,9 +49,7 @@ def _documents(draw: st.DrawFn) -> list[Document]:
                     env=draw(_env),
                     ports=draw(_ports),
                     secrets=draw(st.lists(_names, unique=True, max_size=2)),
-                    dependsOn=[
-                        f"instance/{item}" for item in draw(st.lists(_addresses, max_size=2))
-                    ],
+                    dependsOn=waits,
                 )
             )
         elif kind is Kind.DEPLOYMENT:
