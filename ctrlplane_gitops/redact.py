@@ -10,7 +10,7 @@ _MIN_SCRUB_LENGTH = 4
 
 
 class SecretValue:
-    """Bytes that do not show in ``repr``, ``str``, format strings, pickles or comparisons' errors."""
+    """Bytes that do not show in ``repr``, ``str``, format strings, pickles, comparisons."""
 
     __slots__ = ("_value",)
 

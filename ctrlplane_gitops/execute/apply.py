@@ -302,7 +302,7 @@ class _Loop:
             write_down(active.run, end, journal)
         else:
             journal.tell(EventType.WORK_SKIPPED, key.address, f"skipped: {end.message}")
-        self.results[key] = WorkResult(key, end.state, end.message, end.error)
+        self.results[key] = WorkResult(key, end.state, journal.scrub(end.message), end.error)
 
     def _look(self) -> None:
         wanted: dict[str, set[ResourceKey]] = {}

@@ -68,6 +68,10 @@ class Journal:
         self._on_event = on_event
         self._pending = _Pending()
 
+    def scrub(self, text: str) -> str:
+        """The text without any secret value."""
+        return self._redactor.scrub(text)
+
     def put_plane(self, plane_id: str) -> None:
         self._pending.plane_id = plane_id
 
@@ -80,8 +84,12 @@ class Journal:
         blobs: Mapping[str, bytes] | None = None,
     ) -> None:
         self._pending.resources.update({item.key: item for item in resources})
-        self._pending.instances.update({item.key: item for item in instances})
-        self._pending.releases.update({(item.instance, item.number): item for item in releases})
+        for instance in instances:
+            rollout = replace(instance.rollout, message=self.scrub(instance.rollout.message))
+            self._pending.instances[instance.key] = replace(instance, rollout=rollout)
+        for release in releases:
+            clean = replace(release, reason=self.scrub(release.reason))
+            self._pending.releases[(release.instance, release.number)] = clean
         self._pending.blobs.update(blobs or {})
 
     def remove(
@@ -105,7 +113,7 @@ class Journal:
     def close_intent(self, intent: Intent, outcome: Outcome) -> None:
         text = "ok" if outcome.error is None else f"error: {outcome.error.message}"
         self._pending.intents[intent.id] = replace(
-            intent, closed_at=self._clock.now(), outcome=self._redactor.scrub(text)
+            intent, closed_at=self._clock.now(), outcome=self.scrub(text)
         )
 
     def tell(
@@ -115,7 +123,7 @@ class Journal:
         message: str,
         data: Mapping[str, str] | None = None,
     ) -> None:
-        text = self._redactor.scrub(message)
+        text = self.scrub(message)
         self._pending.events.append(make_event(type, self._clock.now(), address, text, data))
 
     def audit(self, action: str, address: str, outcome: str) -> None:
@@ -128,7 +136,7 @@ class Journal:
                 action,
                 address,
                 self._commit,
-                self._redactor.scrub(outcome),
+                self.scrub(outcome),
             )
         )
 

@@ -35,6 +35,15 @@ class Look:
     recorded: RecordedState
     plan: Plan
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether a provider did not answer where instances are or should be."""
+        silent = {gap.provider for gap in self.plan.gaps}
+        return bool(silent) and any(
+            item.provider in silent
+            for item in (*self.desired.instances.values(), *self.recorded.instances.values())
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PassParts:

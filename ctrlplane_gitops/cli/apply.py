@@ -1,0 +1,135 @@
+"""``apply`` and ``destroy``: look, ask, act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ctrlplane_gitops.app import App, open_plane
+from ctrlplane_gitops.cli.context import (
+    Context,
+    gather,
+    invalid_specs,
+    is_valid,
+    opened,
+    require_desired,
+)
+from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_apply
+from ctrlplane_gitops.cli.plan import SAVED, policy_of, show_plan
+from ctrlplane_gitops.cli.progress import event_printer
+from ctrlplane_gitops.cli.result import show_result
+from ctrlplane_gitops.cli.stopping import stopping
+from ctrlplane_gitops.errors import CancelledError, GuardError, StalePlanError, UsageError
+from ctrlplane_gitops.execute.lease import HeldLease
+from ctrlplane_gitops.plan.change import Plan, Policy
+from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
+from ctrlplane_gitops.reconcile.gather import Wanted
+from ctrlplane_gitops.reconcile.run import Look, PassParts, run_pass
+from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.store.base import Store
+
+
+def run_apply(context: Context) -> ExitCode:
+    """Apply the specs, or exactly the plan in FILE."""
+    options = context.options
+    saved = _load_saved(options["file"]) if options["file"] else None
+    if saved is not None:
+        given = [name for name in SAVED[1:] if options.get(name)]
+        if given:
+            raise UsageError(
+                f"--{given[0].replace('_', '-')} cannot change a saved plan",
+                hint="give it to plan --out FILE instead",
+            )
+    planned = dict(saved.options) if saved else {}
+    policy = policy_of({**options, **planned}, is_keep_going=options["keep_going"])
+    with opened(context, ref=planned.get("ref")) as app:
+        wanted = gather(app)
+        desired = require_desired(context, wanted)
+        if not is_valid(wanted) and not options["keep_going"]:
+            context.terminal.diagnose(wanted.diagnostics)
+            raise invalid_specs(wanted, hint="--keep-going applies the tenants that are sound")
+        return run_and_show(context, app, wanted, desired, policy, saved)
+
+
+def run_destroy(context: Context) -> ExitCode:
+    """Remove everything that is recorded or runs under this control plane's name."""
+    policy = policy_of(context.options, is_keep_going=True, is_destroy=True)
+    with opened(context) as app:
+        wanted = gather(app, has_secrets=False)
+        return run_and_show(context, app, wanted, require_desired(context, wanted), policy, None)
+
+
+def run_and_show(
+    context: Context,
+    app: App,
+    wanted: Wanted,
+    desired: DesiredState,
+    policy: Policy,
+    saved: SavedPlan | None,
+    prepare: Callable[[Store, HeldLease], None] | None = None,
+) -> ExitCode:
+    """A whole pass with approval, progress and result."""
+    options, terminal = context.options, context.terminal
+    with open_plane(app, desired.plane, is_read_only=False) as plane, stopping(context.cancel):
+        parts = PassParts(
+            store=plane.store,
+            providers=plane.providers,
+            clock=context.clock,
+            actions=app.actions,
+            looks=app.looks,
+            probes=app.probes,
+            cancel=context.cancel,
+            actor=app.settings.actor,
+            on_event=event_printer(terminal, context.clock),
+            lock_timeout=options["lock_timeout"],
+            timeout=options["timeout"],
+            is_detached=options["detach"],
+        )
+        seen, result = run_pass(
+            wanted, desired, parts, policy, lambda look: _approve(context, look, saved), prepare
+        )
+    code = exit_of_apply(
+        seen.plan, result, seen.is_blind, is_valid=is_valid(wanted) or policy.is_destroy
+    )
+    show_result(context, seen.plan, result, code)
+    return code
+
+
+def _load_saved(path: str) -> SavedPlan:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"cannot read the plan file {path}: {reason.lower()}") from None
+    return load_plan(text)
+
+
+def _approve(context: Context, look: Look, saved: SavedPlan | None) -> None:
+    """Show the plan and have it approved; raises when it must not be done."""
+    plan, options = look.plan, context.options
+    if saved is not None:
+        moved = compare(saved, plan)
+        if moved:
+            raise StalePlanError(
+                "the saved plan is stale: " + "; ".join(moved), hint="plan again, and apply that"
+            )
+    if context.format != "json":
+        show_plan(context, plan)
+    if plan.refusals:
+        first = plan.refusals[0]
+        raise GuardError("; ".join(item.reason for item in plan.refusals), hint=first.hint)
+    if plan.is_empty or saved is not None or options["auto_approve"]:
+        return
+    if not context.terminal.is_interactive:
+        raise UsageError(
+            "this plan has to be approved and nobody is there to ask",
+            hint="add --auto-approve (-y), or save a plan with plan --out FILE and apply that",
+        )
+    if not context.terminal.ask(_question(plan)):
+        raise CancelledError("not approved, nothing was changed")
+
+
+def _question(plan: Plan) -> str:
+    add, change, destroy = plan.counts
+    what = f"{add} to add, {change} to change, {destroy} to destroy"
+    return f"\nDo you want to do this ({what})? Only 'yes' is accepted: "

@@ -1,0 +1,100 @@
+"""What every verb is given, and the steps several verbs begin with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ctrlplane_gitops.app import App, Where, open_app
+from ctrlplane_gitops.cli.terminal import Terminal
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.config import load_settings, store_location
+from ctrlplane_gitops.diagnostics import has_errors
+from ctrlplane_gitops.errors import SpecError
+from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_wanted
+from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
+from ctrlplane_gitops.store.base import Store
+from ctrlplane_gitops.store.registry import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """``options`` has the value of every flag of the verb by its ``dest``, and of the verb's
+    arguments by their name."""
+
+    options: Mapping[str, Any]
+    environ: Mapping[str, str]
+    terminal: Terminal
+    clock: Clock
+    cancel: threading.Event
+    on_effect: Callable[[str], None]
+
+    @property
+    def format(self) -> str:
+        return "json" if self.options.get("json") else self.options.get("format", "text")
+
+
+@contextmanager
+def opened(context: Context, **where: str | None) -> Iterator[App]:
+    """The app for the block. ``where`` overrides the flags ``repo`` and ``ref``."""
+    options = context.options
+    repo = where.get("repo") or options["repo"] or options["chdir"]
+    ref = where.get("ref") or options["ref"]
+    settings = load_settings(context.environ)
+    with open_app(
+        settings, context.environ, context.clock, Where(repo, ref), context.cancel,
+        context.on_effect,
+    ) as app:  # fmt: skip
+        yield app
+
+
+def gather(app: App, *, has_secrets: bool = True) -> Wanted:
+    """The desired state with secrets resolved; with ``has_secrets`` False they are taken as
+    present, and nobody's value is read."""
+    wanted = gather_documents(app.source, app.cache)
+    return resolve_wanted(wanted, app.backends if has_secrets else None)
+
+
+def require_desired(context: Context, wanted: Wanted) -> DesiredState:
+    """The desired state; SpecError after showing why there is none."""
+    if wanted.desired is None:
+        context.terminal.diagnose(wanted.diagnostics)
+        raise invalid_specs(wanted)
+    return wanted.desired
+
+
+def invalid_specs(wanted: Wanted, hint: str | None = None) -> SpecError:
+    """``2 errors in the specs``."""
+    count = sum(1 for item in wanted.diagnostics if item.is_error)
+    return SpecError(f"{count} error{'' if count == 1 else 's'} in the specs", hint=hint)
+
+
+def is_valid(wanted: Wanted) -> bool:
+    return not has_errors(wanted.diagnostics)
+
+
+def require_plane(context: Context, wanted: Wanted) -> ControlPlane:
+    """The control plane, for verbs that need no more of the specs to be sound."""
+    if wanted.plane is None:
+        context.terminal.diagnose(wanted.diagnostics)
+        raise SpecError(
+            "no control plane is described here",
+            hint="give the folder of the specs with --chdir, or begin with ctrlplane-gitops init",
+        )
+    return wanted.plane
+
+
+@contextmanager
+def opened_store(context: Context) -> Iterator[Store]:
+    """The store of the control plane, read only, for verbs that look at nothing else."""
+    with opened(context) as app:
+        plane = require_plane(context, gather_documents(app.source, app.cache))
+        location = store_location(app.settings, plane.name, plane.store)
+        store = open_store(location, is_read_only=True)
+        try:
+            yield store
+        finally:
+            store.close()

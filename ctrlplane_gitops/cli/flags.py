@@ -1,0 +1,155 @@
+"""Every flag, once: its names, its meaning, and its form in the environment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.units import parse_duration
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """``name`` is the long form without dashes. ``parse`` None: a switch. ``is_list``: may be
+    given several times (in the variable: separated by commas)."""
+
+    name: str
+    help: str
+    parse: Callable[[str], Any] | None = None
+    metavar: str = ""
+    default: Any = None
+    is_list: bool = False
+    choices: tuple[str, ...] = ()
+    short: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"--{self.name}", *((self.short,) if self.short else ()))
+
+    @property
+    def dest(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        return f"CTRLPLANE_{self.dest.upper()}"
+
+
+def parse_natural(text: str) -> int:
+    """A whole number from 0 on; ValueError for anything else."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"{text} is negative")
+    return number
+
+
+COMMON = (
+    Flag("chdir", "read the specs from DIR", str, "DIR", "."),
+    Flag("repo", "read the specs from a Git repository, a path or a URL", str, "LOCATION"),
+    Flag("ref", "read the specs from this branch, tag or commit, not the work tree", str, "GITREF"),
+    Flag("no-color", "plain text even on a terminal (NO_COLOR does the same)"),
+)
+
+_FORMATS = ("text", "json", "markdown")
+JSON = Flag("json", "short for --format json")
+FORMAT = (Flag("format", "how to print", str, "|".join(_FORMATS), "text", choices=_FORMATS), JSON)
+PLAIN_FORMAT = (
+    Flag("format", "how to print", str, "text|json", "text", choices=_FORMATS[:2]),
+    JSON,
+)
+
+TARGET = Flag("target", "only addresses like this glob (repeatable)", str, "ADDR", (), is_list=True)
+MAX_DELETE = Flag(
+    "max-delete", "allow N removals, instead of spec.prune.maxDelete", parse_natural, "N"
+)
+_POLICY = (
+    TARGET,
+    MAX_DELETE,
+    Flag("allow-empty", "allow an empty set of specs to remove everything"),
+    Flag("allow-recreate", "allow recreating what a provider suddenly no longer shows"),
+    Flag("retry-failed", "try releases again that are known to have failed"),
+    Flag("no-prune", "remove nothing"),
+)
+
+PLAN = (
+    *FORMAT,
+    *_POLICY,
+    Flag("detailed-exitcode", "exit 2 when there are changes"),
+    Flag("destroy", "plan the removal of everything"),
+    Flag("out", "write the plan to FILE for apply FILE", str, "FILE"),
+)
+
+RUN = (
+    *FORMAT,
+    Flag("lock-timeout", "how long to wait for another apply", parse_duration, "DURATION", "30s"),
+    Flag("timeout", "stop waiting after this long (exit 9)", parse_duration, "DURATION"),
+    Flag("auto-approve", "do not ask", short="-y"),
+    Flag("detach", "start rollouts and leave them to the next pass"),
+)
+
+APPLY = (
+    *RUN,
+    *_POLICY,
+    Flag("keep-going", "apply the sound tenants although others have errors (exit 3)"),
+)
+
+DESTROY = (*RUN, TARGET, MAX_DELETE)
+
+
+def add_flags(parser: argparse.ArgumentParser, flags: tuple[Flag, ...]) -> None:
+    """Add the flags without defaults, so that one given before the verb is not undone after it."""
+    for flag in flags:
+        if flag.parse is None:
+            parser.add_argument(
+                *flag.names, dest=flag.dest, action="store_true", help=flag.help,
+                default=argparse.SUPPRESS,
+            )  # fmt: skip
+        else:
+            parser.add_argument(
+                *flag.names, dest=flag.dest, help=flag.help, metavar=flag.metavar,
+                action="append" if flag.is_list else "store", default=argparse.SUPPRESS,
+            )  # fmt: skip
+
+
+def resolve_flags(
+    given: Mapping[str, Any], flags: tuple[Flag, ...], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """The value of each flag by ``dest``: the command line, else the environment, else the
+    default. UsageError naming the flag or the variable for a value that is none."""
+    found = {}
+    for flag in flags:
+        if flag.dest in given:
+            source, raw = flag.names[0], given[flag.dest]
+        elif environ.get(flag.variable):
+            source, raw = flag.variable, environ[flag.variable]
+            raw = raw.split(",") if flag.is_list else raw
+        else:
+            source, raw = "", flag.default
+        found[flag.dest] = _parse(flag, source, raw)
+    return found
+
+
+def _parse(flag: Flag, source: str, raw: Any) -> Any:
+    if flag.parse is None:
+        if isinstance(raw, bool):
+            return raw
+        if raw.lower() not in _TRUE | _FALSE:
+            raise UsageError(f"{source}: {raw!r} is neither true nor false")
+        return raw.lower() in _TRUE
+    if flag.is_list:
+        return tuple(raw)
+    if raw is None or not isinstance(raw, str):
+        return raw
+    if flag.choices and raw not in flag.choices:
+        raise UsageError(f"{source}: {raw!r} is not one of {', '.join(flag.choices)}")
+    try:
+        return flag.parse(raw)
+    except ValueError as error:
+        text = str(error) if " is " in str(error) else f"{raw!r} is not a number"
+        raise UsageError(f"{source}: {text}") from None

@@ -1,0 +1,101 @@
+"""``rollback``: run an earlier release until told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ctrlplane_gitops.app import App
+from ctrlplane_gitops.cli.apply import run_and_show
+from ctrlplane_gitops.cli.context import Context, gather, opened, require_desired
+from ctrlplane_gitops.cli.exit_codes import ExitCode
+from ctrlplane_gitops.cli.history import parse_instance
+from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.execute.journal import Journal
+from ctrlplane_gitops.execute.lease import HeldLease
+from ctrlplane_gitops.plan.change import Policy
+from ctrlplane_gitops.redact import Redactor
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedState
+from ctrlplane_gitops.state.template import Release, ReleaseState
+from ctrlplane_gitops.store.base import Store
+
+
+def run_rollback(context: Context) -> ExitCode:
+    """Pin an instance to an earlier release and roll it out, or unpin it and follow Git."""
+    options = context.options
+    key = parse_instance(options["address"])
+    if options["clear"] and options["to"]:
+        raise UsageError("--to and --clear exclude each other")
+    with opened(context) as app:
+        wanted = gather(app)
+        desired = require_desired(context, wanted)
+        if key not in desired.instances:
+            raise UsageError(f"Git has no sound {key}", hint="get instances lists what it has")
+        target = desired.instances[key]
+        globs = [key.address, *([target.deployment.key.address] if target.deployment else [])]
+        policy = Policy(targets=tuple(globs), is_keep_going=True, is_prune_enabled=False)
+        prepare = _pinning(context, app, key, wanted.snapshot.commit)
+        return run_and_show(context, app, wanted, desired, policy, None, prepare)
+
+
+def _pinning(
+    context: Context, app: App, key: ResourceKey, commit: str
+) -> Callable[[Store, HeldLease], None]:
+    options = context.options
+
+    def pin(store: Store, held: HeldLease) -> None:
+        recorded = store.load_state()
+        known = recorded.instances.get(key)
+        if known is None:
+            raise UsageError(f"nothing is recorded of {key}", hint="apply it first")
+        number = None if options["clear"] else _choose(recorded, known, options["to"])
+        if options["clear"] and known.pin is None:
+            raise UsageError(f"{key} is not pinned")
+        journal = Journal(
+            store, held.fence, context.clock, app.settings.actor, commit, Redactor(),
+            lambda event: None,
+        )  # fmt: skip
+        journal.put(instances=(replace(known, pin=number),))
+        if number is None:
+            journal.tell(EventType.RELEASE_UNPINNED, key.address, f"v{known.pin} is unpinned")
+            journal.audit("rollback --clear", key.address, "unpinned")
+        else:
+            journal.tell(EventType.RELEASE_PINNED, key.address, f"v{number} is pinned")
+            journal.audit(f"rollback to v{number}", key.address, "pinned")
+        journal.flush()
+
+    return pin
+
+
+def _choose(recorded: RecordedState, known: RecordedInstance, wanted: str | None) -> int:
+    """The number of the release to pin; UsageError when there is no such release to return to."""
+    releases = {item.number: item for item in recorded.releases.get(known.key, ())}
+    if wanted is None:
+        number = _find_previous(releases, known)
+    else:
+        digits = wanted.removeprefix("v")
+        if not digits.isdigit():
+            raise UsageError(f"{wanted!r} is not a release such as v3")
+        number = int(digits)
+    if number not in releases:
+        kept = ", ".join(item.label for item in releases.values()) or "none"
+        raise UsageError(f"{known.key} has no release v{number}", hint=f"kept are: {kept}")
+    if releases[number].state is ReleaseState.FAILED:
+        raise UsageError(
+            f"v{number} failed: {releases[number].reason}", hint="choose another with --to"
+        )
+    return number
+
+
+def _find_previous(releases: dict[int, Release], known: RecordedInstance) -> int:
+    """The newest superseded release before the active one."""
+    earlier = [
+        item.number
+        for item in releases.values()
+        if item.state is ReleaseState.SUPERSEDED and item.number < (known.release or 0)
+    ]
+    if not earlier:
+        raise UsageError(f"{known.key} has no earlier release", hint="history lists what is kept")
+    return max(earlier)

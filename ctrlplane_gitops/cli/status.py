@@ -1,0 +1,85 @@
+"""``status`` and ``get``: what is, and what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from ctrlplane_gitops.app import open_plane
+from ctrlplane_gitops.cli.context import (
+    Context,
+    gather,
+    opened,
+    require_desired,
+    require_plane,
+)
+from ctrlplane_gitops.cli.exit_codes import ExitCode
+from ctrlplane_gitops.cli.table import render_table
+from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.reconcile.observe import observe_all
+from ctrlplane_gitops.state.desired import DesiredResource
+from ctrlplane_gitops.state.key import Kind
+from ctrlplane_gitops.status.read import read_status
+from ctrlplane_gitops.status.render import render_status, status_as_json
+
+
+def run_status(context: Context) -> ExitCode:
+    """Every instance with its phase, replicas, endpoints and conditions, probed now."""
+    with opened(context) as app:
+        wanted = gather(app, has_secrets=False)
+        spec = require_plane(context, wanted)
+        with open_plane(app, spec, is_read_only=True) as plane:
+            observed = observe_all(plane.providers, app.looks)
+            document = read_status(
+                spec.name, wanted.snapshot.commit, wanted.desired, plane.store.load_state(),
+                observed, plane.providers, app.probes, context.clock.now(),
+            )  # fmt: skip
+    for gap in observed.gaps:
+        context.terminal.note(f"warning: provider {gap.provider} did not answer: {gap.reason}")
+    if context.format == "json":
+        context.terminal.print_json(status_as_json(document))
+    else:
+        context.terminal.print(render_status(document))
+    return ExitCode.OK
+
+
+def run_get(context: Context) -> ExitCode:
+    """The resources Git describes: all, those of a kind, or those whose address matches."""
+    with opened(context) as app:
+        desired = require_desired(context, gather(app, has_secrets=False))
+    pattern = context.options["what"]
+    found = [item for _, item in sorted(desired.resources.items()) if _matches(item, pattern)]
+    if pattern and not found and not _is_kind(pattern):
+        raise UsageError(
+            f"{pattern} matches nothing",
+            hint=f"give a kind ({', '.join(_KINDS)}) or an address such as instance/acme/web",
+        )
+    if context.format == "json":
+        context.terminal.print_json(
+            {"resources": [{"address": item.key.address, "origin": str(item.origin),
+                            "spec": _shown(item)} for item in found]}
+        )  # fmt: skip
+        return ExitCode.OK
+    rows = [(item.key.address, str(item.origin), item.fingerprint) for item in found]
+    context.terminal.print(render_table(("ADDRESS", "FILE", "FINGERPRINT"), rows))
+    return ExitCode.OK
+
+
+_KINDS: Sequence[str] = tuple(kind.value for kind in Kind if kind is not Kind.CONTROL_PLANE)
+
+
+def _is_kind(word: str) -> bool:
+    return word.removesuffix("s") in _KINDS
+
+
+def _matches(item: DesiredResource, pattern: str | None) -> bool:
+    if not pattern:
+        return True
+    if _is_kind(pattern):
+        return item.key.kind.value == pattern.removesuffix("s")
+    return fnmatchcase(item.key.address, pattern)
+
+
+def _shown(item: DesiredResource) -> dict[str, object]:
+    """A digest of a value is nobody's business but the plan's."""
+    return {name: value for name, value in item.attributes.items() if name != "valueDigest"}

@@ -1,0 +1,150 @@
+"""The verbs: name, meaning, flags, arguments, and where each is done."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ctrlplane_gitops.cli import flags
+from ctrlplane_gitops.cli.flags import Flag
+from ctrlplane_gitops.units import parse_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A positional argument. ``count`` is argparse's ``nargs``."""
+
+    name: str
+    metavar: str
+    help: str
+    count: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """``home`` is ``module:function`` below ``cli``; it is imported when the verb is run, so that
+    ``--help`` costs nothing."""
+
+    name: str
+    help: str
+    home: str
+    flags: tuple[Flag, ...] = ()
+    arguments: tuple[Argument, ...] = field(default=())
+
+
+_ADDRESS = Argument("address", "ADDR", "an address such as instance/acme/web")
+_ANY_ADDRESS = Argument("address", "ADDR", "only of this address", "?")
+_LIMIT = Flag("limit", "at most N entries", flags.parse_natural, "N", 100)
+_REPLICA = Flag("replica", "only the replica of this index", flags.parse_natural, "N")
+
+VERBS: tuple[Verb, ...] = (
+    Verb(
+        "init",
+        "write a small working repo into an empty folder",
+        "init:run_init",
+        arguments=(Argument("directory", "DIR", "the folder (default: --chdir)", "?"),),
+    ),
+    Verb(
+        "validate", "check the specs; touches nothing else", "plan:run_validate", flags.PLAIN_FORMAT
+    ),
+    Verb("plan", "show what apply would do", "plan:run_plan", flags.PLAN),
+    Verb(
+        "apply",
+        "make it so, or do exactly the plan in FILE",
+        "apply:run_apply",
+        flags.APPLY,
+        (Argument("file", "FILE", "a plan made by plan --out FILE", "?"),),
+    ),
+    Verb("destroy", "remove everything", "apply:run_destroy", flags.DESTROY),
+    Verb(
+        "status",
+        "instances with phase, replicas and endpoints",
+        "status:run_status",
+        flags.PLAIN_FORMAT,
+    ),
+    Verb(
+        "get",
+        "the resources Git describes",
+        "status:run_get",
+        flags.PLAIN_FORMAT,
+        (Argument("what", "KIND|ADDR", "a kind, or an address (globs)", "?"),),
+    ),
+    Verb(
+        "history",
+        "the releases of an instance, or the audit",
+        "history:run_history",
+        (*flags.PLAIN_FORMAT, _LIMIT, Flag("audit", "show who did what, from which commit")),
+        (_ANY_ADDRESS,),
+    ),
+    Verb(
+        "events",
+        "what happened",
+        "history:run_events",
+        (
+            *flags.PLAIN_FORMAT,
+            _LIMIT,
+            Flag("type", "only types that begin with PREFIX", str, "PREFIX"),
+        ),
+        (_ANY_ADDRESS,),
+    ),
+    Verb(
+        "logs",
+        "what the replicas of an instance printed",
+        "replica:run_logs",
+        (
+            _REPLICA,
+            Flag("tail", "only the last N lines of each replica", flags.parse_natural, "N"),
+            Flag("follow", "go on as lines are written", short="-f"),
+        ),
+        (_ADDRESS,),
+    ),
+    Verb(
+        "exec",
+        "run a command inside a replica",
+        "replica:run_exec",
+        (
+            _REPLICA,
+            Flag(
+                "exec-timeout", "end the command after this long", parse_duration, "DURATION", "1h"
+            ),
+        ),
+        (_ADDRESS, Argument("command", "COMMAND", "after --: what to run", argparse.REMAINDER)),
+    ),
+    Verb(
+        "rollback",
+        "run an earlier release until told otherwise",
+        "rollback:run_rollback",
+        (
+            *flags.RUN,
+            Flag("to", "the release to run (default: the one before)", str, "vN"),
+            Flag("clear", "follow Git again"),
+        ),
+        (_ADDRESS,),
+    ),
+    Verb(
+        "schema",
+        "the JSON Schemas, for editors",
+        "schema:run_schema",
+        (Flag("dir", "write all schemas into DIR", str, "DIR"),),
+        (Argument("kind", "KIND", "the kind (default: any document)", "?"),),
+    ),
+    Verb(
+        "completion",
+        "a completion script for bash, zsh or fish",
+        "completion:run_completion",
+        arguments=(Argument("shell", "SHELL", "bash, zsh or fish"),),
+    ),
+)
+
+
+def find_home(verb: Verb) -> Callable[..., Any]:
+    """The function that does the verb."""
+    import importlib
+
+    module, _, name = verb.home.partition(":")
+    found: Callable[..., Any] = getattr(
+        importlib.import_module(f"ctrlplane_gitops.cli.{module}"), name
+    )
+    return found
