@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from ctrlplane_gitops.rollout.rolling import Rolling
 from ctrlplane_gitops.rollout.view import RolloutView
 from ctrlplane_gitops.state.desired import RolloutParams
@@ -95,7 +97,7 @@ def test_a_stop_that_fails_is_not_rolled_back() -> None:
 def test_a_rollback_has_deadlines_of_its_own() -> None:
     sets = (a_set(1, "+-"), a_set(2, "-"))
     assert phase_of(a_view(*sets, status=rolling_back(299))) is RolloutPhase.ROLLING_BACK
-    turned = Rolling().next_step(a_view(*sets, status=progressing(600, 600))).status
+    turned = Rolling().next_step(a_view(*sets, status=progressing(600, 600, best=1))).status
     assert (turned.progress_at, turned.best_available) == (NOW, 0)
     assert turned.started_at == ago(600)
     failed = Rolling().next_step(a_view(*sets, status=replace(rolling_back(300), best_available=1)))
@@ -125,6 +127,13 @@ def test_a_rollback_without_a_release_to_return_to_ends() -> None:
 def test_another_target_begins_anew() -> None:
     old = RolloutStatus(RolloutPhase.PROGRESSING, 3, 1, ago(900), ago(900), 2, "x")
     status = Rolling().next_step(a_view(a_set(1, "+++"), a_set(3, "-"), status=old)).status
+    assert status == RolloutStatus(RolloutPhase.PROGRESSING, 2, 1, NOW, NOW)
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.FAILED, RolloutPhase.ROLLED_BACK])
+def test_a_release_that_failed_begins_anew_when_it_is_tried_again(phase: RolloutPhase) -> None:
+    failed = RolloutStatus(phase, 2, 1, ago(9999), ago(9999), 2, "it was bad")
+    status = Rolling().next_step(a_view(a_set(1, "+++"), status=failed)).status
     assert status == RolloutStatus(RolloutPhase.PROGRESSING, 2, 1, NOW, NOW)
 
 

@@ -104,6 +104,12 @@ def test_it_looks_every_second_because_replicas_die_unannounced() -> None:
     assert Rolling().next_step(view).wait == timedelta(seconds=1)
 
 
+def test_it_looks_at_once_after_a_step_unless_something_died() -> None:
+    assert Rolling().next_step(a_view(a_set(1, "+++"))).wait == timedelta()
+    dying = Rolling().next_step(a_view(a_set(2, "++x")))
+    assert dying.steps and dying.wait == timedelta(seconds=1)
+
+
 def test_it_looks_again_when_the_deadline_hits() -> None:
     view = a_view(a_set(1, "+++"), a_set(2, "-"), status=progressing(299.6, 299.6))
     assert Rolling().next_step(view).wait == timedelta(seconds=0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
@@ -206,16 +207,7 @@ def test_the_preview_is_true(world: World) -> None:
 @given(make_plain_worlds(is_first=False))
 def test_the_preview_of_a_good_release_is_exact(world: World) -> None:
     """Not only a bound: with nothing unready at the start, the most is really reached."""
-    world = World(
-        world.params,
-        world.replicas,
-        2,
-        1,
-        world.sets,
-        (world.behaviours[0],),
-        (),
-        world.status,
-    )
+    world = replace(world, behaviours=world.behaviours[:1])
     course = world.build()
     preview = preview_rollout(world.params, world.replicas, True)
     seen = watch(course)
