@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,11 +47,12 @@ _IGNORE_HINT = "if it is not meant for us, add its path to spec.ignore in ctrlpl
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The problems of a document that is not sound. ``address`` and ``tenant`` are empty where
-    they cannot be known."""
+    they cannot be known. Of a Secret even a path may hold a value that lost its key."""
 
     problems: tuple[Problem, ...]
     address: str = ""
     tenant: str = ""
+    is_secret: bool = False
 
 
 def read_document(composed: ComposedDocument, path: str, index: int) -> Document | Finding | None:
@@ -62,11 +63,13 @@ def read_document(composed: ComposedDocument, path: str, index: int) -> Document
     if not isinstance(value, dict):
         summary = f"a document must be a mapping, and is {type_name(value)}"
         return Finding((*composed.problems, Problem("not-a-mapping", summary)))
+    kind: Any = value.get("kind")
     early = list(composed.problems)
     if composed.has_null:
         early += find_nulls(value)
         value = _without_nulls(value)
-    kind = value.get("kind")
+    if kind == "Secret":
+        early = [_without_words(problem) for problem in early]
     stranger = _find_stranger(value)
     if stranger is not None:
         return _finding(value, [*early, stranger])
@@ -99,6 +102,16 @@ def _document(read: Any, kind: Kind, path: str, index: int, composed: ComposedDo
         metadata.labels,
         metadata.annotations,
     )
+
+
+def _without_words(problem: Problem) -> Problem:
+    """In a Secret, what stands at the place of a key may be a value that lost its key."""
+    if problem.code == "duplicate-key":
+        return replace(problem, summary="duplicate key")
+    if problem.code == "empty-value":
+        parent = format_field(problem.field[:-1][:1]) or "the document"
+        return replace(problem, summary=f"a key or item below {parent} is empty")
+    return problem
 
 
 def _below_spec(problem: Problem) -> Problem:
@@ -139,9 +152,10 @@ def _known_kinds() -> str:
 def _finding(value: dict[str, Any], problems: list[Problem]) -> Finding:
     kind = value.get("kind")
     metadata = value.get("metadata")
+    is_secret = kind == "Secret"
     unsure = {problem.field for problem in problems if problem.code == "duplicate-key"}
     if not isinstance(metadata, dict) or unsure & {("metadata",), ("kind",)}:
-        return Finding(tuple(problems))
+        return Finding(tuple(problems), is_secret=is_secret)
     name = _sound_name(metadata, "name", unsure)
     tenant = _sound_name(metadata, "tenant", unsure)
     if kind == "ControlPlane":
@@ -150,7 +164,7 @@ def _finding(value: dict[str, Any], problems: list[Problem]) -> Finding:
     address = ""
     if isinstance(kind, str) and kind in KINDS and name and tenant:
         address = ResourceKey(KINDS[kind], tenant, name).address
-    return Finding(tuple(problems), address, tenant)
+    return Finding(tuple(problems), address, tenant, is_secret)
 
 
 def _sound_name(metadata: dict[str, Any], key: str, unsure: set[Field]) -> str:

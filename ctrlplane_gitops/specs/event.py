@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ctrlplane_gitops.specs.problem import Problem
+from ctrlplane_gitops.specs.text import LINE_END
 
 Events = Callable[[str], Iterator[Any]]
 
@@ -17,7 +18,7 @@ _HINTS = (
     ("mapping values are not allowed", "quote a value that contains ': ', or mend the indentation"),
     (
         "found character that cannot start",
-        "indent with spaces; quote a value starting with @, ` or %",
+        "quote a value that begins with @, ` or %",
     ),
     ("could not find expected ':'", "a key needs ': ' and a value"),
     ("did not find expected key", "check the indentation and the quotes of this line"),
@@ -25,12 +26,15 @@ _HINTS = (
     ("found unexpected end of stream", "close the quote"),
     ("did not find expected ',' or", "close the bracket, or put a comma"),
     ("found unexpected ':'", "quote a value that contains ':' between brackets"),
+    ("expected the node content", "quote a value that begins with a sign such as ':'"),
+    ("did not find expected node content", "quote a value that begins with a sign such as ':'"),
     ("found unknown escape", "use 'single quotes' where a backslash is meant"),
     (
         "did not find expected <document start>",
         "start another document with a line of three dashes",
     ),
 )
+_BAD_START = "found character"
 # libyaml points past the end for these; where the construct began is what a reader looks for.
 _AT_CONTEXT = ("could not find expected ':'", "found unexpected end of stream")
 
@@ -52,7 +56,9 @@ def read_events(text: str) -> Iterator[Any]:
     """Events of ruamel.yaml; SyntaxProblemError for every failure of the parser."""
     parser = _c_parser()
     return (
-        read_events_in_python(text) if parser is None else _guard(lambda: _c_events(parser, text))
+        read_events_in_python(text)
+        if parser is None
+        else _guard(text, lambda: _c_events(parser, text))
     )
 
 
@@ -60,7 +66,7 @@ def read_events_in_python(text: str) -> Iterator[Any]:
     """The same from the parser written in Python: slow but right."""
     from ruamel.yaml import YAML
 
-    return _guard(lambda: iter(YAML(typ="safe", pure=True).parse(text)))
+    return _guard(text, lambda: iter(YAML(typ="safe", pure=True).parse(text)))
 
 
 def _c_parser() -> Any:
@@ -75,13 +81,13 @@ def _c_events(parser: Any, text: str) -> Iterator[Any]:
     return iter(parser(text).get_event, None)
 
 
-def _guard(start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+def _guard(text: str, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     """Only the parser's own step is guarded, so that a bug of ours is not called a syntax error."""
     line, column = 1, 1
     try:
         events = start()
     except Exception as failure:
-        raise SyntaxProblemError(_explain(failure, line, column)) from None
+        raise SyntaxProblemError(_explain(failure, line, column, text)) from None
     while True:
         try:
             event = next(events)
@@ -89,13 +95,13 @@ def _guard(start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
             return
         except Exception as failure:
             # ruamel raises ValueError, KeyError, AttributeError and RecursionError on some texts.
-            raise SyntaxProblemError(_explain(failure, line, column)) from None
+            raise SyntaxProblemError(_explain(failure, line, column, text)) from None
         yield event
         mark = event.start_mark
         line, column = mark.line + 1, mark.column + 1
 
 
-def _explain(failure: Exception, line: int, column: int) -> Problem:
+def _explain(failure: Exception, line: int, column: int, content: str) -> Problem:
     """``line`` and ``column`` of the last event, for failures that do not say where."""
     text = str(getattr(failure, "problem", None) or "the parser cannot read this")
     mark = getattr(failure, "problem_mark", None)
@@ -104,12 +110,19 @@ def _explain(failure: Exception, line: int, column: int) -> Problem:
         mark = context
     if mark is not None:
         line, column = mark.line + 1, mark.column + 1
+    if text.startswith(_BAD_START) and _is_tab(content, line, column):
+        return Problem("yaml-syntax", "not YAML: a tab", "indent with spaces", (), line, column)
     hint = next((hint for start, hint in _HINTS if text.startswith(start)), "")
     if context is not None and context.line + 1 < line:
         began = f"what it belongs to began at line {context.line + 1}"
         hint = f"{hint}; {began}" if hint else began
     # A parser's text may quote the input; what stands in quotes of its own is dropped.
     return Problem("yaml-syntax", f"not YAML: {_without_input(text)}", hint, (), line, column)
+
+
+def _is_tab(content: str, line: int, column: int) -> bool:
+    lines = LINE_END.split(content, maxsplit=line)
+    return line <= len(lines) and lines[line - 1][column - 1 : column] == "\t"
 
 
 def _without_input(text: str) -> str:

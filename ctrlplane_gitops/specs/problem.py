@@ -12,12 +12,13 @@ MAX_WORD = 64
 
 KEY_CODES = frozenset(
     {
+        "clear-secret",
+        "duplicate-key",
+        "missing-key",
         "unknown-key",
         "unused-key",
-        "duplicate-key",
-        "wrong-key",
-        "clear-secret",
         "unused-strategy-block",
+        "wrong-key",
     }
 )
 """Problems of a key rather than of its value: they are located at the key."""

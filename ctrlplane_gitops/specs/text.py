@@ -13,7 +13,7 @@ _FORBIDDEN = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_LINE_END = re.compile(r"\r\n|\r|\n")
+LINE_END = re.compile(r"\r\n|\r|\n")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
@@ -45,7 +45,7 @@ def position(before: str) -> tuple[int, int]:
     >>> position("a\\r\\nbc")
     (2, 3)
     """
-    lines = _LINE_END.split(before)
+    lines = LINE_END.split(before)
     return len(lines), len(lines[-1]) + 1
 
 

@@ -7,6 +7,7 @@ cache needs none of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -65,7 +66,8 @@ def _parse_file(path: str, content: bytes) -> tuple[list[Document], list[Diagnos
         for index, finding in findings:
             for problem in finding.problems:
                 origin = Origin(path, *place_problem(placed[index], problem))
-                diagnostics.append(_diagnostic(problem, origin, finding.address, finding.tenant))
+                shown = replace(problem, field=()) if finding.is_secret else problem
+                diagnostics.append(_diagnostic(shown, origin, finding.address, finding.tenant))
     if composed.problem is not None:
         origin = Origin(path, composed.problem.line, composed.problem.column)
         diagnostics.append(_diagnostic(composed.problem, origin, "", ""))
