@@ -1,5 +1,6 @@
 """What all tests share. Golden files are written anew with ``--update-golden``. A test that asks
-for a real engine is skipped where it is missing, or fails if ``CTRLPLANE_TEST_REQUIRE`` names it."""
+for a real engine is skipped where it is missing, or fails if ``CTRLPLANE_TEST_REQUIRE`` names it.
+"""
 
 import pytest
 

@@ -1,0 +1,92 @@
+"""The connection to one Docker engine, made when it is first needed."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+
+import docker
+from docker.errors import NotFound
+from docker.utils import kwargs_from_env
+
+from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.providers.docker.config import DockerConfig
+from ctrlplane_gitops.providers.docker.effects import Effects
+from ctrlplane_gitops.providers.docker.failure import translated
+from ctrlplane_gitops.providers.docker.translate import Container, label_filter, parse_container
+
+
+class Engine:
+    """What provider code asks of an engine besides the SDK's own calls."""
+
+    def __init__(self, name: str, config: DockerConfig) -> None:
+        self.name = name
+        self._config = config
+        self._client: docker.APIClient | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> docker.APIClient:
+        """The SDK's client. Connecting asks the engine once which version it speaks."""
+        with self._lock:
+            if self._client is None:
+                with translated(self.name, "connect"):
+                    config = self._config
+                    # Certificates as the docker command finds them, for engines elsewhere.
+                    given = {} if config.is_local else kwargs_from_env(dict(os.environ))
+                    self._client = docker.APIClient(
+                        base_url=config.host,
+                        version="auto",
+                        timeout=math.ceil(config.timeout_s),
+                        tls=given.get("tls", False),
+                    )
+            return self._client
+
+    def list(self, labels: Mapping[str, str]) -> tuple[list[Container], int]:
+        """Containers with these labels in one call, sorted; and how many of them carry them but
+        are not of our making."""
+        with translated(self.name, "list containers"):
+            rows = self.client.containers(all=True, filters=label_filter(labels))
+        found = [container for container in map(parse_container, rows) if container is not None]
+        found.sort(key=lambda item: (item.instance, item.release, item.index, item.created_at))
+        return found, len(rows) - len(found)
+
+    def remove(self, container: Container, grace: timedelta, effects: Effects) -> None:
+        """SIGTERM, ``grace``, SIGKILL; then remove it with its anonymous volumes. A container that
+        is gone is removed."""
+        if container.is_live:
+            with translated(self.name, f"stop {container.name}"):
+                try:
+                    with effects.made(f"stop:{container.name}"):
+                        self.client.stop(container.id, timeout=math.ceil(grace.total_seconds()))
+                except NotFound:
+                    return
+        with translated(self.name, f"remove {container.name}"):
+            try:
+                with effects.made(f"remove:{container.name}"):
+                    self.client.remove_container(container.id, v=True, force=True)
+            except NotFound:
+                return
+
+    def check_name(self, name: str, labels: Mapping[str, str]) -> ProviderError:
+        """Why a name was taken, when it was."""
+        with translated(self.name, f"inspect {name}"):
+            try:
+                found = self.client.inspect_container(name)
+            except NotFound:
+                return ProviderError(f"{name} was just removed", is_retryable=True)
+        if labels.items() <= (found["Config"].get("Labels") or {}).items():
+            return ProviderError(f"{name} was just created by somebody else", is_retryable=True)
+        return ProviderError(
+            f"container {name!r} exists and is not ours",
+            hint="its labels name another owner; rename or remove it by hand",
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None

@@ -1,0 +1,261 @@
+"""From a release to what a container needs, and from a row of the list back. Pure."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from ctrlplane_gitops.errors import CapabilityError, ProviderError
+from ctrlplane_gitops.providers.base import (
+    LABEL_INSTANCE,
+    LABEL_PLANE,
+    LABEL_RELEASE,
+    LABEL_REPLICA,
+    LABEL_REVISION,
+    LABEL_TENANT,
+)
+from ctrlplane_gitops.providers.scaling import Slot, replica_name
+from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
+from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.expand import expand
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
+from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+
+# The list shows port numbers only; this label keeps their names: "http=8080,admin=9000".
+LABEL_PORTS = "ctrlplane.dev/ports"
+# Anything else is stopped. A paused container serves nobody, so it is replaced like a dead one.
+_PHASES = {"running": ReplicaPhase.RUNNING, "restarting": ReplicaPhase.CRASHING}
+_EXIT_CODE = re.compile(r"^(?:Exited|Restarting|Dead) \((\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A row of the list that carries all of our labels. ``index`` and ``name`` come from the label:
+    a user may rename a container, and it stays the replica it is."""
+
+    id: str
+    name: str
+    instance: ResourceKey
+    release: int
+    revision: str
+    index: int
+    phase: ReplicaPhase
+    created_at: datetime
+    endpoints: tuple[Endpoint, ...] = ()
+    exit_code: int | None = None
+    reason: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        return self.phase is not ReplicaPhase.STOPPED
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(self.index, self.name, self.is_live)
+
+
+def owner_labels(plane: str, tenant: str, instance: str | None = None) -> dict[str, str]:
+    """What every object of a tenant, or of one of its instances, carries.
+
+    >>> owner_labels("prod", "acme")
+    {'ctrlplane.dev/plane': 'prod', 'ctrlplane.dev/tenant': 'acme'}
+    """
+    labels = {LABEL_PLANE: plane, LABEL_TENANT: tenant}
+    return labels if instance is None else labels | {LABEL_INSTANCE: instance}
+
+
+def label_filter(labels: Mapping[str, str]) -> dict[str, Any]:
+    """The engine's filter for objects that carry all of these labels."""
+    return {"label": [f"{name}={value}" for name, value in labels.items()]}
+
+
+def replica_labels(plane: str, action: ScaleReplicaSet, index: int) -> dict[str, str]:
+    release, instance = action.release, action.instance
+    ports = ",".join(f"{port.name}={port.port}" for port in release.template.ports)
+    return owner_labels(plane, instance.tenant, instance.name) | {
+        LABEL_RELEASE: str(release.number),
+        LABEL_REVISION: release.revision,
+        LABEL_REPLICA: replica_name(plane, instance, release.number, index),
+        LABEL_PORTS: ports,
+    }
+
+
+def network_name(plane: str, tenant: str) -> str:
+    return f"{plane}.{tenant}"
+
+
+def volume_name(plane: str, instance: ResourceKey, volume: str) -> str:
+    return f"{plane}.{instance.tenant}.{instance.name}.{volume}"
+
+
+def parse_container(row: Mapping[str, Any]) -> Container | None:
+    """The container of a list row; None when its labels are not the ones we write."""
+    labels = row.get("Labels") or {}
+    try:
+        name, release = labels[LABEL_REPLICA], int(labels[LABEL_RELEASE])
+        instance = instance_key(labels[LABEL_TENANT], labels[LABEL_INSTANCE])
+        index = int(name.rpartition(".")[2])
+    except (KeyError, ValueError):
+        return None
+    if index < 0 or name != replica_name(labels[LABEL_PLANE], instance, release, index):
+        return None
+    state = str(row.get("State", ""))
+    phase = _PHASES.get(state, ReplicaPhase.STOPPED)
+    found = _EXIT_CODE.match(str(row.get("Status", "")))
+    exit_code = int(found[1]) if found else None
+    return Container(
+        str(row["Id"]),
+        name,
+        instance,
+        release,
+        labels.get(LABEL_REVISION, ""),
+        index,
+        phase,
+        datetime.fromtimestamp(int(row["Created"]), UTC),
+        _endpoints(labels.get(LABEL_PORTS, ""), row.get("Ports") or ()),
+        exit_code,
+        _reason(state, exit_code),
+    )
+
+
+def _reason(state: str, exit_code: int | None) -> str:
+    if state == "running":
+        return ""
+    if state == "created":
+        return "created but never started"
+    return state if exit_code is None else f"{state} with {exit_code}"
+
+
+def _endpoints(label: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Endpoint, ...]:
+    published = {
+        row["PrivatePort"]: (str(row.get("IP", "")), int(row["PublicPort"]))
+        for row in rows
+        if "PublicPort" in row and row.get("Type") == "tcp"
+    }
+    found = []
+    for item in filter(None, label.split(",")):
+        name, _, number = item.partition("=")
+        if number.isdigit() and int(number) in published:
+            found.append(Endpoint(name, *published[int(number)]))
+    return tuple(found)
+
+
+def build_observed(container: Container, limits: Resources | None) -> ObservedReplica:
+    """The start time is that of creation: the list has no other, and we start at once."""
+    return ObservedReplica(
+        container.name,
+        container.id,
+        container.index,
+        container.phase,
+        container.endpoints,
+        container.created_at,
+        limits,
+        container.exit_code,
+        container.reason,
+    )
+
+
+def build_environment(template: ReleaseTemplate) -> dict[str, str]:
+    """The environment without secrets: the ports, then the template's own.
+
+    >>> template = ReleaseTemplate("d", ports=(Port("http-api", 80),), env={"A": "b"})
+    >>> build_environment(template)
+    {'PORT': '80', 'PORT_HTTP_API': '80', 'A': 'b'}
+    """
+    environment = {}
+    if template.ports:
+        environment["PORT"] = str(template.ports[0].port)
+    for port in template.ports:
+        environment[f"PORT_{port.name.upper().replace('-', '_')}"] = str(port.port)
+    return environment | dict(template.env)
+
+
+def secret_environment(template: ReleaseTemplate, material: Material) -> dict[str, str]:
+    """Variables that carry secrets; ProviderError for a value no variable can hold."""
+    found = {}
+    for mount in template.secrets:
+        if mount.type is SecretType.ENV:
+            try:
+                text = material.secrets[mount.secret].reveal().decode()
+            except UnicodeDecodeError:
+                raise ProviderError(f"{mount.secret} is not text: mount it as a file") from None
+            if "\0" in text:
+                raise ProviderError(f"{mount.secret} holds a NUL byte: mount it as a file")
+            found[mount.target] = text
+    return found
+
+
+def expand_command(template: ReleaseTemplate) -> list[str]:
+    """The arguments. A secret is never put into one: arguments are seen by everybody."""
+    environment = build_environment(template)
+    return [expand(part, environment) for part in template.command]
+
+
+def pack_files(template: ReleaseTemplate, files: Mapping[str, bytes], at: datetime) -> bytes:
+    """A tar of the template's files, to be unpacked at ``/``. Owner is root, as in an image."""
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for file in template.files:
+            entry = tarfile.TarInfo(file.path.lstrip("/"))
+            content = files[file.digest]
+            entry.size, entry.mode, entry.mtime = len(content), file.mode, int(at.timestamp())
+            archive.addfile(entry, io.BytesIO(content))
+    return output.getvalue()
+
+
+def check_template(template: ReleaseTemplate, instance: ResourceKey, *, is_local: bool) -> None:
+    """ProviderError for what can never run here."""
+    if not template.image:
+        raise ProviderError(
+            f"{instance}: a Docker provider needs an image", hint="give the deployment an `image`"
+        )
+    if not is_local and any(mount.type is SecretType.FILE for mount in template.secrets):
+        raise CapabilityError(
+            f"{instance}: an engine on another machine has no capability 'secret files'",
+            hint="use secrets of type env, or a provider on the engine's machine (unix://)",
+        )
+    _check_paths(template, instance)
+    known = build_environment(template)
+    for mount in template.secrets:
+        if mount.type is SecretType.ENV and mount.target not in known:
+            marked = {mount.target: ""}
+            if any(expand(part, marked) != expand(part, {}) for part in template.command):
+                raise ProviderError(
+                    f"{instance}: the command uses $({mount.target}), a secret, and arguments "
+                    "are public",
+                    hint=f"read {mount.target} from the environment inside the program",
+                )
+
+
+def _check_paths(template: ReleaseTemplate, instance: ResourceKey) -> None:
+    targets = [("volume", volume.path) for volume in template.volumes]
+    targets += [("file", file.path) for file in template.files]
+    targets += [("secret", item.target) for item in template.secrets if _is_file(item.type)]
+    seen: dict[PurePosixPath, str] = {}
+    for what, text in targets:
+        path = PurePosixPath(text)
+        if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
+            raise ProviderError(
+                f"{instance}: {what} path {text!r} is not absolute",
+                hint="paths of containers begin with '/' and hold no '..'",
+            )
+        if path in seen:
+            raise ProviderError(f"{instance}: {what} path {text!r} is also a {seen[path]} path")
+        for volume in template.volumes:
+            # put_archive would write below the mount, where nobody sees it.
+            if what == "file" and PurePosixPath(volume.path) in path.parents:
+                raise ProviderError(
+                    f"{instance}: file path {text!r} is inside volume {volume.name!r}"
+                )
+        seen[path] = what
+
+
+def _is_file(kind: SecretType) -> bool:
+    return kind is SecretType.FILE

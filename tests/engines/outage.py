@@ -1,0 +1,93 @@
+"""A relay in front of a unix socket, to have an engine that stops answering."""
+
+from __future__ import annotations
+
+import selectors
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class Relay:
+    """Passes bytes between ``path`` and ``target``. While ``is_down`` every connection is cut."""
+
+    def __init__(self, path: Path, target: str) -> None:
+        self.is_down = False
+        self._target = target
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(32)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._is_ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._is_ending.set()
+        self._thread.join()
+        for near in list(self._peers):
+            self._cut(near)
+        self._listener.close()
+        self._selector.close()
+
+    def _run(self) -> None:
+        while not self._is_ending.is_set():
+            if self.is_down:
+                for near in list(self._peers):
+                    self._cut(near)
+            for key, _ in self._selector.select(0.02):
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                if ready is self._listener:
+                    self._accept()
+                elif ready in self._peers:
+                    self._pass_on(ready)
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        if self.is_down:
+            near.close()
+            return
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self._target)
+        for one, other in ((near, far), (far, near)):
+            self._peers[one] = other
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def _pass_on(self, ready: socket.socket) -> None:
+        try:
+            data = b"" if self.is_down else ready.recv(1 << 16)
+            if data:
+                self._peers[ready].sendall(data)
+                return
+        except OSError:
+            data = b""
+        self._cut(ready)
+
+    def _cut(self, one: socket.socket) -> None:
+        other = self._peers.pop(one, None)
+        if other is not None:
+            self._peers.pop(other, None)
+            for end in (one, other):
+                self._selector.unregister(end)
+                with suppress(OSError):
+                    end.close()
+
+
+@contextmanager
+def relay(host: str) -> Iterator[tuple[str, Relay]]:
+    """A relay to a ``unix://`` host, and its own address."""
+    folder = Path(tempfile.mkdtemp(prefix="ctrlplane-relay-"))
+    path = folder / "docker.sock"
+    started = Relay(path, host.removeprefix("unix://"))
+    try:
+        yield f"unix://{path}", started
+    finally:
+        started.close()
+        shutil.rmtree(folder, ignore_errors=True)
