@@ -22,7 +22,7 @@ from ctrlplane_gitops.specs.text import decode, has_control
 MAX_DEPTH = 64
 MAX_NODES = 200_000
 MAX_PROBLEMS = 100
-MAX_SECOND_LOOK_BYTES = 256 * 1024
+MAX_SECOND_LOOK_BYTES = 64 * 1024
 _NO_KEY: Any = object()
 _SKIPPED: Any = object()
 _OPEN: Any = object()

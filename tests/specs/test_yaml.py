@@ -123,6 +123,18 @@ def test_a_quoted_merge_key_is_an_ordinary_key() -> None:
     assert _value("'<<': text\n") == {"<<": "text"}
 
 
+@pytest.mark.parametrize("text", ["{a: http://b}", "[b:c, ::1]", "{a: b?c=d}"])
+def test_what_libyaml_wrongly_refuses_between_brackets_is_read(text: str) -> None:
+    assert _value(text) == _value(text, read_events_in_python)
+
+
+def test_a_large_file_gets_no_second_look_and_a_way_out() -> None:
+    problem = compose(b"a: [http://b]\n" + b"# x\n" * 20_000).problem
+    assert problem is not None
+    assert problem.code == "yaml-syntax"
+    assert problem.hint.startswith("quote a value that contains ':'")
+
+
 def _alias_bomb() -> bytes:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     for level in range(8):
