@@ -18,6 +18,7 @@ from ctrlplane_gitops.providers.process.identity import (
     ProcessId,
     find_tagged,
     is_alive,
+    leads_session,
     read_boot_id,
 )
 from ctrlplane_gitops.providers.process.layout import Layout, Slug, read_json
@@ -82,7 +83,10 @@ def find_processes(layout: Layout, plane: str) -> dict[str, Tagged]:
         if labels is not None and labels[LABEL_PLANE] == plane:
             name = labels[LABEL_REPLICA]
             before = found.get(name, Tagged(labels))
-            found[name] = before.add(process, environ.get(TAG_KEEPER))
+            # A keeper's child looks like a keeper until it has become the application, but only
+            # the keeper leads its session.
+            is_keeper = TAG_KEEPER in environ and leads_session(process)
+            found[name] = before.add(process, environ[TAG_KEEPER] if is_keeper else None)
     return found
 
 
@@ -131,7 +135,7 @@ def _read_replica(
         known = tagged[name].labels[LABEL_REVISION] if name in tagged else ""
         return _lost(slug, name, known, "replica.json is missing or unreadable")
     state = _read_state(read_json(directory / "state.json"), spec)
-    if state.get("is_grouped") is False:
+    if state.get("has_refused_groups"):
         spec = replace(spec, groups={})
     # Found by its environment, so a number that was given to somebody else is no keeper of ours.
     keeper = tagged[name].keepers.get(spec.id) if name in tagged else None

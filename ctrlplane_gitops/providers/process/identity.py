@@ -40,6 +40,12 @@ def is_alive(process: ProcessId) -> bool:
     return find_process(process.pid) == process
 
 
+def leads_session(process: ProcessId) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(process.pid) == process.pid
+    return False
+
+
 def send_signal(process: ProcessId, number: signal.Signals) -> bool:
     """Signal exactly that process; False when it is gone. The pidfd is opened before the check,
     so a pid that is reused in between gets nothing."""

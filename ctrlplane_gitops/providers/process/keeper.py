@@ -165,10 +165,9 @@ class Keeper:
         os.set_blocking(wake_in, False)
         os.set_blocking(wake_out, False)
         signal.set_wakeup_fd(wake_out)
-        for number in (signal.SIGTERM, signal.SIGCHLD):
+        # Handlers end with exec; had we ignored a signal, the application would ignore it as well.
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.on_signal)
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         self.selector.register(wake_in, selectors.EVENT_READ, "")
         self.start()
         if self.app is not None:
@@ -198,6 +197,7 @@ class Keeper:
                 # The groups cannot be joined: run without them and watch the memory ourselves.
                 self.remove_groups()
                 self.groups = {}
+                self.state["has_refused_groups"] = True
                 self.app = self.spawn(self.groups)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self.save(exit_code=127, reason=f"could not be started: {error}", ended_at=now_text())
@@ -208,7 +208,7 @@ class Keeper:
             self.selector.register(pipe, selectors.EVENT_READ, stream)
         self.request.clear()
         pid = self.app.pid
-        self.save(app_pid=pid, app_ticks=start_ticks(pid), is_grouped=bool(self.groups))
+        self.save(app_pid=pid, app_ticks=start_ticks(pid))
 
     def spawn(self, groups: dict[str, str]) -> subprocess.Popen[bytes]:
         keeper = os.getpid()
@@ -296,7 +296,10 @@ class Keeper:
 
     def signal_group(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.app_pid, number)
+            if os.getpgid(self.app_pid) == self.app_pid:
+                os.killpg(self.app_pid, number)
+            else:  # it moved to a group of another's making
+                os.kill(self.app_pid, number)
 
     def group_lives(self) -> bool:
         """Whether a child of ours is in the application's group: its number is taken then."""
