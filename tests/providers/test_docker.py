@@ -1,15 +1,329 @@
-"""The Docker provider against a real engine."""
+"""The Docker provider against a real engine, beyond the shipped suite."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ctrlplane_gitops.providers.conformance import ProviderConformance
-
 pytest.importorskip("docker")
 
-from tests.providers.docker_kit import DockerHooks
+from docker.errors import NotFound
+
+from ctrlplane_gitops.errors import ImageError, ProviderError, UnreachableError
+from ctrlplane_gitops.providers.base import ProviderSettings
+from ctrlplane_gitops.providers.conformance import ProviderConformance
+from ctrlplane_gitops.providers.conformance_kit import DB, WEB, wait_until
+from ctrlplane_gitops.providers.docker.provider import DockerProvider
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.action import (
+    Material,
+    Outcome,
+    PrepareRelease,
+    RemoveInstance,
+    RemoveTenant,
+    ScaleReplicaSet,
+    UpdateResources,
+)
+from ctrlplane_gitops.state.desired import ProviderConfig, Resources
+from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
+from ctrlplane_gitops.state.observed import ReplicaPhase
+from ctrlplane_gitops.state.template import Release, SecretMount, SecretType
+from tests.engines.registry import Registry
+from tests.providers.docker_kit import DockerHooks, run_beside
 
 pytestmark = pytest.mark.docker
+NAME = "conf.acme.web.v1.0"
 
 
 class TestDockerConformance(DockerHooks, ProviderConformance):
     """The shipped suite."""
+
+
+class Killed(BaseException):
+    """The end of the process, as far as the provider can tell."""
+
+
+class TestContainers(DockerHooks):
+    def serve(self, number: int = 1, image: str = "ctrlplane-test-app:1") -> Release:
+        """A release of the image's own application."""
+        release = self.make_release(number, command=())
+        return replace(release, template=replace(release.template, image=image))
+
+    def test_observe_is_one_call(self, provider: DockerProvider) -> None:
+        self.scale(provider, self.make_release(), 3)
+        with counted(provider) as calls:
+            provider.observe()
+        assert [call.partition("?")[0].rpartition("/v")[2] for call in calls] == [
+            f"{provider._engine.client._version}/containers/json"
+        ]
+
+    def test_a_published_port_reaches_the_application(self, provider: DockerProvider) -> None:
+        self.scale(provider, self.serve(image="ctrlplane-test-app:2"), 1)
+        endpoint = self.live(provider)[0].endpoints[0]
+        assert (endpoint.port, endpoint.host) == ("http", "127.0.0.1")
+        wait_until(lambda: fetch(endpoint.number, "/healthz") == "ok", "the application")
+        assert fetch(endpoint.number, "/") == "2"
+
+    def test_instances_of_a_tenant_find_each_other_by_name(self, provider: DockerProvider) -> None:
+        self.scale(provider, self.serve(), 1)
+        self.scale(provider, self.make_release(instance=DB), 1)
+        client = self.live(provider, instance=DB)[0].name
+        ask = "import urllib.request as u; print(u.urlopen('http://web:8080/').read().decode())"
+        wait_until(lambda: self.run(provider, client, ask)[0] == 0, "an answer from web")
+        assert self.run(provider, client, ask) == (0, "1\n")
+
+    def test_a_limit_changed_behind_our_back_is_observed(self, provider: DockerProvider) -> None:
+        limits = Resources(cpu_millicores=500, memory_bytes=128 << 20)
+        self.scale(provider, self.make_release(), 1, resources=limits)
+        assert self.live(provider)[0].resources == limits
+        size = 64 << 20
+        self.client.update_container(NAME, mem_limit=size, memswap_limit=size)
+        assert self.live(provider)[0].resources == Resources(500, size)
+        self.perform(provider, UpdateResources(WEB, self.alias, limits))
+        assert self.live(provider)[0].resources == limits
+
+    def test_limits_can_be_lifted_and_set_again(self, provider: DockerProvider) -> None:
+        limits = Resources(cpu_millicores=500, memory_bytes=128 << 20)
+        self.scale(provider, self.make_release(), 1, resources=limits)
+        for wanted in (Resources(), limits, Resources(cpu_millicores=250)):
+            self.perform(provider, UpdateResources(WEB, self.alias, wanted))
+            assert self.live(provider)[0].resources == wanted
+            again = self.perform(provider, UpdateResources(WEB, self.alias, wanted))
+            assert again.effects == 0
+
+    def test_a_stranger_with_our_name_is_left_alone(self, provider: DockerProvider) -> None:
+        stranger = self.client.create_container(self.image, name=NAME)["Id"]
+        try:
+            outcome = self.attempt(
+                provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1)
+            )
+            assert outcome.error is not None and not outcome.error.is_retryable
+            assert "not ours" in outcome.error.message
+            self.perform(provider, RemoveInstance(WEB, self.alias, timedelta(0), is_volumes=True))
+            assert self.client.inspect_container(NAME)["Id"] == stranger
+        finally:
+            self.client.remove_container(stranger, force=True)
+
+    def test_a_strangers_network_is_left_alone(self, provider: DockerProvider) -> None:
+        stranger = self.client.create_network("conf.acme")["Id"]
+        try:
+            action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 1)
+            outcome = self.attempt(provider, action)
+            assert outcome.error is not None and "not ours" in outcome.error.message
+            self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+            assert self.client.inspect_network(stranger)["Name"] == "conf.acme"
+        finally:
+            self.client.remove_network(stranger)
+
+    def test_a_removed_tenant_leaves_nothing(self, provider: DockerProvider) -> None:
+        self.scale(provider, self.make_release(), 1)
+        self.perform(provider, RemoveInstance(WEB, self.alias, timedelta(0), is_volumes=True))
+        self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+        with pytest.raises(NotFound):
+            self.client.inspect_network("conf.acme")
+
+    def test_secret_files_leave_this_machine_with_their_release(
+        self, provider: DockerProvider
+    ) -> None:
+        key = ResourceKey(Kind.SECRET, "acme", "cert")
+        mount = SecretMount(key, SecretType.FILE, "/run/secrets/cert", "d")
+        material = Material(secrets={key: SecretValue(b"s3cret-file")})
+        release = self.make_release(secrets=(mount,))
+        self.scale(provider, release, 1, material)
+        source = Path(self.client.inspect_container(NAME)["Mounts"][0]["Source"])
+        assert source.read_bytes() == b"s3cret-file"
+        assert source.is_relative_to("/dev/shm") and source.parent.stat().st_mode & 0o77 == 0
+        write = "open('/run/secrets/cert', 'w')"
+        assert self.run(provider, NAME, write)[0] != 0
+        self.scale(provider, release, 0, material)
+        assert not source.parent.exists()
+
+    def test_a_paused_container_is_replaced(self, provider: DockerProvider) -> None:
+        self.scale(provider, self.make_release(), 1)
+        before = self.live(provider)[0].id
+        self.client.pause(before)
+        assert self.live(provider) == ()
+        self.scale(provider, self.make_release(), 1)
+        assert [item.id for item in self.live(provider)] != [before]
+
+    def test_a_crash_loop_of_the_engines_own_restarts_is_seen(
+        self, root: Path, provider: DockerProvider
+    ) -> None:
+        restarting = self.build(self.plane, root, {"restart": "unless-stopped"})
+        release = self.make_release(command=("python3", "-c", "raise SystemExit(3)"))
+        self.scale(restarting, release, 1)
+
+        def is_crashing() -> bool:
+            replicas = self.sets(restarting)[1].replicas
+            return [item.phase for item in replicas] == [ReplicaPhase.CRASHING]
+
+        wait_until(is_crashing, "the crash loop")
+        restarting.close()
+
+    def test_a_program_that_does_not_exist_is_stopped_with_127(
+        self, provider: DockerProvider
+    ) -> None:
+        """The engine's init is what is started, so the start itself succeeds."""
+        release = self.make_release(command=("no-such-program",))
+        self.scale(provider, release, 1)
+        wait_until(lambda: not self.live(provider), "its end")
+        dead = self.sets(provider)[1].replicas[0]
+        assert (dead.exit_code, dead.reason) == (127, "exited with 127")
+        assert any("no-such-program" in text for text in self.log_text(provider, NAME))
+
+    def test_a_followed_log_ends_with_its_container(self, provider: DockerProvider) -> None:
+        script = "print('one', flush=True); import time; time.sleep(0.5); print('two')"
+        self.scale(provider, self.make_release(command=("python3", "-c", script)), 1)
+        lines = list(provider.read_logs(NAME, tail=None, is_follow=True))
+        assert [line.text for line in lines] == ["one", "two"]
+        assert all(line.at is not None for line in lines)
+
+    def test_an_exec_that_takes_too_long_is_killed(self, provider: DockerProvider) -> None:
+        self.scale(provider, self.make_release(), 1)
+        with pytest.raises(ProviderError, match="did not end"):
+            provider.execute(NAME, ("/bin/busybox", "sleep", "77"), timedelta(seconds=0.5))
+        wait_until(lambda: "sleep 77" not in repr(self.client.top(NAME)), "the end of it")
+
+    @pytest.mark.parametrize("moment", range(14))
+    def test_death_between_two_effects_is_repaired_by_the_next_pass(
+        self, root: Path, provider: DockerProvider, moment: int
+    ) -> None:
+        told: list[str] = []
+
+        def die(effect: str) -> None:
+            told.append(effect)
+            if len(told) > moment:
+                raise Killed(effect)
+
+        dying = self.build(self.plane, root, {}, on_effect=die)
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 2)
+        with suppress(Killed):
+            dying.perform(action, Material())
+        dying.close()
+        self.perform(provider, action)
+        names = [item.name for item in self.sets(provider)[1].replicas]
+        assert names == [NAME, "conf.acme.web.v1.1"]
+        assert self.perform(provider, action).effects == 0
+
+    def test_an_engine_that_is_not_there_is_a_gap(self, tmp_path: Path) -> None:
+        config = ProviderConfig("d", "docker", {"host": f"unix://{tmp_path}/none.sock"})
+        provider = DockerProvider(ProviderSettings("conf", config, str(tmp_path), run_beside))
+        assert "does not answer" in provider.observe().gaps[0].reason
+        outcome = provider.perform(RemoveInstance(WEB, "d"), Material())
+        assert isinstance(outcome.error, UnreachableError)
+
+
+@pytest.mark.registry
+class TestImages(DockerHooks):
+    secret = ResourceKey(Kind.SECRET, "acme", "pull")
+
+    def prepare(
+        self, provider: DockerProvider, registry: Registry, tag: str, password: str = ""
+    ) -> tuple[Release, Outcome, Material]:
+        mount = SecretMount(self.secret, SecretType.REGISTRY, registry.address, "d")
+        release = self.make_release(secrets=(mount,), command=())
+        template = replace(release.template, image=f"{registry.address}/shop{tag}")
+        release = replace(release, template=template)
+        value = f"{registry.user}:{password or registry.password}\n".encode()
+        material = Material(secrets={self.secret: SecretValue(value)})
+        outcome = self.attempt(provider, PrepareRelease(WEB, self.alias, release), material)
+        return release, outcome, material
+
+    def forget(self, image: str) -> None:
+        self.client.remove_image(image, force=True)
+
+    def test_a_tag_becomes_a_digest_and_the_replicas_run_that(
+        self, provider: DockerProvider, registry: Registry
+    ) -> None:
+        digest = registry.push(self.client, "ctrlplane-test-app:1", "shop", "1")
+        release, outcome, material = self.prepare(provider, registry, ":1")
+        assert outcome.error is None, outcome.error
+        pinned = f"{registry.address}/shop@{digest}"
+        assert outcome.resolved == {"image": pinned}
+        again = self.attempt(provider, PrepareRelease(WEB, self.alias, release), material)
+        assert (again.effects, again.resolved) == (0, outcome.resolved)
+        release = replace(release, resolved=outcome.resolved)
+        self.scale(provider, release, 1, material)
+        assert self.client.inspect_container(NAME)["Config"]["Image"] == pinned
+        self.scale(provider, release, 0, material)
+        self.forget(pinned)
+
+    def test_a_moved_tag_is_asked_of_the_registry(
+        self, provider: DockerProvider, registry: Registry
+    ) -> None:
+        first = registry.push(self.client, "ctrlplane-test-app:1", "shop", "moving")
+        _, before, _ = self.prepare(provider, registry, ":moving")
+        second = registry.push(self.client, "ctrlplane-test-app:2", "shop", "moving")
+        _, after, _ = self.prepare(provider, registry, ":moving")
+        assert before.resolved["image"].endswith(first)
+        assert after.resolved["image"].endswith(second) and first != second
+        for outcome in (before, after):
+            self.forget(outcome.resolved["image"])
+
+    def test_an_image_can_be_named_by_digest(
+        self, provider: DockerProvider, registry: Registry
+    ) -> None:
+        digest = registry.push(self.client, "ctrlplane-test-app:2", "shop", "2")
+        _, outcome, _ = self.prepare(provider, registry, f"@{digest}")
+        assert outcome.resolved == {"image": f"{registry.address}/shop@{digest}"}
+        self.forget(outcome.resolved["image"])
+
+    @pytest.mark.parametrize("tag", [":1", "@sha256:" + "0" * 64])
+    def test_wrong_credentials_are_a_terminal_image_error(
+        self, provider: DockerProvider, registry: Registry, tag: str
+    ) -> None:
+        registry.push(self.client, "ctrlplane-test-app:1", "shop", "1")
+        _, outcome, _ = self.prepare(provider, registry, tag, "wrong-password")
+        assert isinstance(outcome.error, ImageError) and not outcome.error.is_retryable
+        assert "wrong-password" not in outcome.error.message
+        assert "unauthorized" in outcome.error.message or "auth" in outcome.error.message
+
+    def test_an_unknown_tag_is_a_terminal_image_error(
+        self, provider: DockerProvider, registry: Registry
+    ) -> None:
+        _, outcome, _ = self.prepare(provider, registry, ":never-pushed")
+        assert isinstance(outcome.error, ImageError) and not outcome.error.is_retryable
+
+    def test_an_image_no_registry_knows_is_run_by_its_id(self, provider: DockerProvider) -> None:
+        release = self.make_release()
+        outcome = self.perform(provider, PrepareRelease(WEB, self.alias, release))
+        assert self.image is not None
+        assert outcome.resolved == {"image": self.client.inspect_image(self.image)["Id"]}
+        self.scale(provider, replace(release, resolved=outcome.resolved), 1)
+        assert len(self.live(provider)) == 1
+
+    def test_a_registry_that_is_away_is_retryable(self, provider: DockerProvider) -> None:
+        release = self.make_release()
+        template = replace(release.template, image="127.0.0.1:1/shop:1")
+        action = PrepareRelease(WEB, self.alias, replace(release, template=template))
+        outcome = self.attempt(provider, action)
+        assert isinstance(outcome.error, ImageError) and outcome.error.is_retryable
+
+
+@contextmanager
+def counted(provider: DockerProvider) -> Iterator[list[str]]:
+    """The URLs the provider's client asks for."""
+    client: Any = provider._engine.client
+    calls: list[str] = []
+
+    def note(response: Any, *args: Any, **kwargs: Any) -> None:
+        calls.append(response.url)
+
+    client.hooks["response"].append(note)
+    yield calls
+    client.hooks["response"].remove(note)
+
+
+def fetch(port: int, path: str) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -35,6 +36,8 @@ class Engine:
             if self._client is None:
                 with translated(self.name, "connect"):
                     config = self._config
+                    if config.is_local:
+                        _knock(config.host.removeprefix("unix://"))
                     # Certificates as the docker command finds them, for engines elsewhere.
                     given = {} if config.is_local else kwargs_from_env(dict(os.environ))
                     self._client = docker.APIClient(
@@ -90,3 +93,9 @@ class Engine:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+
+def _knock(path: str) -> None:
+    """OSError when nobody listens: the SDK would say so at length and leave its socket open."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)

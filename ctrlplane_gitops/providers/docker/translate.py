@@ -165,6 +165,7 @@ def build_observed(container: Container, limits: Resources | None) -> ObservedRe
 def build_environment(template: ReleaseTemplate) -> dict[str, str]:
     """The environment without secrets: the ports, then the template's own.
 
+    >>> from ctrlplane_gitops.state.template import Port
     >>> template = ReleaseTemplate("d", ports=(Port("http-api", 80),), env={"A": "b"})
     >>> build_environment(template)
     {'PORT': '80', 'PORT_HTTP_API': '80', 'A': 'b'}
