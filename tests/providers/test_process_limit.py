@@ -109,6 +109,9 @@ class TestByControlGroup(LimitClaims):
             outcome = self.perform(provider, UpdateResources(WEB, "here", Resources(wanted)))
             assert outcome.warnings == () and provider.observe().warnings == ()
             assert cgroup.read_cpu(self.groups()[0], None) == wanted
+        group = self.groups()[0]
+        self.scale(provider, self.make_release(), 0)
+        assert not group.exists()
 
     def test_a_limit_changed_by_hand_shows_and_is_put_right(self, provider: Provider) -> None:
         wanted = Resources(500, 128 * MIB)

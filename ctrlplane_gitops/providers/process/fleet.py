@@ -39,7 +39,8 @@ from ctrlplane_gitops.state.observed import ObservedReplica, ObservedReplicaSet,
 @dataclass(frozen=True, slots=True)
 class Replica:
     """One replica as found. ``spec`` is None when its directory is gone or unreadable; what still
-    runs of it is then found by tags, and it counts as stopped so that it is replaced whole."""
+    runs of it is then found by tags, and it counts as stopped so that it is replaced whole.
+    ``groups`` are the control groups recorded for it, joined or not."""
 
     slug: Slug
     revision: str
@@ -48,6 +49,7 @@ class Replica:
     keeper: ProcessId | None = None
     app: ProcessId | None = None
     is_foreign: bool = False
+    groups: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -135,6 +137,7 @@ def _read_replica(
         known = tagged[name].labels[LABEL_REVISION] if name in tagged else ""
         return _lost(slug, name, known, "replica.json is missing or unreadable")
     state = _read_state(read_json(directory / "state.json"), spec)
+    groups = tuple(spec.groups.values())
     if state.get("has_refused_groups"):
         spec = replace(spec, groups={})
     # Found by its environment, so a number that was given to somebody else is no keeper of ours.
@@ -152,6 +155,7 @@ def _read_replica(
         keeper,
         app,
         is_foreign=spec.labels[LABEL_PLANE] != plane,
+        groups=groups,
     )
 
 

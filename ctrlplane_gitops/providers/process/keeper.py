@@ -111,21 +111,32 @@ class Log:
             rest = rest[MAX_LINE:]
         self._partial[stream] = rest
         prefix = f"{now_text()} {stream} ".encode()
-        if lines:
-            self._write(b"".join(prefix + line.rstrip(b"\r") + b"\n" for line in lines))
+        self._write([prefix + line.rstrip(b"\r") + b"\n" for line in lines])
 
     def finish(self, stream: str) -> None:
         if self._partial.get(stream):
             self.feed(stream, b"\n")
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, lines: list[bytes]) -> None:
         # A full disk loses log lines, never the application.
         with suppress(OSError):
-            if self._size and self._size + len(data) > self._max_bytes:
-                os.replace(self._path, f"{self._path}.1")  # noqa: PTH105
-                os.close(self._handle)
-                self._open()
-            self._size += os.write(self._handle, data)
+            batch = b""
+            for line in lines:
+                size = self._size + len(batch)
+                if size and size + len(line) > self._max_bytes:
+                    self._append(batch)
+                    batch = b""
+                    self._rotate()
+                batch += line
+            self._append(batch)
+
+    def _append(self, data: bytes) -> None:
+        self._size += os.write(self._handle, data) if data else 0
+
+    def _rotate(self) -> None:
+        os.replace(self._path, f"{self._path}.1")  # noqa: PTH105
+        os.close(self._handle)
+        self._open()
 
 
 class Keeper:

@@ -85,7 +85,7 @@ class Layout:
 
     def ports_file(self) -> Path:
         """What ports are claimed in: shared with this user's other control planes if it can be."""
-        directory = self._memory or self.root.parent
+        directory = self._memory or self.root.parent / "claims"
         make_private_dir(directory)
         return directory / "ports"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ctrlplane_gitops.providers.process import cgroup
+from ctrlplane_gitops.providers.process.identity import ProcessId
 from ctrlplane_gitops.providers.process.translate import ReplicaSpec
 from ctrlplane_gitops.state.desired import Resources
 
@@ -21,6 +22,11 @@ def choose_groups(bases: Mapping[str, Path], token: str, limits: Resources) -> d
     return {
         name: _group(base, token, name) for name, base in bases.items() if asked[name] is not None
     }
+
+
+def list_groups(bases: Mapping[str, Path], token: str) -> list[str]:
+    """Every group a replica can have here."""
+    return [_group(base, token, name) for name, base in bases.items()]
 
 
 def _group(base: Path, token: str, controller: str) -> str:
@@ -44,18 +50,25 @@ def _set(group: str, controller: str, limits: Resources) -> bool:
 
 
 def change_limits(
-    spec: ReplicaSpec, limits: Resources, bases: Mapping[str, Path], token: str, app_pid: int
+    spec: ReplicaSpec,
+    limits: Resources,
+    bases: Mapping[str, Path],
+    token: str,
+    app: ProcessId | None,
 ) -> ReplicaSpec:
-    """Put other limits in force while it runs. A memory limit the kernel refuses, or for which
-    there is no group, is left to the keeper: memory in use does not move into a new group."""
+    """Put other limits in force while it runs (or is about to: ``app`` None). A memory limit the
+    kernel refuses, or for which there is no group, is left to the keeper: memory in use does not
+    move into a new group."""
     groups = dict(spec.groups)
-    if "cpu" not in groups and limits.cpu_millicores is not None and "cpu" in bases:
+    is_cpu_asked = limits.cpu_millicores is not None
+    if "cpu" not in groups and is_cpu_asked and "cpu" in bases and app is not None:
         groups["cpu"] = _group(bases["cpu"], token, "cpu")
         if not cgroup.make_group(Path(groups["cpu"])):
             del groups["cpu"]
     if "cpu" in groups:
         is_set = _set(groups["cpu"], "cpu", limits)
-        if not is_set or not cgroup.move_tree(Path(groups["cpu"]), app_pid):
+        is_moved = app is None or cgroup.move_tree(Path(groups["cpu"]), app.pid)
+        if not (is_set and is_moved):
             del groups["cpu"]
     is_watched = "memory" in groups and not _set(groups["memory"], "memory", limits)
     return replace(spec, resources=limits, groups=groups, is_watched=is_watched)

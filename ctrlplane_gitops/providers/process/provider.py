@@ -36,6 +36,7 @@ from ctrlplane_gitops.providers.process.limit import (
     change_limits,
     choose_groups,
     is_cpu_free,
+    list_groups,
     make_groups,
 )
 from ctrlplane_gitops.providers.process.output import read_lines, run_beside
@@ -278,7 +279,8 @@ class ProcessProvider:
         """Nothing runs of these any more, and nothing limits them."""
         kill_leftovers(self._layout, self._settings.plane, replicas)
         for replica in replicas:
-            remove_groups(replica.spec.groups.values() if replica.spec else ())
+            token = self._layout.token(replica.slug)
+            remove_groups({*replica.groups, *list_groups(self._bases, token)})
 
     def _remove(self, replicas: Sequence[Replica], grace: timedelta, effects: Effects) -> None:
         for replica in replicas:
@@ -294,14 +296,14 @@ class ProcessProvider:
     def _update(self, action: UpdateResources, effects: Effects) -> None:
         for replica in self._read([action.instance]):
             spec, app = replica.spec, replica.app
-            if spec is None or app is None or replica.is_foreign:
+            if spec is None or not replica.is_live or replica.is_foreign:
                 continue
             if action.resources == spec.resources == replica.observed.resources:
                 continue
             path = self._layout.replica_dir(replica.slug) / "replica.json"
             token = self._layout.token(replica.slug)
             with effects.made(f"update:{replica.name}"):
-                changed = change_limits(spec, action.resources, self._bases, token, app.pid)
+                changed = change_limits(spec, action.resources, self._bases, token, app)
                 write_json(path, encode_spec(changed))
 
     def _remove_instance(self, action: RemoveInstance, effects: Effects) -> None:
