@@ -12,6 +12,7 @@ from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.units import format_bytes, format_cpu
 
 _SENSITIVE = frozenset({"valueDigest"})
+_PAGES = (4096, 16384, 65536)  # bytes, by processor
 
 
 def diff_fields(before: Any, after: Any) -> tuple[FieldChange, ...]:
@@ -146,10 +147,13 @@ def _changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterable[tu
 
 
 def diff_limits(desired: Resources, live: Resources) -> tuple[FieldChange, ...]:
-    """Limits that differ, as text; only those the specs state.
+    """Limits that differ, as text; only those the specs state. Kernels hold memory limits in whole
+    pages, so memory that was merely rounded down does not differ.
 
     >>> [item.before for item in diff_limits(Resources(500), Resources(250, 7))]
     ['500m']
+    >>> diff_limits(Resources(memory_bytes=100_000_000), Resources(memory_bytes=99_999_744))
+    ()
     """
     found = []
     if desired.cpu_millicores is not None and desired.cpu_millicores != live.cpu_millicores:
@@ -161,7 +165,9 @@ def diff_limits(desired: Resources, live: Resources) -> tuple[FieldChange, ...]:
                 ABSENT if after is None else format_cpu(after),
             )
         )
-    if desired.memory_bytes is not None and desired.memory_bytes != live.memory_bytes:
+    if desired.memory_bytes is not None and not _is_same_size(
+        desired.memory_bytes, live.memory_bytes
+    ):
         size = live.memory_bytes
         found.append(
             FieldChange(
@@ -171,3 +177,7 @@ def diff_limits(desired: Resources, live: Resources) -> tuple[FieldChange, ...]:
             )
         )
     return tuple(found)
+
+
+def _is_same_size(desired: int, live: int | None) -> bool:
+    return live == desired or any(live == desired - desired % page for page in _PAGES)

@@ -17,6 +17,7 @@ pytest.importorskip("docker")
 from docker.errors import NotFound
 
 from ctrlplane_gitops.errors import ImageError, ProviderError, UnreachableError
+from ctrlplane_gitops.plan.fields import diff_limits
 from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.providers.conformance import ProviderConformance
 from ctrlplane_gitops.providers.conformance_kit import DB, WEB, wait_until
@@ -88,6 +89,14 @@ class TestContainers(DockerHooks):
         assert self.live(provider)[0].resources == Resources(500, size)
         self.perform(provider, UpdateResources(WEB, self.alias, limits))
         assert self.live(provider)[0].resources == limits
+
+    def test_a_limit_that_is_no_whole_page_is_no_drift(self, provider: DockerProvider) -> None:
+        """100M is held as 99,999,744 bytes by the kernel."""
+        wanted = Resources(memory_bytes=100_000_000)
+        self.scale(provider, self.make_release(), 1, resources=wanted)
+        held = self.live(provider)[0].resources
+        assert held is not None and diff_limits(wanted, held) == ()
+        assert self.perform(provider, UpdateResources(WEB, self.alias, wanted)).effects == 0
 
     def test_limits_can_be_lifted_and_set_again(self, provider: DockerProvider) -> None:
         limits = Resources(cpu_millicores=500, memory_bytes=128 << 20)

@@ -236,6 +236,7 @@ class DockerProvider:
             raise ProviderError(f"{action.tenant} still has instances here: {', '.join(left)}")
         with translated(self.name, f"remove the network of {action.tenant}"):
             remove_network(self._engine.client, effects, self._settings.plane, tenant)
+        self._secret_files.remove_tenant(tenant)
 
 
 def _preference(container: Container) -> tuple[bool, float]:

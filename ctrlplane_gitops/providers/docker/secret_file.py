@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ctrlplane_gitops.errors import ProviderError
@@ -58,6 +59,12 @@ class SecretFiles:
 
     def remove_instance(self, instance: ResourceKey, effects: Effects) -> None:
         _remove(self._directory(instance), str(instance), effects)
+
+    def remove_tenant(self, tenant: str) -> None:
+        """Empty folders only, so nothing is lost when somebody is just writing there."""
+        with suppress(OSError):
+            for directory in (self._root / tenant, self._root, self._root.parent):
+                directory.rmdir()
 
     def _directory(self, instance: ResourceKey) -> Path:
         return self._root / instance.tenant / instance.name
