@@ -49,8 +49,8 @@ def check_deployment_runtime(
 
 
 def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterator[Diagnostic]:
-    """Volumes, files and secrets that are files: absolute in containers, below the working
-    directory for processes, and never two in one place."""
+    """Volumes, files and secrets that are files: below the working directory, in containers
+    absolute paths as well, and never two in one place."""
     targets = list(_targets(document, specs))
     if not targets:
         return
@@ -59,33 +59,21 @@ def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterato
         if kind == _PROCESS:
             yield from _check_relative(document, target)
         elif kind not in (None, _MEMORY) and not target.path.startswith("/"):
-            yield fault(
-                document,
-                "relative-path",
-                f"{target.what} path {target.path!r} is relative",
-                *target.field,
-                hint="paths in containers are absolute",
-            )
+            yield from _check_relative(document, target)
     yield from _check_overlaps(document, targets, is_nesting_allowed=kind != _PROCESS)
 
 
 def _check_program(document: Document, kind: str) -> Iterator[Diagnostic]:
     image, command = document.spec.get("image"), document.spec["command"]
     if kind == _PROCESS:
-        if image:
-            yield fault(
-                document,
-                "image-not-supported",
-                "a process provider runs commands, not images",
-                "image",
-                hint="give `command` instead, or choose a docker provider for the instance",
-            )
+        # An image beside the command is for the day the instance moves to containers.
         if not command:
             yield fault(
                 document,
                 "command-required",
                 "a process provider needs `command`",
-                hint="say what to run, for example command: [./server, --port, $(PORT)]",
+                hint="say what to run, for example command: [./server, --port, $(PORT)]"
+                + ("; an image is for container providers" if image else ""),
             )
     elif kind == _MEMORY:
         if not image and not command:

@@ -44,13 +44,16 @@ def build_template(
     provider: str,
     files: tuple[FileMount, ...],
     secrets: tuple[SecretMount, ...],
+    *,
+    has_images: bool = True,
 ) -> ReleaseTemplate:
-    """``provider`` is the alias; a deployment's env wins over its instance's."""
+    """``provider`` is the alias; a deployment's env wins over its instance's. Where a provider
+    runs no images (``has_images``), a new image restarts nothing."""
     spec, program = instance.spec, deployment.spec
     env: Mapping[str, str] = {**spec["env"], **program["env"]}
     return ReleaseTemplate(
         provider,
-        program.get("image") or None,
+        (program.get("image") or None) if has_images else None,
         tuple(program["command"]),
         dict(sorted(env.items())),
         tuple([_port(item["name"], item["port"]) for item in spec["ports"]]),

@@ -95,6 +95,7 @@ def _build_instance(
             provider,
             build_files(spec, scope.entries),
             build_secrets(document, specs.secrets, scope.digests),
+            has_images=scope.type_of(document) != "process",
         )
     return DesiredInstance(
         build_resource(instance_key(specs.name, document.name), document, shown),

@@ -137,8 +137,8 @@ def resolve_flags(
 
 def _parse(flag: Flag, source: str, raw: Any) -> Any:
     if flag.parse is None:
-        if isinstance(raw, bool):
-            return raw
+        if raw is None or isinstance(raw, bool):
+            return bool(raw)
         if raw.lower() not in _TRUE | _FALSE:
             raise UsageError(f"{source}: {raw!r} is neither true nor false")
         return raw.lower() in _TRUE

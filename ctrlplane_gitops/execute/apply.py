@@ -305,15 +305,18 @@ class _Loop:
         self.results[key] = WorkResult(key, end.state, journal.scrub(end.message), end.error)
 
     def _look(self) -> None:
+        """Look where somebody waits for it, at everybody who is under way there: a look that left
+        one out would show that one without replicas."""
         wanted: dict[str, set[ResourceKey]] = {}
+        waiting: set[str] = set()
         for key, active in self._active.items():
             run = active.run
-            if active.in_flight or not run.needs_look or active.next_at is not None:
-                continue
-            if not self._watch.is_fresh(run.providers, active.dirty_turn):
-                for name in run.providers:
-                    wanted.setdefault(name, set()).add(key)
-        self._watch.start(wanted, self._turn)
+            for name in run.providers:
+                wanted.setdefault(name, set()).add(key)
+            is_idle = active.in_flight or not run.needs_look or active.next_at is not None
+            if not is_idle and not self._watch.is_fresh(run.providers, active.dirty_turn):
+                waiting.update(run.providers)
+        self._watch.start({name: wanted[name] for name in waiting}, self._turn)
 
     def _rest(self) -> None:
         """Sleep until something ends or is due, at most a tick."""

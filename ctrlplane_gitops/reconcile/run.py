@@ -39,10 +39,11 @@ class Look:
     def is_blind(self) -> bool:
         """Whether a provider did not answer where instances are or should be."""
         silent = {gap.provider for gap in self.plan.gaps}
-        return bool(silent) and any(
-            item.provider in silent
-            for item in (*self.desired.instances.values(), *self.recorded.instances.values())
-        )
+        if not silent:
+            return False
+        places = [item.provider for item in self.desired.instances.values()]
+        places.extend(item.provider for item in self.recorded.instances.values())
+        return not silent.isdisjoint(places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Store(Protocol):
     def read_open_intents(self) -> Sequence[Intent]: ...
 
     def acquire(self, lease: str, holder: str, ttl: timedelta, now: datetime) -> Fence | None:
-        """The lease if it is free, expired or already the holder's; None if somebody else has it."""
+        """The lease if it is free, expired or already the holder's; None if another has it."""
         ...
 
     def refresh(self, fence: Fence, ttl: timedelta, now: datetime) -> bool:

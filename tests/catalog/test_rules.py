@@ -194,7 +194,8 @@ def test_the_same_host_may_serve_two_paths_but_a_slash_makes_no_difference() -> 
         ("docker", {"image": "a"}, []),
         ("docker", {"image": None, "command": ["a"]}, ["image-required"]),
         ("process", {"image": None, "command": ["a"]}, []),
-        ("process", {"image": "a"}, ["command-required", "image-not-supported"]),
+        ("process", {"image": "a"}, ["command-required"]),
+        ("process", {"image": "a", "command": ["a"]}, []),
         ("memory", {"image": "a", "command": ["a"]}, []),
         ("memory", {"image": None, "command": ["a"]}, []),
         ("memory", {"image": None}, ["image-required"]),
@@ -254,11 +255,12 @@ def test_a_secret_never_becomes_an_argument() -> None:
         (PROCESS, "/etc/app.yaml", ["absolute-path"]),
         (PROCESS, "../app.yaml", ["path-outside"]),
         (DOCKER, "/etc/app.yaml", []),
-        (DOCKER, "conf/app.yaml", ["relative-path"]),
+        (DOCKER, "conf/app.yaml", []),
+        (DOCKER, "../app.yaml", ["path-outside"]),
     ],
 )
 @pytest.mark.parametrize("what", ["files", "volumes", "secrets"])
-def test_paths_are_relative_for_processes_and_absolute_in_containers(
+def test_paths_stay_below_the_working_directory_and_only_in_containers_are_absolute(
     provider: dict[str, Any], path: str, codes: list[str], what: str
 ) -> None:
     specs: dict[str, dict[str, Any]] = {

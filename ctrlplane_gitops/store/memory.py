@@ -1,0 +1,155 @@
+"""A store in memory: for tests, and for trying something out. It forgets everything at exit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from ctrlplane_gitops.errors import LockError
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.recorded import (
+    AuditEntry,
+    Event,
+    Intent,
+    RecordBatch,
+    RecordedInstance,
+    RecordedResource,
+    RecordedState,
+)
+from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.store.base import Fence, LeaseInfo
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Tables:
+    plane_id: str | None = None
+    resources: dict[ResourceKey, RecordedResource] = field(default_factory=dict)
+    instances: dict[ResourceKey, RecordedInstance] = field(default_factory=dict)
+    releases: dict[tuple[ResourceKey, int], Release] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    intents: dict[str, Intent] = field(default_factory=dict)
+    events: dict[str, Event] = field(default_factory=dict)
+    audit: dict[str, AuditEntry] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._tables = _Tables()
+        self._leases: dict[str, LeaseInfo] = {}
+
+    def load_state(self) -> RecordedState:
+        with self._lock:
+            tables = self._tables
+            releases: dict[ResourceKey, list[Release]] = {}
+            for (key, _), release in sorted(tables.releases.items()):
+                releases.setdefault(key, []).append(release)
+            return RecordedState(
+                tables.plane_id,
+                dict(tables.resources),
+                dict(tables.instances),
+                {key: tuple(items) for key, items in releases.items()},
+            )
+
+    def record(self, batch: RecordBatch, fence: Fence) -> None:
+        with self._lock:
+            _check_fence(self._leases.get(fence.lease), fence)
+            tables = self._tables
+            tables.plane_id = batch.plane_id or tables.plane_id
+            tables.resources.update({item.key: item for item in batch.resources})
+            tables.instances.update({item.key: item for item in batch.instances})
+            tables.releases.update({(item.instance, item.number): item for item in batch.releases})
+            tables.blobs.update(batch.blobs)
+            tables.intents.update({item.id: item for item in batch.intents})
+            tables.events.update({item.id: item for item in batch.events})
+            tables.audit.update({item.id: item for item in batch.audit})
+            for key in batch.removed_resources:
+                tables.resources.pop(key, None)
+            for key in batch.removed_instances:
+                tables.instances.pop(key, None)
+            for number in batch.removed_releases:
+                tables.releases.pop(number, None)
+
+    def read_blob(self, digest: str) -> bytes | None:
+        with self._lock:
+            return self._tables.blobs.get(digest)
+
+    def read_events(
+        self, *, address: str | None = None, type_prefix: str = "", limit: int = 100
+    ) -> Sequence[Event]:
+        with self._lock:
+            found = [
+                item
+                for item in self._tables.events.values()
+                if address in (None, item.address) and item.type.startswith(type_prefix)
+            ]
+        return sorted(found, key=lambda item: (item.at, item.id))[-limit:] if limit > 0 else []
+
+    def read_audit(self, *, address: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
+        with self._lock:
+            found = [
+                item for item in self._tables.audit.values() if address in (None, item.address)
+            ]
+        return sorted(found, key=lambda item: (item.at, item.id))[-limit:] if limit > 0 else []
+
+    def read_open_intents(self) -> Sequence[Intent]:
+        with self._lock:
+            found = [item for item in self._tables.intents.values() if item.closed_at is None]
+        return sorted(found, key=lambda item: (item.at, item.id))
+
+    def acquire(self, lease: str, holder: str, ttl: timedelta, now: datetime) -> Fence | None:
+        with self._lock:
+            known = self._leases.get(lease)
+            if known is not None and known.holder != holder and known.expires_at > now:
+                return None
+            number = (known.number if known else 0) + 1
+            self._leases[lease] = LeaseInfo(lease, holder, number, now + ttl)
+            return Fence(lease, holder, number)
+
+    def refresh(self, fence: Fence, ttl: timedelta, now: datetime) -> bool:
+        with self._lock:
+            known = self._leases.get(fence.lease)
+            if known is None or not _is_current(known, fence):
+                return False
+            self._leases[fence.lease] = replace(known, expires_at=now + ttl)
+            return True
+
+    def release(self, fence: Fence) -> None:
+        with self._lock:
+            known = self._leases.get(fence.lease)
+            if known is not None and _is_current(known, fence):
+                self._leases[fence.lease] = replace(known, holder="", expires_at=_LONG_AGO)
+
+    def break_lease(self, lease: str, number: int) -> bool:
+        with self._lock:
+            known = self._leases.get(lease)
+            if known is None or known.number != number:
+                return False
+            self._leases[lease] = replace(known, holder="", expires_at=_LONG_AGO)
+            return True
+
+    def read_lease(self, lease: str) -> LeaseInfo | None:
+        with self._lock:
+            known = self._leases.get(lease)
+            return known if known is not None and known.holder else None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _is_current(known: LeaseInfo, fence: Fence) -> bool:
+    return (known.holder, known.number) == (fence.holder, fence.number)
+
+
+def _check_fence(known: LeaseInfo | None, fence: Fence) -> None:
+    if known is None or not _is_current(known, fence):
+        raise LockError(
+            f"the lease {fence.lease!r} was lost to another process",
+            hint="run it again: what was done is recorded or will be found",
+        )

@@ -1,0 +1,49 @@
+"""The tables, as sqlite-utils migrations. A migration that was released is never changed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("ctrlplane_gitops")
+
+
+@migrations()
+def create_tables(db: Database) -> None:
+    """What is recorded now, what is intended, what happened, and who may write."""
+    for statement in _FIRST:
+        db.execute(statement)
+
+
+_FIRST = (
+    "CREATE TABLE plane (id INTEGER PRIMARY KEY CHECK (id = 1), plane_id TEXT NOT NULL) STRICT",
+    """CREATE TABLE resources (kind TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, attributes TEXT NOT NULL, is_protected INTEGER NOT NULL,
+    path TEXT NOT NULL, commit_id TEXT NOT NULL,
+    PRIMARY KEY (kind, tenant, name)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE instances (tenant TEXT NOT NULL, name TEXT NOT NULL, provider TEXT NOT NULL,
+    release INTEGER, pin INTEGER, rollout TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE releases (tenant TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,
+    revision TEXT NOT NULL, template TEXT NOT NULL, commit_id TEXT NOT NULL,
+    created_at TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, resolved TEXT NOT NULL,
+    PRIMARY KEY (tenant, name, number)) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE blobs (digest TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT",
+    """CREATE TABLE intents (id TEXT PRIMARY KEY, at TEXT NOT NULL, address TEXT NOT NULL,
+    action TEXT NOT NULL, closed_at TEXT, outcome TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE events (id TEXT PRIMARY KEY, at TEXT NOT NULL, type TEXT NOT NULL,
+    address TEXT NOT NULL, message TEXT NOT NULL, data TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX events_by_address ON events (address, at)",
+    """CREATE TABLE audit (id TEXT PRIMARY KEY, at TEXT NOT NULL, actor TEXT NOT NULL,
+    action TEXT NOT NULL, address TEXT NOT NULL, commit_id TEXT NOT NULL,
+    outcome TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE leases (lease TEXT PRIMARY KEY, holder TEXT NOT NULL, number INTEGER NOT NULL,
+    expires_at TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+)
+
+
+def migrate(connection: sqlite3.Connection) -> int:
+    """Apply what is pending; the number of migrations there are, which is the schema's version."""
+    migrations.apply(Database(connection))
+    return len(migrations._migrations)

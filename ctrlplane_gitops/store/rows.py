@@ -1,0 +1,159 @@
+"""Records as rows: writing a batch, loading a state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource, RecordedState
+from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.store.codec import (
+    decode_instance,
+    decode_release,
+    encode_json,
+    encode_release,
+    encode_rollout,
+    encode_time,
+)
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class LazyReleases(Mapping[ResourceKey, tuple[Release, ...]]):
+    """Releases by instance, decoded when they are asked for: a plan without changes asks for
+    none of them."""
+
+    def __init__(self, rows: dict[tuple[str, str], list[tuple[Any, ...]]]) -> None:
+        self._rows = rows
+        self._decoded: dict[tuple[str, str], tuple[Release, ...]] = {}
+
+    def __getitem__(self, key: ResourceKey) -> tuple[Release, ...]:
+        place = (key.tenant, key.name)
+        if key.kind is not Kind.INSTANCE or place not in self._rows:
+            raise KeyError(key)
+        if place not in self._decoded:
+            self._decoded[place] = tuple(decode_release(row) for row in self._rows[place])
+        return self._decoded[place]
+
+    def __iter__(self) -> Iterator[ResourceKey]:
+        return (ResourceKey(Kind.INSTANCE, tenant, name) for tenant, name in self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def load_state(connection: sqlite3.Connection) -> RecordedState:
+    """Everything recorded, as of one moment."""
+    connection.execute("BEGIN")
+    try:
+        plane = connection.execute("SELECT plane_id FROM plane").fetchone()
+        resources = connection.execute(
+            "SELECT kind, tenant, name, fingerprint, attributes, is_protected, path, commit_id "
+            "FROM resources"
+        )
+        found = {}
+        for kind, tenant, name, fingerprint, attributes, protected, path, commit in resources:
+            key = ResourceKey(_KINDS[kind], tenant, name)
+            found[key] = RecordedResource(
+                key, fingerprint, attributes, bool(protected), path, commit
+            )
+        instances = [
+            decode_instance(row)
+            for row in connection.execute(
+                "SELECT tenant, name, provider, release, pin, rollout FROM instances"
+            )
+        ]
+        rows = connection.execute(
+            "SELECT tenant, name, number, revision, template, commit_id, created_at, state, "
+            "reason, resolved FROM releases ORDER BY tenant, name, number"
+        )
+        releases = {place: list(group) for place, group in groupby(rows, lambda row: row[:2])}
+    finally:
+        connection.execute("COMMIT")
+    return RecordedState(
+        plane[0] if plane else None,
+        found,
+        {item.key: item for item in instances},
+        LazyReleases(releases),
+    )
+
+
+def write_batch(connection: sqlite3.Connection, batch: RecordBatch) -> None:
+    """Puts and removals, inside the caller's transaction."""
+    many = connection.executemany
+    if batch.plane_id is not None:
+        connection.execute(
+            "INSERT INTO plane VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET plane_id = "
+            "excluded.plane_id",
+            (batch.plane_id,),
+        )
+    many(
+        "INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (item.key.kind.value, item.key.tenant, item.key.name, item.fingerprint,
+             item.attributes_json, int(item.is_protected), item.path, item.commit)
+            for item in batch.resources
+        ],
+    )  # fmt: skip
+    many(
+        "INSERT OR REPLACE INTO instances VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (item.key.tenant, item.key.name, item.provider, item.release, item.pin,
+             encode_rollout(item.rollout))
+            for item in batch.instances
+        ],
+    )  # fmt: skip
+    many(
+        "INSERT OR REPLACE INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [encode_release(item) for item in batch.releases],
+    )
+    many("INSERT OR IGNORE INTO blobs VALUES (?, ?)", list(batch.blobs.items()))
+    _write_removals(connection, batch)
+    _write_history(connection, batch)
+
+
+def _write_removals(connection: sqlite3.Connection, batch: RecordBatch) -> None:
+    many = connection.executemany
+    many(
+        "DELETE FROM resources WHERE kind = ? AND tenant = ? AND name = ?",
+        [(key.kind.value, key.tenant, key.name) for key in batch.removed_resources],
+    )
+    many(
+        "DELETE FROM instances WHERE tenant = ? AND name = ?",
+        [(key.tenant, key.name) for key in batch.removed_instances],
+    )
+    many(
+        "DELETE FROM releases WHERE tenant = ? AND name = ? AND number = ?",
+        [(key.tenant, key.name, number) for key, number in batch.removed_releases],
+    )
+
+
+def _write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
+    many = connection.executemany
+    many(
+        "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (item.id, encode_time(item.at), item.address, item.action,
+             None if item.closed_at is None else encode_time(item.closed_at), item.outcome)
+            for item in batch.intents
+        ],
+    )  # fmt: skip
+    many(
+        "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (item.id, encode_time(item.at), item.type, item.address, item.message,
+             encode_json(dict(item.data)) if item.data else "")
+            for item in batch.events
+        ],
+    )  # fmt: skip
+    many(
+        "INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (item.id, encode_time(item.at), item.actor, item.action, item.address, item.commit,
+             item.outcome)
+            for item in batch.audit
+        ],
+    )  # fmt: skip

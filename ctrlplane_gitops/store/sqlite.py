@@ -1,0 +1,146 @@
+"""The store in one SQLite file: WAL, every transaction on disk before it counts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch, RecordedState
+from ctrlplane_gitops.store import lease as leases
+from ctrlplane_gitops.store.base import Fence, LeaseInfo
+from ctrlplane_gitops.store.codec import decode_time
+from ctrlplane_gitops.store.connection import open_for_reading, open_for_writing, translating
+from ctrlplane_gitops.store.rows import load_state, write_batch
+
+_EMPTY = RecordedState()
+
+
+class SqliteStore:
+    """A file at ``path``, created when missing. ``is_read_only``: a missing file reads as empty,
+    nothing is created or changed, and writing is a ``StoreError``. Safe to use from several
+    threads; several processes may have it open, one of them writing at a time."""
+
+    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
+        self._path = path
+        self._is_read_only = is_read_only
+        self._lock = threading.RLock()
+        self._is_trimmed = False
+        self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
+
+    def load_state(self) -> RecordedState:
+        with self._reading() as connection:
+            return _EMPTY if connection is None else load_state(connection)
+
+    def record(self, batch: RecordBatch, fence: Fence) -> None:
+        with self._writing() as connection:
+            leases.check_fence(connection, fence)
+            write_batch(connection, batch)
+            if not self._is_trimmed:
+                self._is_trimmed = True
+                for statement in _TRIM:
+                    connection.execute(statement)
+
+    def read_blob(self, digest: str) -> bytes | None:
+        rows = self._select("SELECT content FROM blobs WHERE digest = ?", (digest,))
+        return rows[0][0] if rows else None
+
+    def read_events(
+        self, *, address: str | None = None, type_prefix: str = "", limit: int = 100
+    ) -> Sequence[Event]:
+        rows = self._select(
+            "SELECT id, at, type, address, message, data FROM events "
+            "WHERE (?1 IS NULL OR address = ?1) AND substr(type, 1, length(?2)) = ?2 "
+            "ORDER BY at DESC, id DESC LIMIT ?3",
+            (address, type_prefix, max(limit, 0)),
+        )
+        return [
+            Event(id, decode_time(at), type, of, message, json.loads(data) if data else {})
+            for id, at, type, of, message, data in reversed(rows)
+        ]
+
+    def read_audit(self, *, address: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
+        rows = self._select(
+            "SELECT id, at, actor, action, address, commit_id, outcome FROM audit "
+            "WHERE (?1 IS NULL OR address = ?1) ORDER BY at DESC, id DESC LIMIT ?2",
+            (address, max(limit, 0)),
+        )
+        return [AuditEntry(row[0], decode_time(row[1]), *row[2:]) for row in reversed(rows)]
+
+    def read_open_intents(self) -> Sequence[Intent]:
+        rows = self._select(
+            "SELECT id, at, address, action, outcome FROM intents WHERE closed_at IS NULL "
+            "ORDER BY at, id",
+            (),
+        )
+        return [
+            Intent(id, decode_time(at), address, action, None, outcome)
+            for id, at, address, action, outcome in rows
+        ]
+
+    def acquire(self, lease: str, holder: str, ttl: timedelta, now: datetime) -> Fence | None:
+        with self._writing() as connection:
+            return leases.acquire(connection, lease, holder, ttl, now)
+
+    def refresh(self, fence: Fence, ttl: timedelta, now: datetime) -> bool:
+        with self._writing() as connection:
+            return leases.refresh(connection, fence, ttl, now)
+
+    def release(self, fence: Fence) -> None:
+        with self._writing() as connection:
+            leases.release(connection, fence)
+
+    def break_lease(self, lease: str, number: int) -> bool:
+        with self._writing() as connection:
+            return leases.break_lease(connection, lease, number)
+
+    def read_lease(self, lease: str) -> LeaseInfo | None:
+        with self._reading() as connection:
+            return None if connection is None else leases.read(connection, lease)
+
+    def close(self) -> None:
+        """Twice is once."""
+        with self._lock, translating(self._path):
+            connection, self._connection = self._connection, None
+            self._is_read_only = True
+            if connection is not None:
+                connection.close()
+
+    def _select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            return [] if connection is None else connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        with self._lock, translating(self._path):
+            yield self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its beginning."""
+        with self._lock:
+            connection = self._connection
+            if connection is None or self._is_read_only:
+                raise StoreError(f"the store {self._path} is open for reading only")
+            with translating(self._path):
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+
+
+# What is kept: the newest 10,000 events, the newest 1,000 closed intents.
+_TRIM = (
+    "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET 10000)",
+    "DELETE FROM intents WHERE closed_at IS NOT NULL AND id <= "
+    "(SELECT id FROM intents WHERE closed_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 1000)",
+)
