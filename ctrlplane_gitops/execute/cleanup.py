@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.execute.effect import Effects
@@ -25,7 +25,7 @@ def remove_tenants(
     They are forgotten last, so that a crash on the way leaves a row that is planned again."""
     tenants = [key for key in removed_tenants(plan) if key.name not in failed]
     for tenant in tenants:
-        for name in effects.providers:
+        for name in _providers_of(plan, tenant, effects.providers):
             effects.intend(RemoveTenant(tenant, name))
     effects.flush()
     effects.submit()
@@ -37,6 +37,19 @@ def remove_tenants(
     effects.journal.remove(resources=[key for key in tenants if key not in errors])
     effects.flush()
     return tuple(errors[key] for key in sorted(errors))
+
+
+def _providers_of(plan: Plan, tenant: ResourceKey, names: Iterable[str]) -> list[str]:
+    """Every provider that answers, and those that do not only where the tenant had instances: a
+    provider that is merely configured must not keep a tenant from being removed."""
+    silent = {gap.provider for gap in plan.gaps}
+    used = {
+        name
+        for work in plan.works
+        if work.instance.tenant == tenant.name
+        for name in (work.provider, *work.sweep)
+    }
+    return [name for name in names if name not in silent or name in used]
 
 
 def audit_plan(plan: Plan, outcomes: Mapping[ResourceKey, str], journal: Journal) -> None:

@@ -119,8 +119,7 @@ class Effects:
         action, error = outcome.action, outcome.error
         address = address_of(action)
         if error is not None:
-            again = " (trying again)" if error.is_retryable else ""
-            text = f"{describe(action)}: {error.message}{again}"
+            text = f"{describe(action)}: {error.message}"
             self._journal.tell(EventType.ACTION_FAILED, address, text, {"code": error.code})
         elif outcome.effects:
             self._journal.tell(_EVENTS[type(action)], address, describe(action))
