@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from ctrlplane_gitops.providers.process.identity import find_process
+
 CONTROLLERS = ("memory", "cpu")
 _PERIOD_US = 100_000
 # The kernel refuses a smaller quota: 10 millicores.
@@ -148,14 +150,19 @@ def _write(path: Path, text: str) -> bool:
 
 def move_tree(group: Path, pid: int) -> bool:
     """Put a process and all below it into the group; again until none was forked in between."""
-    for _ in range(10):
-        inside = set(_read(group / "cgroup.procs").split())
-        outside = [child for child in _tree(pid) if str(child) not in inside]
+    for _ in range(20):
+        outside = [child for child in _tree(pid) if not _is_inside(group, child)]
         if not outside:
             return True
         for child in outside:
             _write(group / "cgroup.procs", str(child))
     return False
+
+
+def _is_inside(group: Path, pid: int) -> bool:
+    """Or has ended. Asked of the process: version 1 shows a ``cgroup.procs`` up to a second old."""
+    lines = _read(Path(f"/proc/{pid}/cgroup")).splitlines()
+    return any(line.endswith(f"/{group.name}") for line in lines) or find_process(pid) is None
 
 
 def _tree(pid: int) -> list[int]:
