@@ -56,9 +56,7 @@ def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterato
         return
     kind = scope.type_of(document)
     for target in targets:
-        if kind == _PROCESS:
-            yield from _check_relative(document, target)
-        elif kind not in (None, _MEMORY) and not target.path.startswith("/"):
+        if kind == _PROCESS or (kind not in (None, _MEMORY) and not target.path.startswith("/")):
             yield from _check_relative(document, target)
     yield from _check_overlaps(document, targets, is_nesting_allowed=kind != _PROCESS)
 

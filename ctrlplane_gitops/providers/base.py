@@ -36,7 +36,7 @@ class Capability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line a replica printed. ``stream`` is ``stdout``, ``stderr`` or ``log`` (not told apart)."""
+    """One line a replica printed. ``stream``: ``stdout``, ``stderr`` or ``log`` (unknown)."""
 
     replica: str
     stream: str

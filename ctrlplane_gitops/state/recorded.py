@@ -57,7 +57,7 @@ class RolloutStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecordedInstance:
-    """``release`` is the active one; ``pin`` the release a user rolled back to (None: follow Git)."""
+    """``release`` is the active one; ``pin`` the one a user rolled back to (None: follow Git)."""
 
     key: ResourceKey
     provider: str

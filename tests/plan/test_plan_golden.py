@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from ctrlplane_gitops.rollout.preview import RolloutPreview
 from plan_kit import MIB, App, World, applied, make_desired
 
 from ctrlplane_gitops.diagnostics import Origin, error
@@ -14,6 +13,7 @@ from ctrlplane_gitops.plan.change import Plan
 from ctrlplane_gitops.plan.markdown import render_markdown
 from ctrlplane_gitops.plan.planfile import dump_plan
 from ctrlplane_gitops.plan.render import render_plan
+from ctrlplane_gitops.rollout.preview import RolloutPreview
 from ctrlplane_gitops.state.observed import Gap
 
 TEXT = "1 new at a time; at most 4 replicas, never fewer than 3 ready; rolls back by itself"

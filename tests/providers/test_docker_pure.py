@@ -147,7 +147,10 @@ def test_secret_files_need_an_engine_on_this_machine() -> None:
     "template",
     [
         ReleaseTemplate("d", command=("true",)),
-        ReleaseTemplate("d", image="a", files=(FileMount("etc/app", "0"),)),
+        ReleaseTemplate("d", image="a", files=(FileMount("../app", "0"),)),
+        ReleaseTemplate(
+            "d", image="a", volumes=(Volume("v", "/app"),), files=(FileMount("a", "0"),)
+        ),
         ReleaseTemplate("d", image="a", files=(FileMount("/etc/../app", "0"),)),
         ReleaseTemplate("d", image="a", volumes=(Volume("data", "/"),)),
         ReleaseTemplate(
@@ -160,7 +163,15 @@ def test_secret_files_need_an_engine_on_this_machine() -> None:
             secrets=(SecretMount(TOKEN, SecretType.ENV, "TOKEN", "d"),),
         ),
     ],
-    ids=["no image", "relative", "dots", "root", "inside a volume", "secret argument"],
+    ids=[
+        "no image",
+        "outside",
+        "relative inside a volume",
+        "dots",
+        "root",
+        "inside a volume",
+        "secret argument",
+    ],
 )
 def test_what_can_never_run_is_refused(template: ReleaseTemplate) -> None:
     with pytest.raises(ProviderError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from docker.errors import APIError
@@ -23,8 +23,10 @@ from ctrlplane_gitops.providers.docker.translate import (
     check_template,
     expand_command,
     pack_files,
+    place_paths,
     replica_labels,
     secret_environment,
+    working_dir_of,
 )
 from ctrlplane_gitops.providers.docker.volume import ensure_volumes
 from ctrlplane_gitops.providers.scaling import check_material, replica_name
@@ -42,6 +44,7 @@ class Launch:
     environment: Mapping[str, str]
     archive: bytes | None
     warnings: list[str]
+    working_dir: str | None = None
 
 
 class Launcher:
@@ -59,8 +62,10 @@ class Launcher:
         """Image, network, volumes, secret files: everything that can be missing is found out
         before the first container is made."""
         release, instance = action.release, action.instance
-        template, name = release.template, self._engine.name
-        check_template(template, instance, is_local=self._config.is_local)
+        name, working_dir = self._engine.name, working_dir_of(release.template)
+        check_template(release.template, instance, is_local=self._config.is_local)
+        release = replace(release, template=place_paths(release.template))
+        template = release.template
         check_material(template, material)
         environment = build_environment(template) | secret_environment(template, material)
         client = self._engine.client
@@ -85,6 +90,7 @@ class Launcher:
             environment,
             pack_files(template, material.files, release.created_at) if template.files else None,
             warnings,
+            working_dir,
         )
 
     def start(self, action: ScaleReplicaSet, launch: Launch, index: int, effects: Effects) -> None:
@@ -116,6 +122,7 @@ class Launcher:
                     name=replica,
                     labels=labels,
                     environment=dict(launch.environment),
+                    working_dir=launch.working_dir,
                     ports=[(port.port, "tcp") for port in template.ports],
                     host_config=self._host_config(action, launch),
                     networking_config=client.create_networking_config(

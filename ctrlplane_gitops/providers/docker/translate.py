@@ -6,7 +6,7 @@ import io
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,6 +30,8 @@ from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 
 # The list shows port numbers only; this label keeps their names: "http=8080,admin=9000".
 LABEL_PORTS = "ctrlplane.dev/ports"
+# Where relative paths are, and the working directory of whatever has some.
+WORKING_DIR = "/app"
 # Anything else is stopped. A paused container serves nobody, so it is replaced like a dead one.
 _PHASES = {"running": ReplicaPhase.RUNNING, "restarting": ReplicaPhase.CRASHING}
 _EXIT_CODE = re.compile(r"^(?:Exited|Restarting|Dead) \((\d+)\)")
@@ -199,6 +201,39 @@ def expand_command(template: ReleaseTemplate) -> list[str]:
     return [expand(part, environment) for part in template.command]
 
 
+def place_paths(template: ReleaseTemplate) -> ReleaseTemplate:
+    """The template with every path absolute: a relative one is below ``WORKING_DIR``.
+
+    >>> from ctrlplane_gitops.state.template import FileMount
+    >>> place_paths(ReleaseTemplate("d", files=(FileMount("a.py", ""),))).files[0].path
+    '/app/a.py'
+    """
+    if working_dir_of(template) is None:
+        return template
+    return replace(
+        template,
+        volumes=tuple(replace(item, path=_place(item.path)) for item in template.volumes),
+        files=tuple(replace(item, path=_place(item.path)) for item in template.files),
+        secrets=tuple(
+            replace(item, target=_place(item.target)) if _is_file(item.type) else item
+            for item in template.secrets
+        ),
+    )
+
+
+def working_dir_of(template: ReleaseTemplate) -> str | None:
+    """``WORKING_DIR`` where the template has a relative path, so that its command finds the same
+    paths as a process would; else None, the image's own."""
+    paths = [item.path for item in template.volumes]
+    paths.extend(item.path for item in template.files)
+    paths.extend(item.target for item in template.secrets if _is_file(item.type))
+    return WORKING_DIR if any(not path.startswith("/") for path in paths) else None
+
+
+def _place(path: str) -> str:
+    return path if path.startswith("/") else f"{WORKING_DIR}/{path}"
+
+
 def pack_files(template: ReleaseTemplate, files: Mapping[str, bytes], at: datetime) -> bytes:
     """A tar of the template's files, to be unpacked at ``/``. Owner is root, as in an image."""
     output = io.BytesIO()
@@ -222,7 +257,7 @@ def check_template(template: ReleaseTemplate, instance: ResourceKey, *, is_local
             f"{instance}: an engine on another machine has no capability 'secret files'",
             hint="use secrets of type env, or a provider on the engine's machine (unix://)",
         )
-    _check_paths(template, instance)
+    _check_paths(place_paths(template), instance)
     known = build_environment(template)
     for mount in template.secrets:
         if mount.type is SecretType.ENV and mount.target not in known:
@@ -242,10 +277,10 @@ def _check_paths(template: ReleaseTemplate, instance: ResourceKey) -> None:
     seen: dict[PurePosixPath, str] = {}
     for what, text in targets:
         path = PurePosixPath(text)
-        if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
+        if ".." in path.parts or path in (PurePosixPath("/"), PurePosixPath(WORKING_DIR)):
             raise ProviderError(
-                f"{instance}: {what} path {text!r} is not absolute",
-                hint="paths of containers begin with '/' and hold no '..'",
+                f"{instance}: {what} path {text!r} is no place of its own",
+                hint="give a path below a folder, without '..'",
             )
         if path in seen:
             raise ProviderError(f"{instance}: {what} path {text!r} is also a {seen[path]} path")
