@@ -1,0 +1,106 @@
+"""The README against the code: what it lists exists, and what exists is listed."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
+from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
+from ctrlplane_gitops.cli.verb import VERBS
+from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
+from ctrlplane_gitops.state.desired import RolloutParams
+from ctrlplane_gitops.units import format_duration
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SOURCES = "\n".join(path.read_text() for path in (ROOT / "ctrlplane_gitops").rglob("*.py"))
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_every_verb_is_described(verb) -> None:
+    assert re.search(rf"`{verb.name}\b", section("Verbs"))
+
+
+@pytest.mark.parametrize("code", list(ExitCode), ids=lambda code: str(int(code)))
+def test_every_exit_code_is_listed_with_its_meaning(code: ExitCode) -> None:
+    row = re.search(rf"^\| {int(code)} \| (.*) \|$", section("Exit codes"), re.MULTILINE)
+    assert row is not None
+    assert row[1].replace("`", "").startswith(MEANINGS[code])
+
+
+def test_every_event_is_listed_and_no_other() -> None:
+    listed = set(re.findall(r"`([a-z]+\.[A-Za-z]+)`", section("Events")))
+    assert listed == {item.value for item in EventType}
+
+
+def test_every_setting_the_code_reads_is_listed() -> None:
+    flags = {item.variable for item in (*COMMON, *PLAN, *APPLY, *DESTROY)}
+    read = set(re.findall(r"\"(CTRLPLANE_[A-Z_]+)\"", SOURCES)) - flags
+    ours = {name for name in read if not name.endswith("_") and not name.startswith(REPLICA)}
+    assert ours == set(re.findall(r"`(CTRLPLANE_[A-Z_]+)`", section("Settings")))
+
+
+# What a replica finds in its own environment is no setting.
+REPLICA = (
+    "CTRLPLANE_PLANE",
+    "CTRLPLANE_TENANT",
+    "CTRLPLANE_INSTANCE",
+    "CTRLPLANE_RELEASE",
+    "CTRLPLANE_REVISION",
+    "CTRLPLANE_REPLICA",
+    "CTRLPLANE_KEEPER",
+    "CTRLPLANE_ROOT",
+)
+
+
+@pytest.mark.parametrize("type", PROVIDER_TYPES)
+def test_every_provider_is_described(type: str) -> None:
+    assert f"| `{type}` |" in section("Providers")
+
+
+def test_the_defaults_of_strategies_are_the_code_s() -> None:
+    params = RolloutParams()
+    text = " ".join(section("Kinds").split())
+    assert f"`maxSurge` {params.max_surge} " in text
+    assert f"`maxUnavailable` {params.max_unavailable})" in text
+    for name, value in {
+        "minReady": format_duration(params.min_ready),
+        "healthyDeadline": format_duration(params.healthy_deadline),
+        "progressDeadline": format_duration(params.progress_deadline),
+        "stopTimeout": format_duration(params.stop_timeout),
+        "revisionHistoryLimit": str(params.revision_history_limit),
+    }.items():
+        assert f"`{name}` {value}" in text
+
+
+def test_every_folder_of_the_package_is_on_the_map() -> None:
+    folders = {path.parent.name for path in (ROOT / "ctrlplane_gitops").glob("*/__init__.py")}
+    assert folders == set(re.findall(r"\b([a-z]+)/ ", section("Where things live"))) & folders
+
+
+def test_the_starter_and_the_quickstart_are_the_same() -> None:
+    starter, quickstart = ROOT / "ctrlplane_gitops/cli/starter", ROOT / "examples/quickstart"
+
+    def read(root: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
+    assert read(starter) == read(quickstart)
+
+
+def test_every_dependency_has_a_floor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(item for items in extras.values() for item in items)]
+    assert [item for item in asked if ">=" not in item and "ctrlplane" not in item] == []
+    assert set(extras) >= {"docker", "kubernetes", "aws", "postgres", "router", "all", "dev"}
