@@ -56,7 +56,7 @@ def exit_of_plan(plan: Plan, is_blind: bool, *, is_valid: bool, is_detailed: boo
     that matters did not answer."""
     rules: tuple[tuple[bool, ExitCode], ...] = (
         (not is_valid, ExitCode.INVALID),
-        (bool(plan.refusals), ExitCode.REFUSED),
+        (bool(plan.refusals) or is_guarded(plan), ExitCode.REFUSED),
         (is_blind, ExitCode.UNREACHABLE),
         (is_detailed and (not plan.is_empty or bool(plan.drift)), ExitCode.CHANGES),
     )
@@ -81,14 +81,21 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
         (has_failed, _worst([*(item.error for item in failed), *result.errors])),
         (is_bad, ExitCode.ROLLED_BACK),
         (not is_valid, ExitCode.PARTIAL),
+        (is_guarded(plan), ExitCode.REFUSED),
         (is_blind, ExitCode.PARTIAL if is_some_done else ExitCode.UNREACHABLE),
         (is_kept, ExitCode.PARTIAL),
     )
     return next((code for is_met, code in rules if is_met), ExitCode.OK)
 
 
-# Blocked rows that leave something of Git undone; the others protect what is there.
+# Rows that another pass will do, and rows that need somebody to allow them.
 _HELD = frozenset({"identity-lost"})
+_GUARDED = frozenset({"protected", "quota", "mass-recreate", "prune-limit", "empty-desired"})
+
+
+def is_guarded(plan: Plan) -> bool:
+    """Whether a guard holds back a part of the plan."""
+    return any(item.blocked and item.blocked.code in _GUARDED for item in plan.changes)
 
 
 def _worst(errors: Iterable[BaseException | None]) -> ExitCode:

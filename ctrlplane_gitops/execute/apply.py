@@ -230,7 +230,8 @@ class _Loop:
         """Begin every work whose dependencies are done; skip those whose have failed."""
         for key, work in list(self._waiting.items()):
             needed = self._plan.dependencies.get(key, ())
-            if any(item in self._waiting or item in self._active for item in needed):
+            awaited = (*needed, *self._plan.turns.get(key, ()))
+            if any(item in self._waiting or item in self._active for item in awaited):
                 continue
             del self._waiting[key]
             failed = [item for item in needed if self.results[item].state not in _GOOD]

@@ -54,8 +54,8 @@ class FieldChange:
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why something is not done, and the way out. ``code`` is one of ``bad-release``, ``gap``,
-    ``frozen``, ``protected``, ``prune-limit``, ``empty-desired``, ``incomplete``,
-    ``identity-lost``, ``mass-recreate``."""
+    ``frozen``, ``protected``, ``prune-limit``, ``prune-off``, ``empty-desired``, ``incomplete``,
+    ``identity-lost``, ``mass-recreate``, ``quota``."""
 
     code: str
     reason: str
@@ -172,6 +172,7 @@ class Plan:
     unchanged: int = 0
     records: RecordBatch = field(default_factory=RecordBatch)
     dependencies: Mapping[ResourceKey, tuple[ResourceKey, ...]] = field(default_factory=dict)
+    turns: Mapping[ResourceKey, tuple[ResourceKey, ...]] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
 
     @property

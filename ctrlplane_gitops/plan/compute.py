@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
@@ -31,6 +31,7 @@ from ctrlplane_gitops.plan.guard import find_removals, guard_removals
 from ctrlplane_gitops.plan.hold import find_vanished
 from ctrlplane_gitops.plan.instance import decide_instance
 from ctrlplane_gitops.plan.order import order_works
+from ctrlplane_gitops.plan.quota import Surge, guard_surge
 from ctrlplane_gitops.plan.remove import plan_removals
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
@@ -87,9 +88,11 @@ def compute_plan(
     if not policy.is_destroy:
         _plan_records(look, rows, draft)
         _plan_instances(look, rows, draft, now)
+    surge = guard_surge(look.desired, sorted(draft.works, key=lambda item: item.instance))
+    _hold_surges(draft, surge)
     _plan_removals(look, rows, draft)
     _plan_frozen(look, draft)
-    return _finish(look, rows, draft)
+    return _finish(look, rows, draft, surge)
 
 
 def _plan_records(look: Look, rows: Rows, draft: _Draft) -> None:
@@ -175,6 +178,27 @@ def _plan_instance(
         )
 
 
+def _hold_surges(draft: _Draft, surge: Surge) -> None:
+    """What does not fit into the quota while it rolls out is held back as a whole."""
+    held: dict[ResourceKey, Blocked] = {}
+    for work in draft.works:
+        blocked = surge.blocked.get(work.instance)
+        if blocked is not None and work.desired is not None:
+            held[work.instance] = blocked
+            if work.desired.deployment is not None:
+                held[work.desired.deployment.key] = blocked
+    if not held:
+        return
+    draft.works = [work for work in draft.works if work.instance not in held]
+    draft.drift = [
+        replace(item, is_corrected=False) if item.key in held else item for item in draft.drift
+    ]
+    draft.changes = [
+        replace(item, blocked=item.blocked or held[item.key]) if item.key in held else item
+        for item in draft.changes
+    ]
+
+
 def _plan_idle(look: Look, draft: _Draft, row: Row | None) -> None:
     """An instance without a deployment is only written down."""
     if row is None:
@@ -237,7 +261,7 @@ def _warn(look: Look) -> list[Diagnostic]:
     return found
 
 
-def _finish(look: Look, rows: Rows, draft: _Draft) -> Plan:
+def _finish(look: Look, rows: Rows, draft: _Draft, surge: Surge) -> Plan:
     works = sorted(draft.works, key=lambda item: item.instance)
     changes = sorted(
         draft.changes, key=lambda item: (item.key.tenant, _RANK[item.key.kind], item.key)
@@ -262,6 +286,7 @@ def _finish(look: Look, rows: Rows, draft: _Draft) -> Plan:
             releases=tuple(draft.releases),
         ),
         dependencies=order_works(works, look.recorded.resources),
+        turns=surge.turns,
         gaps=look.observed.gaps,
     )
 

@@ -88,7 +88,7 @@ def _find_reason(look: Look, removal: Removal) -> Blocked | None:
     policy, row = look.policy, removal.row
     wanted = look.desired.resources.get(row.key)
     if not policy.is_prune_enabled and not policy.is_destroy:
-        return Blocked("prune-limit", "pruning is switched off", "allow it with --prune")
+        return Blocked("prune-off", "pruning is switched off", "leave out --no-prune")
     if not look.desired.is_complete and not policy.is_destroy:
         return Blocked(
             "incomplete",
