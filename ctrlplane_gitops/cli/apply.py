@@ -9,6 +9,7 @@ from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
     gather,
+    gather_for_change,
     invalid_specs,
     is_valid,
     opened,
@@ -43,7 +44,7 @@ def run_apply(context: Context) -> ExitCode:
     planned = dict(saved.options) if saved else {}
     policy = policy_of({**options, **planned}, is_keep_going=options["keep_going"])
     with opened(context, ref=planned.get("ref")) as app:
-        wanted = gather(app)
+        wanted = gather_for_change(context, app)
         desired = require_desired(context, wanted)
         if not is_valid(wanted) and not options["keep_going"]:
             context.terminal.diagnose(wanted.diagnostics)

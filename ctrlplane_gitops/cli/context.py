@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ctrlplane_gitops.app import App, Where, open_app
@@ -13,11 +14,14 @@ from ctrlplane_gitops.cli.terminal import Terminal
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.config import load_settings, store_location
 from ctrlplane_gitops.diagnostics import has_errors
-from ctrlplane_gitops.errors import SpecError
+from ctrlplane_gitops.errors import GuardError, SpecError
 from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_wanted
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
+
+# What the catalog says of a repo without a control plane.
+_EMPTY = "no-control-plane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,21 @@ def gather(app: App, *, has_secrets: bool = True) -> Wanted:
     present, and nobody's value is read."""
     wanted = gather_documents(app.source, app.cache)
     return resolve_wanted(wanted, app.backends if has_secrets else None)
+
+
+def gather_for_change(context: Context, app: App) -> Wanted:
+    """The same for verbs that could remove something: where there is nothing at all, nothing is
+    done. GuardError, because an emptied repo and a wrong folder look alike."""
+    options = context.options
+    place = options["repo"] or options["chdir"]
+    hint = "check --chdir, --repo and --ref; to remove everything use destroy"
+    if options["repo"] is None and not Path(place).exists():
+        raise GuardError(f"{place} does not exist, so nothing is done", hint=hint)
+    wanted = gather(app)
+    if not wanted.documents and not any(item.code != _EMPTY for item in wanted.diagnostics):
+        where = f"{place} at {options['ref']}" if options["ref"] else place
+        raise GuardError(f"there are no specs in {where}, so nothing is done", hint=hint)
+    return wanted
 
 
 def require_desired(context: Context, wanted: Wanted) -> DesiredState:

@@ -12,6 +12,7 @@ from ctrlplane_gitops.app import open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
     gather,
+    gather_for_change,
     invalid_specs,
     is_valid,
     opened,
@@ -62,7 +63,7 @@ def run_plan(context: Context) -> ExitCode:
     options = context.options
     began = monotonic_s()
     with gc_off(), opened(context) as app:
-        wanted = gather(app)
+        wanted = gather_for_change(context, app)
         if wanted.desired is None:
             return _show_invalid(context, wanted.diagnostics)
         with open_plane(app, wanted.desired.plane, is_read_only=True) as plane:
