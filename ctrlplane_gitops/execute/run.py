@@ -98,6 +98,7 @@ class InstanceRun:
         self._attempt = 0
         self._not_before: datetime | None = None
         self._scale_error = ""
+        self._is_transient = False
         self._error: CtrlplaneError | None = None
 
     def _initial_status(self) -> RolloutStatus:
@@ -225,7 +226,7 @@ class InstanceRun:
             settled = settle_completed(self.known, target, self.releases, status, limit)
             return End(WorkState.DONE, "", settled)
         active = self.releases.get(work.active or 0)
-        settled = settle_failed(self.known, target, active, status)
+        settled = settle_failed(self.known, target, active, status, is_transient=self._is_transient)
         if status.phase is RolloutPhase.ROLLED_BACK:
             return End(WorkState.ROLLED_BACK, status.message, settled)
         return End(WorkState.FAILED, status.message, settled)
@@ -277,6 +278,7 @@ class InstanceRun:
         )
         if is_start and not self._scale_error:
             self._scale_error = error.message
+            self._is_transient = error.is_retryable
             self._queue.clear()
         else:
             self._error = error

@@ -52,12 +52,15 @@ def settle_failed(
     target: Release,
     active: Release | None,
     status: RolloutStatus,
+    *,
+    is_transient: bool = False,
 ) -> Settled:
-    """The target failed and is remembered as bad, unless it is the active release itself, which a
-    repair could not bring back: that one must be tried again."""
+    """The target failed and is remembered as bad; not so the active release itself, which a repair
+    could not bring back, nor one that was never started because something did not answer
+    (``is_transient``): those are tried again by the next pass."""
     provider = active.template.provider if active else known.provider
     instance = replace(known, provider=provider, rollout=status)
-    if active is not None and active.number == target.number:
+    if is_transient or (active is not None and active.number == target.number):
         return Settled(instance)
     failed = replace(target, state=ReleaseState.FAILED, reason=status.message)
     return Settled(instance, (failed,))

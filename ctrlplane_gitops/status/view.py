@@ -23,6 +23,7 @@ from ctrlplane_gitops.state.recorded import (
     RolloutPhase,
     RolloutStatus,
 )
+from ctrlplane_gitops.state.template import Release, ReleaseState
 
 VerdictOf = Mapping[tuple[str, str, datetime | None], Verdict]
 
@@ -89,6 +90,28 @@ class _Facts:
     has_deployment: bool
     gap: str
     verdicts: VerdictOf
+    releases: tuple[Release, ...]
+    revision: str | None
+
+    @property
+    def active(self) -> Release | None:
+        return next((item for item in self.releases if item.number == self.release), None)
+
+    @property
+    def failure(self) -> str:
+        """Why the wanted release is not live and an earlier one is; "" when that is not so.
+
+        The newest release says it, not the rollout's status: a repair of the old release begins
+        a rollout of its own. Once Git wants what is live, the failure is history."""
+        active = self.active
+        if active is None or active.revision == self.revision:
+            return ""
+        newest = self.releases[-1]
+        if newest.state is ReleaseState.FAILED and newest.number > active.number:
+            return newest.reason or f"{newest.label} failed"
+        if self.status.phase is RolloutPhase.ROLLED_BACK:
+            return self.status.message
+        return ""
 
     @property
     def status(self) -> RolloutStatus:
@@ -132,7 +155,7 @@ def build_status(
     instances = []
     for key in sorted(keys):
         facts = _gather(key, desired, recorded, observed, by_instance.get(key, ()), verdicts)
-        instances.append(_build_instance(facts, recorded))
+        instances.append(_build_instance(facts))
     return StatusDocument(plane, commit, tuple(instances))
 
 
@@ -162,14 +185,14 @@ def _gather(
     gap = observed.gap_for(key, provider)
     return _Facts(
         key, known, sets, provider, replicas, is_suspended, has_deployment,
-        gap.reason if gap else "", verdicts,
+        gap.reason if gap else "", verdicts, tuple(recorded.releases.get(key, ())),
+        wanted.revision if wanted else None,
     )  # fmt: skip
 
 
-def _build_instance(facts: _Facts, recorded: RecordedState) -> InstanceStatus:
+def _build_instance(facts: _Facts) -> InstanceStatus:
     ready = facts.ready
-    releases = recorded.releases.get(facts.key, ())
-    active = next((item for item in releases if item.number == facts.release), None)
+    active = facts.active
     return InstanceStatus(
         key=facts.key,
         provider=facts.provider,
@@ -196,7 +219,7 @@ def _phase_of(facts: _Facts, ready: int) -> InstancePhase:
         (facts.wanted == 0 and not ready, InstancePhase.STOPPED),
         (ready == 0, InstancePhase.DOWN),
         (ready < facts.wanted, InstancePhase.DEGRADED),
-        (phase is RolloutPhase.ROLLED_BACK, InstancePhase.ROLLED_BACK),
+        (bool(facts.failure), InstancePhase.ROLLED_BACK),
     )
     return next((word for is_met, word in rules if is_met), InstancePhase.RUNNING)
 
@@ -207,8 +230,8 @@ def _conditions_of(facts: _Facts, ready: int) -> tuple[Condition, ...]:
     if status.phase in (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK):
         text = f"v{status.target}: {status.message or 'under way'}"
         found.append(Condition("Progressing", "True", status.phase.value, text))
-    if status.phase is RolloutPhase.ROLLED_BACK:
-        found.append(Condition("RolledBack", "True", "RolloutFailed", status.message))
+    if facts.failure:
+        found.append(Condition("RolledBack", "True", "RolloutFailed", facts.failure))
     if status.phase is RolloutPhase.FAILED:
         found.append(Condition("Failed", "True", "RolloutFailed", status.message))
     if facts.known is not None and facts.known.pin is not None:
