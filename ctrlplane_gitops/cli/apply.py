@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ctrlplane_gitops.app import App, open_plane
@@ -21,13 +20,11 @@ from ctrlplane_gitops.cli.progress import event_printer
 from ctrlplane_gitops.cli.result import show_result
 from ctrlplane_gitops.cli.stopping import stopping
 from ctrlplane_gitops.errors import CancelledError, GuardError, StalePlanError, UsageError
-from ctrlplane_gitops.execute.lease import HeldLease
 from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
 from ctrlplane_gitops.reconcile.gather import Wanted
-from ctrlplane_gitops.reconcile.run import Look, PassParts, run_pass
+from ctrlplane_gitops.reconcile.run import Amendment, Look, PassParts, run_pass
 from ctrlplane_gitops.state.desired import DesiredState
-from ctrlplane_gitops.store.base import Store
 
 
 def run_apply(context: Context) -> ExitCode:
@@ -67,7 +64,7 @@ def run_and_show(
     desired: DesiredState,
     policy: Policy,
     saved: SavedPlan | None,
-    prepare: Callable[[Store, HeldLease], None] | None = None,
+    amendment: Amendment | None = None,
 ) -> ExitCode:
     """A whole pass with approval, progress and result."""
     options, terminal = context.options, context.terminal
@@ -87,7 +84,7 @@ def run_and_show(
             is_detached=options["detach"],
         )
         seen, result = run_pass(
-            wanted, desired, parts, policy, lambda look: _approve(context, look, saved), prepare
+            wanted, desired, parts, policy, lambda look: _approve(context, look, saved), amendment
         )
     code = exit_of_apply(
         seen.plan, result, seen.is_blind, is_valid=is_valid(wanted) or policy.is_destroy

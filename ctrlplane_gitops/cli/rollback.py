@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from ctrlplane_gitops.app import App
@@ -15,6 +14,7 @@ from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease
 from ctrlplane_gitops.plan.change import Policy
+from ctrlplane_gitops.reconcile.run import Amendment
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedState
@@ -36,37 +36,39 @@ def run_rollback(context: Context) -> ExitCode:
         target = desired.instances[key]
         globs = [key.address, *([target.deployment.key.address] if target.deployment else [])]
         policy = Policy(targets=tuple(globs), is_keep_going=True, is_prune_enabled=False)
-        prepare = _pinning(context, app, key, wanted.snapshot.commit)
-        return run_and_show(context, app, wanted, desired, policy, None, prepare)
+        pinning = _pinning(context, app, key, wanted.snapshot.commit)
+        return run_and_show(context, app, wanted, desired, policy, None, pinning)
 
 
-def _pinning(
-    context: Context, app: App, key: ResourceKey, commit: str
-) -> Callable[[Store, HeldLease], None]:
+def _pinning(context: Context, app: App, key: ResourceKey, commit: str) -> Amendment:
     options = context.options
 
-    def pin(store: Store, held: HeldLease) -> None:
-        recorded = store.load_state()
+    def pin(recorded: RecordedState) -> RecordedState:
         known = recorded.instances.get(key)
         if known is None:
             raise UsageError(f"nothing is recorded of {key}", hint="apply it first")
-        number = None if options["clear"] else _choose(recorded, known, options["to"])
         if options["clear"] and known.pin is None:
             raise UsageError(f"{key} is not pinned")
+        number = None if options["clear"] else _choose(recorded, known, options["to"])
+        pinned = replace(known, pin=number)
+        return replace(recorded, instances={**recorded.instances, key: pinned})
+
+    def write(store: Store, held: HeldLease) -> None:
+        known = pin(store.load_state()).instances[key]
         journal = Journal(
             store, held.fence, context.clock, app.settings.actor, commit, Redactor(),
             lambda event: None,
         )  # fmt: skip
-        journal.put(instances=(replace(known, pin=number),))
-        if number is None:
-            journal.tell(EventType.RELEASE_UNPINNED, key.address, f"v{known.pin} is unpinned")
+        journal.put(instances=(known,))
+        if known.pin is None:
+            journal.tell(EventType.RELEASE_UNPINNED, key.address, "follows Git again")
             journal.audit("rollback --clear", key.address, "unpinned")
         else:
-            journal.tell(EventType.RELEASE_PINNED, key.address, f"v{number} is pinned")
-            journal.audit(f"rollback to v{number}", key.address, "pinned")
+            journal.tell(EventType.RELEASE_PINNED, key.address, f"v{known.pin} is pinned")
+            journal.audit(f"rollback to v{known.pin}", key.address, "pinned")
         journal.flush()
 
-    return pin
+    return Amendment(pin, write)
 
 
 def _choose(recorded: RecordedState, known: RecordedInstance, wanted: str | None) -> int:

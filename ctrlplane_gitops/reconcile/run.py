@@ -65,6 +65,15 @@ class PassParts:
     is_detached: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """A change of the record that a pass begins with (a pin). ``change`` is what the plan is made
+    from; ``write`` writes it down once the plan is approved."""
+
+    change: Callable[[RecordedState], RecordedState]
+    write: Callable[[Store, HeldLease], None]
+
+
 def look(
     wanted: Wanted,
     desired: DesiredState,
@@ -73,13 +82,14 @@ def look(
     pool: Pool,
     policy: Policy,
     now: datetime,
+    change: Callable[[RecordedState], RecordedState] = lambda recorded: recorded,
 ) -> Look:
     """Observe, load, compare. Nothing is changed anywhere.
 
     The record is read after the providers have answered: what another pass wrote down meanwhile
     must not be missing for replicas that are already seen."""
     observed = observe_all(providers, pool)
-    recorded = store.load_state()
+    recorded = change(store.load_state())
     snapshot = wanted.snapshot
     header = PlanHeader(
         plane=desired.plane.name,
@@ -99,16 +109,19 @@ def run_pass(
     parts: PassParts,
     policy: Policy,
     approve: Callable[[Look], None],
-    prepare: Callable[[Store, HeldLease], None] | None = None,
+    amendment: Amendment | None = None,
 ) -> tuple[Look, ApplyResult]:
-    """A whole pass under the lease. ``approve`` sees the plan and raises to stop it; ``prepare``
-    may write to the store first (a pin). LockError when the lease is not to be had in time."""
+    """A whole pass under the lease. ``approve`` sees the plan and raises to stop it.
+    LockError when the lease is not to be had in time."""
     with hold_lease(parts.store, parts.clock, parts.lock_timeout, parts.cancel) as held:
-        if prepare is not None:
-            prepare(parts.store, held)
-        now = parts.clock.now()
-        seen = look(wanted, desired, parts.providers, parts.store, parts.looks, policy, now)
+        arguments = (wanted, desired, parts.providers, parts.store, parts.looks, policy)
+        if amendment is None:
+            seen = look(*arguments, parts.clock.now())
+        else:
+            seen = look(*arguments, parts.clock.now(), amendment.change)
         approve(seen)
+        if amendment is not None:
+            amendment.write(parts.store, held)
         return seen, _apply(seen, parts, held)
 
 
