@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ctrlplane_gitops.cli.context import Context, opened_store
 from ctrlplane_gitops.cli.exit_codes import ExitCode
-from ctrlplane_gitops.cli.table import render_table
 from ctrlplane_gitops.clock import rfc3339
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.state.key import Kind, ResourceKey, parse_address
 from ctrlplane_gitops.state.recorded import AuditEntry, Event
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.status.table import render_table
 
 
 def parse_instance(text: str) -> ResourceKey:

@@ -14,13 +14,13 @@ from ctrlplane_gitops.cli.context import (
     require_plane,
 )
 from ctrlplane_gitops.cli.exit_codes import ExitCode
-from ctrlplane_gitops.cli.table import render_table
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.reconcile.observe import observe_all
 from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind
 from ctrlplane_gitops.status.read import read_status
 from ctrlplane_gitops.status.render import render_status, status_as_json
+from ctrlplane_gitops.status.table import render_table
 
 
 def run_status(context: Context) -> ExitCode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ctrlplane_gitops.state.observed import Endpoint
+from ctrlplane_gitops.status.table import render_table
 from ctrlplane_gitops.status.view import InstanceStatus, StatusDocument
 
 _HEADINGS = ("INSTANCE", "PHASE", "READY", "RELEASE", "PROVIDER", "ENDPOINTS")
@@ -18,23 +19,18 @@ def url_of(endpoint: Endpoint) -> str:
 
 def render_status(document: StatusDocument) -> str:
     """A table, and a line for each condition that is worth one. Ends with a newline."""
-    lines = [f"Control plane {document.plane} @ {document.commit[:7] or 'no commit'}"]
+    title = f"Control plane {document.plane} @ {document.commit[:7] or 'no commit'}"
     if not document.instances:
-        return lines[0] + "\nNo instances.\n"
-    table = [_HEADINGS, *(_row(item) for item in document.instances)]
-    widths = [max(len(row[place]) for row in table) for place in range(len(_HEADINGS))]
-    lines.append("")
-    lines.extend(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    )
+        return f"{title}\nNo instances.\n"
+    table = render_table(_HEADINGS, [_row(item) for item in document.instances])
     notes = [
         f"  {item.key.address}: {condition.message}"
         for item in document.instances
         for condition in item.conditions
         if not (condition.type == "Ready" and condition.status == "True") and condition.message
     ]
-    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+    text = f"{title}\n\n{table}"
+    return text + "\n" + "\n".join(notes) + "\n" if notes else text
 
 
 def _row(item: InstanceStatus) -> tuple[str, ...]:
