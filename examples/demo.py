@@ -46,7 +46,6 @@ class Demo:
     def run(self):
         print("# A Git repo of specs: two customers, each with a web application of its own.")
         shutil.copytree(QUICKSTART, self.repo)
-        only_processes(self.repo / "ctrlplane.yaml")
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit("First specs")
 
@@ -102,12 +101,6 @@ class Demo:
             print(done.stdout)
             raise SystemExit(f"{shlex.join(command)} exited {done.returncode}")
         return done.stdout
-
-
-def only_processes(control_plane):
-    """The demo runs where there is no Docker engine, so the specs name none."""
-    lines = control_plane.read_text().splitlines(keepends=True)
-    control_plane.write_text("".join(line for line in lines if "docker: {type" not in line))
 
 
 def expect(is_true, what):

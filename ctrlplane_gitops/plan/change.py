@@ -55,7 +55,7 @@ class FieldChange:
 class Blocked:
     """Why something is not done, and the way out. ``code`` is one of ``bad-release``, ``gap``,
     ``frozen``, ``protected``, ``prune-limit``, ``prune-off``, ``empty-desired``, ``incomplete``,
-    ``identity-lost``, ``mass-recreate``, ``quota``."""
+    ``identity-lost``, ``mass-recreate``, ``provider-changed``, ``quota``."""
 
     code: str
     reason: str

@@ -31,6 +31,7 @@ from ctrlplane_gitops.plan.guard import find_removals, guard_removals
 from ctrlplane_gitops.plan.hold import find_vanished
 from ctrlplane_gitops.plan.instance import decide_instance
 from ctrlplane_gitops.plan.order import order_works
+from ctrlplane_gitops.plan.place import guard_places, record_places
 from ctrlplane_gitops.plan.quota import Surge, guard_surge
 from ctrlplane_gitops.plan.remove import plan_removals
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
@@ -84,7 +85,11 @@ def compute_plan(
         is_lost=recorded.plane_id is None and bool(observed.replica_sets),
     )
     rows = classify_resources(look)
-    draft = _Draft(diagnostics=[*diagnostics, *_warn(look)])
+    draft = _Draft(
+        diagnostics=[*diagnostics, *_warn(look)],
+        refusals=list(guard_places(look)),
+        records=[item for item in (record_places(look),) if item is not None],
+    )
     if not policy.is_destroy:
         _plan_records(look, rows, draft)
         _plan_instances(look, rows, draft, now)

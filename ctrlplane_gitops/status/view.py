@@ -32,6 +32,7 @@ class InstancePhase(StrEnum):
     """One word for an instance, worst news first."""
 
     UNKNOWN = "unknown"
+    PENDING = "pending"
     PROGRESSING = "progressing"
     ROLLING_BACK = "rollingBack"
     FAILED = "failed"
@@ -215,6 +216,7 @@ def _phase_of(facts: _Facts, ready: int) -> InstancePhase:
         (phase is RolloutPhase.ROLLING_BACK, InstancePhase.ROLLING_BACK),
         (phase is RolloutPhase.FAILED, InstancePhase.FAILED),
         (not facts.has_deployment and not facts.sets, InstancePhase.IDLE),
+        (facts.known is None and not facts.sets, InstancePhase.PENDING),
         (facts.is_suspended and not ready, InstancePhase.SUSPENDED),
         (facts.wanted == 0 and not ready, InstancePhase.STOPPED),
         (ready == 0, InstancePhase.DOWN),
@@ -245,6 +247,8 @@ def _ready_condition(facts: _Facts, ready: int) -> Condition:
         return Condition("Ready", "Unknown", "NoAnswer", facts.gap)
     if not facts.has_deployment and not facts.sets:
         return Condition("Ready", "False", "NoDeployment", "no deployment names this instance")
+    if facts.known is None and not facts.sets:
+        return Condition("Ready", "False", "NotApplied", "not applied yet")
     if ready >= facts.wanted:
         return Condition("Ready", "True", "AllReplicasReady", f"{ready}/{facts.wanted} ready")
     reasons = sorted(_reasons(facts))
