@@ -19,8 +19,6 @@ from ctrlplane_gitops.secrets.base import SecretBackend
 from ctrlplane_gitops.secrets.registry import build_backends
 from ctrlplane_gitops.source.base import Source
 from ctrlplane_gitops.source.cache import ParseCache
-from ctrlplane_gitops.source.directory import DirectorySource
-from ctrlplane_gitops.source.git import GitSource
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
@@ -123,7 +121,11 @@ def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[
 
 def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:
     if where.ref is None and "://" not in where.repo and not _is_scp(where.repo):
+        from ctrlplane_gitops.source.directory import DirectorySource
+
         return DirectorySource(Path(where.repo), environ=environ)
+    from ctrlplane_gitops.source.git import GitSource
+
     is_file_allowed = environ.get("CTRLPLANE_ALLOW_FILE_URLS") == "1"
     mirrors = settings.cache_home / "mirrors"
     return GitSource(

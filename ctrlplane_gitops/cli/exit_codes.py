@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from ctrlplane_gitops.execute.apply import ApplyResult, Ending
-from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.plan.change import Plan
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.execute.apply import ApplyResult
 
 
 class ExitCode(IntEnum):
@@ -66,6 +68,10 @@ def exit_of_plan(plan: Plan, is_blind: bool, *, is_valid: bool, is_detailed: boo
 def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: bool) -> ExitCode:
     """First match wins. Something failed is 3 when something else was done, else the error's own
     code; a release that is known to be bad is 4 every time, done or not."""
+    # A plan needs nothing of what applies one.
+    from ctrlplane_gitops.execute.apply import Ending
+    from ctrlplane_gitops.execute.run import WorkState
+
     states = [item.state for item in result.results]
     failed = [item for item in result.results if item.state in (WorkState.FAILED,)]
     is_some_done = WorkState.DONE in states or WorkState.STARTED in states

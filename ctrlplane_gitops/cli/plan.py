@@ -21,12 +21,8 @@ from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_plan
 from ctrlplane_gitops.cli.terminal import diagnostics_as_json
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import UsageError
-from ctrlplane_gitops.plan.as_json import FORMAT_VERSION, plan_as_json
 from ctrlplane_gitops.plan.change import Plan, Policy
-from ctrlplane_gitops.plan.markdown import render_markdown
-from ctrlplane_gitops.plan.planfile import dump_plan
-from ctrlplane_gitops.plan.render import render_plan
-from ctrlplane_gitops.reconcile.run import look
+from ctrlplane_gitops.reconcile.look import look
 
 # What a plan file remembers of the command line: applying it means the same.
 SAVED = (
@@ -76,6 +72,8 @@ def run_plan(context: Context) -> ExitCode:
     if options["out"]:
         if not valid:
             raise invalid_specs(wanted, hint="a plan is only saved when the specs are valid")
+        from ctrlplane_gitops.plan.planfile import dump_plan
+
         saved = {name: options[name] for name in SAVED}
         write_private(Path(options["out"]), dump_plan(seen.plan, saved))
         context.terminal.note(f"Saved the plan to {options['out']}")
@@ -88,10 +86,16 @@ def show_plan(context: Context, plan: Plan, duration_s: float | None = None) -> 
     """Print the plan in the format asked for."""
     terminal = context.terminal
     if context.format == "json":
+        from ctrlplane_gitops.plan.as_json import plan_as_json
+
         terminal.print_json(plan_as_json(plan))
     elif context.format == "markdown":
+        from ctrlplane_gitops.plan.markdown import render_markdown
+
         terminal.print(render_markdown(plan, duration_s=duration_s))
     else:
+        from ctrlplane_gitops.plan.render import render_plan
+
         terminal.print(render_plan(plan, is_color=terminal.is_color, duration_s=duration_s))
 
 
@@ -124,6 +128,8 @@ class gc_off:
 
 def _show_invalid(context: Context, diagnostics: Any) -> ExitCode:
     if context.format == "json":
+        from ctrlplane_gitops.plan.as_json import FORMAT_VERSION
+
         context.terminal.print_json(
             {
                 "format_version": FORMAT_VERSION,

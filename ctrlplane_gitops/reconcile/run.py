@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.execute.apply import ApplyParts, ApplyResult, apply_plan
@@ -13,42 +13,20 @@ from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
 from ctrlplane_gitops.execute.material import Materials
 from ctrlplane_gitops.execute.pool import Pool
-from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
-from ctrlplane_gitops.plan.compute import compute_plan
+from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.gather import Wanted
-from ctrlplane_gitops.reconcile.observe import observe_all
+from ctrlplane_gitops.reconcile.look import Look, look
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.desired import DesiredState
-from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.state.recorded import Event, RecordedState
 from ctrlplane_gitops.store.base import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Everything one pass looked at, and what it would do about it."""
-
-    wanted: Wanted
-    desired: DesiredState
-    observed: ObservedState
-    recorded: RecordedState
-    plan: Plan
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether a provider did not answer where instances are or should be."""
-        silent = {gap.provider for gap in self.plan.gaps}
-        if not silent:
-            return False
-        places = [item.provider for item in self.desired.instances.values()]
-        places.extend(item.provider for item in self.recorded.instances.values())
-        return not silent.isdisjoint(places)
-
-
-@dataclass(frozen=True, slots=True)
 class PassParts:
-    """What a pass works with. ``on_event`` is told of every event once it is written.
+    """What a pass works with. ``on_event`` is told of every event once it is
+    written, ``on_wait`` what an instance is waiting for.
     ``lock_timeout`` is how long to wait for another pass; ``timeout`` None: no limit."""
 
     store: Store
@@ -60,6 +38,7 @@ class PassParts:
     cancel: threading.Event
     actor: str
     on_event: Callable[[Event], None]
+    on_wait: Callable[[ResourceKey, str], None]
     lock_timeout: timedelta = timedelta(seconds=30)
     timeout: timedelta | None = None
     is_detached: bool = False
@@ -72,35 +51,6 @@ class Amendment:
 
     change: Callable[[RecordedState], RecordedState]
     write: Callable[[Store, HeldLease], None]
-
-
-def look(
-    wanted: Wanted,
-    desired: DesiredState,
-    providers: Mapping[str, Provider],
-    store: Store,
-    pool: Pool,
-    policy: Policy,
-    now: datetime,
-    change: Callable[[RecordedState], RecordedState] = lambda recorded: recorded,
-) -> Look:
-    """Observe, load, compare. Nothing is changed anywhere.
-
-    The record is read after the providers have answered: what another pass wrote down meanwhile
-    must not be missing for replicas that are already seen."""
-    observed = observe_all(providers, pool)
-    recorded = change(store.load_state())
-    snapshot = wanted.snapshot
-    header = PlanHeader(
-        plane=desired.plane.name,
-        commit=snapshot.commit,
-        ref=snapshot.ref,
-        is_dirty=snapshot.is_dirty,
-        read_count=len(desired.resources),
-        is_destroy=policy.is_destroy,
-    )
-    plan = compute_plan(desired, observed, recorded, policy, header, now, wanted.diagnostics)
-    return Look(wanted, desired, observed, recorded, plan)
 
 
 def run_pass(
@@ -160,5 +110,6 @@ def _apply(seen: Look, parts: PassParts, held: HeldLease) -> ApplyResult:
             held.lost,
             deadline,
             parts.is_detached,
+            parts.on_wait,
         ),
     )

@@ -143,11 +143,12 @@ def list_tree(
         return None
     root = f"{commit}:{prefix}"
     try:
-        checked = run_git(
-            git_dir, ["cat-file", "--batch-check"], environ, stdin=os.fsencode(f"{root}\n")
-        )
-        if prefix and not re.match(rb"[0-9a-f]+ tree ", checked):
-            return None
+        if prefix:
+            checked = run_git(
+                git_dir, ["cat-file", "--batch-check"], environ, stdin=os.fsencode(f"{root}\n")
+            )
+            if not re.match(rb"[0-9a-f]+ tree ", checked):
+                return None
         output = run_git(git_dir, ["ls-tree", "-r", "-z", "-l", "--full-tree", root], environ)
     except GitFailedError as failure:
         raise BrokenRepositoryError(str(failure)) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error, sort_diagnostics
@@ -24,9 +23,7 @@ def is_spec(path: str) -> bool:
     >>> is_spec("tenants/acme.yaml"), is_spec(".github/ci.yml"), is_spec("README.md")
     (True, False, False)
     """
-    if not path.endswith(_SUFFIXES):
-        return False
-    return not any(part.startswith(".") for part in PurePosixPath(path).parts)
+    return path.endswith(_SUFFIXES) and not path.startswith(".") and "/." not in path
 
 
 def parse(files: Mapping[str, bytes]) -> tuple[tuple[Document, ...], tuple[Diagnostic, ...]]:
