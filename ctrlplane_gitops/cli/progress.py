@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ctrlplane_gitops.cli.terminal import Terminal
 from ctrlplane_gitops.clock import Clock, rfc3339
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import Event
 
 
@@ -22,3 +23,17 @@ def event_printer(terminal: Terminal, clock: Clock) -> Callable[[Event], None]:
         terminal.note(f"{rfc3339(event.at)} {event.type} {event.address} {event.message}")
 
     return print_for_person if terminal.is_interactive else print_for_log
+
+
+def wait_printer(terminal: Terminal, clock: Clock) -> Callable[[ResourceKey, str], None]:
+    """What an instance waits for, every now and then: a silent terminal looks like a dead one."""
+    began = clock.now()
+
+    def print_wait(instance: ResourceKey, text: str) -> None:
+        now = clock.now()
+        if terminal.is_interactive:
+            terminal.note(f"{instance}: still waiting: {text} [{(now - began).seconds}s]")
+        else:
+            terminal.note(f"{rfc3339(now)} waiting {instance} {text}")
+
+    return print_wait

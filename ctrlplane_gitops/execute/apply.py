@@ -7,7 +7,7 @@ down what is intended in one transaction, and only then has it performed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from typing import Any
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.events.event import EventType
-from ctrlplane_gitops.execute.cleanup import audit_plan, remove_tenants
+from ctrlplane_gitops.execute.cleanup import audit_plan, remove_tenants, tell_begin, tell_end
 from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.finish import write_down
 from ctrlplane_gitops.execute.journal import Journal
@@ -40,6 +40,7 @@ from ctrlplane_gitops.state.template import Release
 
 _TICK = timedelta(milliseconds=250)
 _GAP_PATIENCE = timedelta(seconds=60)
+_TELL_EVERY = timedelta(seconds=10)
 
 
 class Ending(StrEnum):
@@ -55,7 +56,7 @@ class Ending(StrEnum):
 class ApplyParts:
     """What an apply works with. ``actions``, ``looks`` and ``probes`` are three pools so that no
     kind of call can hold up another. ``cancel`` and ``lost`` stop it after what is in flight;
-    ``deadline`` as well."""
+    ``deadline`` as well. ``on_wait`` is told every ten seconds what an instance waits for."""
 
     journal: Journal
     providers: Mapping[str, Provider]
@@ -68,6 +69,7 @@ class ApplyParts:
     lost: threading.Event
     deadline: datetime | None = None
     is_detached: bool = False
+    on_wait: Callable[[ResourceKey, str], None] = lambda instance, text: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class _Active:
     in_flight: int = 0
     next_at: datetime | None = None
     gap_since: datetime | None = None
+    told_at: datetime | None = None
 
 
 def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyResult:
@@ -114,6 +117,7 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     releases = [work.release for work in plan.works if work.release is not None]
     parts.materials.load([*releases, *plan.records.releases, *loop.active_releases()])
     record_plan(plan, plane_id, parts.journal, parts.materials)
+    tell_begin(plan, parts.journal)
     parts.journal.flush()
     try:
         ending = loop.run()
@@ -125,6 +129,7 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     if ending is not Ending.LOST:
         texts = {key: f"{item.state} {item.message}".strip() for key, item in loop.results.items()}
         audit_plan(plan, texts, parts.journal)
+        tell_end(plan, str(ending), parts.journal)
         parts.journal.flush()
     results = tuple(sorted(loop.results.values(), key=lambda item: item.instance))
     return ApplyResult(
@@ -267,7 +272,17 @@ class _Loop:
             views = readiness
         elif active.next_at is not None and now < active.next_at:
             return
-        self._follow(active, run.next_step(sets, views, now), now)
+        step = run.next_step(sets, views, now)
+        if isinstance(step, Pause):
+            self._tell_wait(active, views, now)
+        self._follow(active, step, now)
+
+    def _tell_wait(self, active: _Active, views: tuple[ReplicaSetView, ...], now: datetime) -> None:
+        active.told_at = active.told_at or now
+        if now - active.told_at >= _TELL_EVERY:
+            active.told_at = now
+            text = self._parts.journal.scrub(active.run.describe_wait(views))
+            self._parts.on_wait(active.run.work.instance, text)
 
     def _is_answered(self, active: _Active, now: datetime) -> bool:
         """Whether the providers showed the instance; a silent one is waited for a while."""

@@ -1,10 +1,12 @@
-"""What comes after the instances: what providers keep per tenant, and the audit."""
+"""What frames the instances' works: the apply as an event, what providers keep per tenant, and the
+audit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
 from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.plan.change import Plan
@@ -50,6 +52,24 @@ def _providers_of(plan: Plan, tenant: ResourceKey, names: Iterable[str]) -> list
         for name in (work.provider, *work.sweep)
     }
     return [name for name in names if name not in silent or name in used]
+
+
+def tell_begin(plan: Plan, journal: Journal) -> None:
+    """An apply that changes nothing is no event."""
+    if not plan.is_empty:
+        add, change, destroy = plan.counts
+        text = f"{add} to add, {change} to change, {destroy} to destroy"
+        data = {"commit": plan.header.commit}
+        journal.tell(EventType.APPLY_STARTED, _address_of(plan), text, data)
+
+
+def tell_end(plan: Plan, ending: str, journal: Journal) -> None:
+    if not plan.is_empty:
+        journal.tell(EventType.APPLY_ENDED, _address_of(plan), ending)
+
+
+def _address_of(plan: Plan) -> str:
+    return ResourceKey(Kind.CONTROL_PLANE, "", plan.header.plane).address
 
 
 def audit_plan(plan: Plan, outcomes: Mapping[ResourceKey, str], journal: Journal) -> None:

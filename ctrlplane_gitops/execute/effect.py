@@ -10,7 +10,7 @@ from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
-from ctrlplane_gitops.execute.perform import address_of, describe, perform
+from ctrlplane_gitops.execute.perform import address_of, describe, describe_done, perform
 from ctrlplane_gitops.execute.pool import Pool, wait_any
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.action import (
@@ -122,4 +122,4 @@ class Effects:
             text = f"{describe(action)}: {error.message}"
             self._journal.tell(EventType.ACTION_FAILED, address, text, {"code": error.code})
         elif outcome.effects:
-            self._journal.tell(_EVENTS[type(action)], address, describe(action))
+            self._journal.tell(_EVENTS[type(action)], address, describe_done(action))

@@ -50,3 +50,21 @@ def describe(action: Action) -> str:
             return f"remove the tenant from {action.provider}"
         case _:
             assert_never(action)
+
+
+def describe_done(action: Action) -> str:
+    """The same once it is done."""
+    match action:
+        case PrepareRelease():
+            return f"{action.release.label} prepared on {action.provider}"
+        case ScaleReplicaSet():
+            return f"{action.release.label} scaled to {action.replicas} on {action.provider}"
+        case UpdateResources():
+            return f"limits updated on {action.provider}"
+        case RemoveInstance():
+            what = " with its volumes" if action.is_volumes else ""
+            return f"removed{what} from {action.provider}"
+        case RemoveTenant():
+            return f"removed from {action.provider}"
+        case _:
+            assert_never(action)

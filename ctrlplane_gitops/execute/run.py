@@ -235,6 +235,17 @@ class InstanceRun:
         """An action failed for good: the rollout stays where it is, to be gone on with."""
         return Settled(self.record())
 
+    def describe_wait(self, views: tuple[ReplicaSetView, ...]) -> str:
+        """What the rollout is waiting for, in a few words."""
+        target = self.target
+        found = next((item for item in views if target and item.release == target.number), None)
+        if target is None or found is None or self.work.desired is None:
+            return "waiting"
+        ready = sum(1 for item in found.replicas if item.is_ready)
+        reasons = sorted({item.reason for item in found.replicas if item.reason})
+        text = f"{target.label} has {ready}/{self.work.desired.replicas} ready"
+        return f"{text}: {'; '.join(reasons)}" if reasons else text
+
     def end_of_gap(self, gap: Gap) -> End:
         """The provider has been silent for too long: the next pass goes on."""
         error = UnreachableError(f"provider {gap.provider} did not answer: {gap.reason}")

@@ -19,6 +19,7 @@ from ctrlplane_gitops.reconcile.gather import Wanted
 from ctrlplane_gitops.reconcile.look import Look, look
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import Event, RecordedState
 from ctrlplane_gitops.store.base import Store
 
