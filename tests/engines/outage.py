@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import selectors
 import shutil
 import socket
@@ -11,12 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_REQUEST = re.compile(rb"^[A-Z]+ \S+(?= HTTP/1\.[01]\r$)", re.MULTILINE)
+
 
 class Relay:
-    """Passes bytes between ``path`` and ``target``. While ``is_down`` every connection is cut."""
+    """Passes bytes between ``path`` and ``target``. While ``is_down`` every connection is cut.
+    ``requests`` are the requests that passed, as in ``GET /_ping``."""
 
     def __init__(self, path: Path, target: str) -> None:
         self.is_down = False
+        self.requests: list[str] = []
+        self._near: set[socket.socket] = set()
         self._target = target
         self._peers: dict[socket.socket, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
@@ -56,6 +62,7 @@ class Relay:
             return
         far = socket.socket(socket.AF_UNIX)
         far.connect(self._target)
+        self._near.add(near)
         for one, other in ((near, far), (far, near)):
             self._peers[one] = other
             self._selector.register(one, selectors.EVENT_READ)
@@ -64,6 +71,8 @@ class Relay:
         try:
             data = b"" if self.is_down else ready.recv(1 << 16)
             if data:
+                if ready in self._near:
+                    self.requests += [item.decode() for item in _REQUEST.findall(data)]
                 self._peers[ready].sendall(data)
                 return
         except OSError:
@@ -72,6 +81,7 @@ class Relay:
 
     def _cut(self, one: socket.socket) -> None:
         other = self._peers.pop(one, None)
+        self._near -= {one, other}
         if other is not None:
             self._peers.pop(other, None)
             for end in (one, other):

@@ -17,7 +17,7 @@ from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.docker.config import DockerConfig
 from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.failure import translated
-from ctrlplane_gitops.providers.docker.translate import Container, label_filter, parse_container
+from ctrlplane_gitops.providers.docker.translate import Container, label_filter, read_rows
 
 
 class Engine:
@@ -53,9 +53,7 @@ class Engine:
         are not of our making."""
         with translated(self.name, "list containers"):
             rows = self.client.containers(all=True, filters=label_filter(labels))
-        found = [container for container in map(parse_container, rows) if container is not None]
-        found.sort(key=lambda item: (item.instance, item.release, item.index, item.created_at))
-        return found, len(rows) - len(found)
+        return read_rows(rows)
 
     def remove(self, container: Container, grace: timedelta, effects: Effects) -> None:
         """SIGTERM, ``grace``, SIGKILL; then remove it with its anonymous volumes. A container that

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Any, assert_never
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
+from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import (
     LABEL_PLANE,
-    LABEL_REPLICA,
     Capability,
     ExecResult,
     LogLine,
     ProviderSettings,
 )
-from ctrlplane_gitops.providers.docker.attach import run_in, split_lines
 from ctrlplane_gitops.providers.docker.config import parse_config
-from ctrlplane_gitops.providers.docker.effects import Effects
-from ctrlplane_gitops.providers.docker.engine import Engine
-from ctrlplane_gitops.providers.docker.failure import translated
-from ctrlplane_gitops.providers.docker.image import Images
-from ctrlplane_gitops.providers.docker.launch import Launcher
-from ctrlplane_gitops.providers.docker.limits import inspected_limits, read_limits, update_limits
-from ctrlplane_gitops.providers.docker.network import remove_network
-from ctrlplane_gitops.providers.docker.secret_file import SecretFiles
-from ctrlplane_gitops.providers.docker.translate import (
-    Container,
-    build_observed,
-    check_template,
-    owner_labels,
-)
-from ctrlplane_gitops.providers.docker.volume import remove_volumes
-from ctrlplane_gitops.providers.scaling import compute_scale
-from ctrlplane_gitops.redact import Redactor, SecretValue
-from ctrlplane_gitops.state.action import (
-    Action,
-    Material,
-    Outcome,
-    PrepareRelease,
-    RemoveInstance,
-    RemoveTenant,
-    ScaleReplicaSet,
-    UpdateResources,
-)
+from ctrlplane_gitops.providers.docker.limits import read_limits
+from ctrlplane_gitops.providers.docker.listing import list_containers
+from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
+from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Gap,
@@ -53,6 +29,9 @@ from ctrlplane_gitops.state.observed import (
     ObservedState,
     ReplicaPhase,
 )
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.docker.acting import Acting
 
 
 class DockerProvider:
@@ -65,18 +44,19 @@ class DockerProvider:
     """
 
     def __init__(self, settings: ProviderSettings) -> None:
+        if find_spec("docker") is None:
+            raise ModuleNotFoundError("no module named 'docker'", name="docker")
         self.name = settings.config.alias
         self.capabilities = frozenset(Capability)
         self._settings = settings
         self._config = parse_config(settings.config)
-        self._engine = Engine(self.name, self._config)
-        self._secret_files = SecretFiles(settings.plane, self._config.host)
-        self._launcher = Launcher(settings.plane, self._config, self._engine, self._secret_files)
+        self._lock = threading.Lock()
+        self._acting: Acting | None = None
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
         """One list call, limits from the kernel; no inspect."""
         try:
-            found, strangers = self._engine.list({LABEL_PLANE: self._settings.plane})
+            found, strangers = self._list()
         except ProviderError as error:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
@@ -109,157 +89,33 @@ class DockerProvider:
         return ObservedState(tuple(sets), warnings=tuple(warnings))
 
     def perform(self, action: Action, material: Material) -> Outcome:
-        effects = Effects(self._settings.on_effect)
-        warnings: list[str] = []
-        resolved: dict[str, str] = {}
-        error: CtrlplaneError | None = None
-        try:
-            match action:
-                case PrepareRelease():
-                    resolved = self._prepare(action, material, effects, warnings)
-                case ScaleReplicaSet():
-                    self._scale(action, material, effects, warnings)
-                case UpdateResources():
-                    self._update(action, effects)
-                case RemoveInstance():
-                    self._remove_instance(action, effects)
-                case RemoveTenant():
-                    self._remove_tenant(action, effects)
-                case _:
-                    assert_never(action)
-        except CtrlplaneError as caught:
-            error = _scrub(caught, material)
-        return Outcome(action, error, effects.count, resolved, tuple(dict.fromkeys(warnings)))
+        return self.acting.perform(action, material)
 
     def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
-        container = self._find(replica)
-        with translated(self.name, f"read the log of {replica}"):
-            chunks: Any = self._engine.client.logs(
-                container.id,
-                stream=True,
-                follow=is_follow,
-                timestamps=True,
-                tail="all" if tail is None else tail,
-            )
-            try:
-                yield from split_lines(replica, chunks)
-            finally:
-                # Whoever stops reading early must not keep a connection.
-                chunks._response.close()
+        return self.acting.read_logs(replica, tail=tail, is_follow=is_follow)
 
     def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
-        container = self._find(replica)
-        with translated(self.name, f"run {command[0]!r} in {replica}"):
-            return run_in(self._engine.client, container.id, command, timeout)
+        return self.acting.execute(replica, command, timeout)
 
     def close(self) -> None:
-        self._engine.close()
+        with self._lock:
+            if self._acting is not None:
+                self._acting.close()
 
-    def _find(self, replica: str) -> Container:
-        found, _ = self._engine.list({LABEL_PLANE: self._settings.plane, LABEL_REPLICA: replica})
-        if not found:
-            raise ProviderError(f"there is no replica {replica!r} here")
-        return max(found, key=_preference)
+    @property
+    def acting(self) -> Acting:
+        """What needs the SDK, made when it is first needed."""
+        with self._lock:
+            if self._acting is None:
+                from ctrlplane_gitops.providers.docker.acting import Acting
 
-    def _of_instance(self, instance: ResourceKey) -> list[Container]:
-        labels = owner_labels(self._settings.plane, instance.tenant, instance.name)
-        return self._engine.list(labels)[0]
+                self._acting = Acting(self._settings, self._config)
+            return self._acting
 
-    def _prepare(
-        self, action: PrepareRelease, material: Material, effects: Effects, warnings: list[str]
-    ) -> dict[str, str]:
-        template = action.release.template
-        check_template(template, action.instance, is_local=self._config.is_local)
-        images = Images(self._engine.client, effects, template, material)
-        with translated(self.name, f"resolve image {template.image}"):
-            image = images.resolve(template.image or "")
-        warnings.extend(images.warnings)
-        return {"image": image}
-
-    def _scale(
-        self, action: ScaleReplicaSet, material: Material, effects: Effects, warnings: list[str]
-    ) -> None:
-        number = action.release.number
-        rows = [item for item in self._of_instance(action.instance) if item.release == number]
-        found, surplus = _by_index(rows)
-        steps = compute_scale(
-            [item.slot for item in found.values()], action.replicas, action.retire
-        )
-        surplus += [found[index] for index in steps.remove]
-        self._remove(surplus, action.stop_timeout, effects)
-        starts = sorted(steps.start + steps.replace)
-        if starts:
-            launch = self._launcher.prepare(action, material, effects)
-            self._remove([found[index] for index in steps.replace], timedelta(0), effects)
-            try:
-                self._settings.run_all(
-                    [
-                        partial(self._launcher.start, action, launch, index, effects)
-                        for index in starts
-                    ]
-                )
-            finally:
-                warnings.extend(launch.warnings)
-        elif action.replicas == 0:
-            self._secret_files.remove_release(action.instance, number, effects)
-
-    def _remove(self, containers: Sequence[Container], grace: timedelta, effects: Effects) -> None:
-        """Side by side: each may take its whole grace."""
-        if containers:
-            self._settings.run_all(
-                [partial(self._engine.remove, item, grace, effects) for item in containers]
-            )
-
-    def _update(self, action: UpdateResources, effects: Effects) -> None:
-        client = self._engine.client
-        for item in self._of_instance(action.instance):
-            if not item.is_live:
-                continue
-            with translated(self.name, f"change the limits of {item.name}"):
-                held = inspected_limits(client.inspect_container(item.id)["HostConfig"])
-                if held != action.resources:
-                    with effects.made(f"update:{item.name}"):
-                        client.update_container(item.id, **update_limits(action.resources))
-
-    def _remove_instance(self, action: RemoveInstance, effects: Effects) -> None:
-        self._remove(self._of_instance(action.instance), action.stop_timeout, effects)
-        self._secret_files.remove_instance(action.instance, effects)
-        if action.is_volumes:
-            with translated(self.name, f"remove the volumes of {action.instance}"):
-                remove_volumes(self._engine.client, effects, self._settings.plane, action.instance)
-
-    def _remove_tenant(self, action: RemoveTenant, effects: Effects) -> None:
-        tenant = action.tenant.name
-        found, _ = self._engine.list(owner_labels(self._settings.plane, tenant))
-        left = sorted({item.instance.address for item in found})
-        if left:
-            raise ProviderError(f"{action.tenant} still has instances here: {', '.join(left)}")
-        with translated(self.name, f"remove the network of {action.tenant}"):
-            remove_network(self._engine.client, effects, self._settings.plane, tenant)
-        self._secret_files.remove_tenant(tenant)
-
-
-def _preference(container: Container) -> tuple[bool, float]:
-    return container.is_live, container.created_at.timestamp()
-
-
-def _by_index(rows: Sequence[Container]) -> tuple[dict[int, Container], list[Container]]:
-    """One container per index, the best one, and those there should not be: two can only carry the
-    same labels when somebody renamed the first."""
-    found: dict[int, Container] = {}
-    surplus = []
-    for item in sorted(rows, key=_preference, reverse=True):
-        if item.index in found:
-            surplus.append(item)
-        else:
-            found[item.index] = item
-    return found, surplus
-
-
-def _scrub(error: CtrlplaneError, material: Material) -> CtrlplaneError:
-    """The engine's words may repeat what it was given."""
-    values = list(material.secrets.values())
-    parts = [value.reveal().partition(b":")[2] for value in values]
-    redactor = Redactor([*values, *(SecretValue(part) for part in parts if part)])
-    error.message = redactor.scrub(error.message)
-    return error
+    def _list(self) -> tuple[list[Container], int]:
+        labels, config = {LABEL_PLANE: self._settings.plane}, self._config
+        if not config.is_local:
+            # Certificates and proxies are the SDK's business.
+            return self.acting.engine.list(labels)
+        path = config.host.removeprefix("unix://")
+        return read_rows(list_containers(self.name, path, config.timeout_s, labels))

@@ -127,6 +127,13 @@ def parse_container(row: Mapping[str, Any]) -> Container | None:
     )
 
 
+def read_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Container], int]:
+    """The containers of a list, sorted; and how many of its rows are not of our making."""
+    found = [container for container in map(parse_container, rows) if container is not None]
+    found.sort(key=lambda item: (item.instance, item.release, item.index, item.created_at))
+    return found, len(rows) - len(found)
+
+
 def _reason(state: str, exit_code: int | None) -> str:
     if state == "running":
         return ""
