@@ -149,6 +149,8 @@ class _Loop:
         self._probing = Probing(parts.probes, parts.clock)
         self._readiness = Readiness(self._probing, parts.providers)
         self._turn = 0
+        self._look_at: datetime | None = None
+        self._has_ended = False
         self.effects = Effects(parts.providers, parts.journal, parts.materials, parts.actions)
         self.results: dict[ResourceKey, WorkResult] = {}
 
@@ -311,6 +313,7 @@ class _Loop:
             active.in_flight += 1
 
     def _finish(self, key: ResourceKey, end: End) -> None:
+        self._has_ended = True
         active = self._active.pop(key, None)
         journal = self._parts.journal
         if active is not None:
@@ -333,13 +336,18 @@ class _Loop:
             if not is_idle and not self._watch.is_fresh(run.providers, active.dirty_turn):
                 waiting.update(run.providers)
         self._watch.start({name: wanted[name] for name in waiting}, self._turn)
+        self._look_at = self._watch.next_possible(waiting)
 
     def _rest(self) -> None:
-        """Sleep until something ends or is due, at most a tick."""
+        """Sleep until something ends or is due, at most a tick; not at all when a work has just
+        ended, for others may have waited for it."""
+        if self._has_ended:
+            self._has_ended = False
+            return
         now = self._clock.now()
         due = [item.next_at for item in self._active.values() if item.next_at is not None]
-        probe_due = self._probing.next_due()
-        times = [*due, *([probe_due] if probe_due else [])]
+        asked = (self._probing.next_due(), self._look_at)
+        times = [*due, *(at for at in asked if at is not None)]
         running: list[Future[Any]] = [
             *self.effects.running,
             *self._watch.running,

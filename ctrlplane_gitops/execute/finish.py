@@ -5,6 +5,7 @@ from __future__ import annotations
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.run import End, InstanceRun, WorkState
+from ctrlplane_gitops.state.key import Kind
 
 
 def write_down(run: InstanceRun, end: End, journal: Journal) -> None:
@@ -18,6 +19,9 @@ def write_down(run: InstanceRun, end: End, journal: Journal) -> None:
     if end.state in (WorkState.DONE, WorkState.STARTED):
         journal.put(resources=work.records)
         journal.remove(resources=work.removed)
+    elif end.state is WorkState.ROLLED_BACK:
+        # Replicas, limits and checks are as Git says; only the release is not.
+        journal.put(resources=[item for item in work.records if item.key.kind is Kind.INSTANCE])
     if end.state is WorkState.DONE and work.release is None:
         journal.remove(
             instances=(work.instance,),

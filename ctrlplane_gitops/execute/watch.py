@@ -87,9 +87,9 @@ class Watch:
         return [look.running for look in self._looks.values() if look.running is not None]
 
     def next_possible(self, providers: Collection[str]) -> datetime | None:
-        """When the next look at these may begin; None: at once."""
-        times = [self._looks[name].not_before for name in providers]
-        return max((at for at in times if at is not None), default=None)
+        """When the next look at one of these may begin; None when none is held up."""
+        idle = [self._looks[name] for name in providers if self._looks[name].running is None]
+        return min((look.not_before for look in idle if look.not_before), default=None)
 
 
 def _observe(provider: Provider, keys: Collection[ResourceKey]) -> tuple[ObservedState, float]:

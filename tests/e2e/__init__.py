@@ -1,0 +1,1 @@
+"""Acceptance: the command line, real Git repositories, replicas that really run."""

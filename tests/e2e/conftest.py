@@ -1,0 +1,44 @@
+"""A plane per test, on processes and on Docker, and nothing left of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.plane import Engine, Plane
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Where replicas run."""
+    if request.param == "process":
+        return Engine("process")
+    return Engine("docker", {"host": request.getfixturevalue("docker_engine")})
+
+
+@pytest.fixture
+def make_plane(tmp_path: Path) -> Iterator[Callable[[Engine], Plane]]:
+    """Planes that are removed with the test."""
+    with ExitStack() as stack:
+
+        def make(engine: Engine) -> Plane:
+            plane = Plane(tmp_path / "plane", engine)
+            stack.callback(plane.close)
+            return plane
+
+        yield make
+
+
+@pytest.fixture
+def plane(engine: Engine, make_plane: Callable[[Engine], Plane]) -> Plane:
+    """On each engine in turn."""
+    return make_plane(engine)
+
+
+@pytest.fixture
+def local(make_plane: Callable[[Engine], Plane]) -> Plane:
+    """On processes alone: for what does not depend on where replicas run."""
+    return make_plane(Engine("process"))

@@ -1,0 +1,160 @@
+"""Worlds in which an apply is killed at its n-th effect, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ctrlplane_gitops.cli.main import main
+
+Specs = Mapping[str, str]
+_HEADER = "apiVersion: ctrlplane.dev/v1\n"
+
+
+def tenant(name: str) -> str:
+    return f"{_HEADER}kind: Tenant\nmetadata: {{name: {name}}}\nspec: {{}}\n---\n"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What differs between the providers: the provider's options, what is run, and a program that
+    never becomes healthy (``checks`` are the health checks of that one)."""
+
+    provider: str
+    program: str
+    bad_provider: str
+    bad_program: str
+    bad_checks: str
+
+
+MEMORY = Runtime(
+    "{type: memory, path: world.json}",
+    "image: app",
+    '{type: memory, path: world.json, neverReady: ["instance/acme/web"]}',
+    "image: bad",
+    "[]",
+)
+PROCESS = Runtime(
+    "{type: process}",
+    "command: [sleep, '1000']",
+    "{type: process}",
+    "command: [sleep, '2000']",
+    "[{name: up, type: command, command: ['false'], interval: 100ms, timeout: 5s}]",
+)
+DOCKER = Runtime(
+    "{type: docker}",
+    "image: 'ctrlplane-test-app:1'",
+    "{type: docker}",
+    "image: 'ctrlplane-test-app:2'",
+    "[{name: up, type: command, command: ['false'], interval: 100ms, timeout: 5s}]",
+)
+
+
+def app(runtime: Runtime, tenant: str, replicas: int, version: str, *, is_bad: bool = False) -> str:
+    """An instance with its deployment. ``version`` makes a revision of its own."""
+    program = runtime.bad_program if is_bad else runtime.program
+    checks = runtime.bad_checks if is_bad else "[]"
+    return (
+        f"{_HEADER}kind: Instance\nmetadata: {{tenant: {tenant}, name: web}}\n"
+        f"spec:\n  replicas: {replicas}\n  health: {checks}\n"
+        "  files: [{path: conf/app.txt, content: hello}]\n---\n"
+        f"{_HEADER}kind: Deployment\nmetadata: {{tenant: {tenant}, name: web}}\n"
+        f"spec:\n  instance: web\n  {program}\n  env: {{VERSION: '{version}'}}\n"
+        "  strategy: {type: rolling, minReady: 0s, healthyDeadline: 700ms, progressDeadline: 30s,"
+        " stopTimeout: 5s}\n---\n"
+    )
+
+
+@dataclass
+class CrashWorld:
+    """A folder of specs and the state of one control plane."""
+
+    root: Path
+    runtime: Runtime
+    plane: str = "crash"
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.environ |= {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root),
+            "CTRLPLANE_STATE_DIR": str(self.root / "state"),
+            "CTRLPLANE_CACHE_DIR": str(self.root / "cache"),
+        }
+        (self.root / "repo").mkdir(parents=True)
+
+    def write(self, specs: str, *, is_bad: bool = False) -> None:
+        provider = self.runtime.bad_provider if is_bad else self.runtime.provider
+        plane = (
+            f"{_HEADER}kind: ControlPlane\nmetadata: {{name: {self.plane}}}\n"
+            f"spec:\n  providers:\n    local: {provider}\n"
+        )
+        (self.root / "repo" / "ctrlplane.yaml").write_text(plane)
+        (self.root / "repo" / "specs.yaml").write_text(specs)
+
+    def run(self, *arguments: str, on_effect: Callable[[str], None] | None = None) -> int:
+        """One command in this process; its exit code. What it printed is in ``output``."""
+        out, err = io.StringIO(), io.StringIO()
+        code = main(
+            ["--chdir", str(self.root / "repo"), *arguments],
+            self.environ,
+            out=out,
+            err=err,
+            on_effect=on_effect or (lambda effect: None),
+        )
+        self.output, self.errors = out.getvalue(), err.getvalue()
+        return code
+
+    def run_killed(self, number: int, *arguments: str) -> bool:
+        """Run it in a child that is killed at its ``number``-th effect (each mutating call counts
+        twice: before and after). False when it ended before it came to that."""
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                code = self.run(*arguments, on_effect=_killer(number))
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+    def look(self) -> list[Any]:
+        """The end state as it can be told apart: instances, phases, revisions, replicas."""
+        assert self.run("status", "--json") == 0, self.errors
+        return [
+            (item["address"], item["phase"], item["revision"], item["replicas"])
+            for item in json.loads(self.output)["instances"]
+        ]
+
+    def sleepers(self) -> list[int]:
+        """The pids of the applications of this world, by their working directory."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    is_here = (entry / "cwd").readlink().is_relative_to(self.root / "state")
+                    if is_here and b"keeper" not in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+
+def _killer(number: int) -> Callable[[str], None]:
+    lock, seen = threading.Lock(), [0]
+
+    def on_effect(effect: str) -> None:
+        with lock:
+            seen[0] += 1
+            if seen[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+                threading.Event().wait()  # the signal ends every thread, this one as well
+
+    return on_effect
