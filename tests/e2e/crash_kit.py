@@ -16,6 +16,11 @@ from ctrlplane_gitops.cli.main import main
 
 Specs = Mapping[str, str]
 _HEADER = "apiVersion: ctrlplane.dev/v1\n"
+# Passes in every release but those whose version begins with "bad".
+_CHECKS = (
+    "[{name: up, type: command, interval: 100ms, timeout: 5s,"
+    ' command: [sh, -c, \'[ "$VERSION" = "${VERSION#bad}" ]\']}]'
+)
 
 
 def tenant(name: str) -> str:
@@ -24,51 +29,45 @@ def tenant(name: str) -> str:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What differs between the providers: the provider's options, what is run, and a program that
-    never becomes healthy (``checks`` are the health checks of that one)."""
+    """What differs between the providers: the provider's options, also those with which a bad
+    release never becomes ready, what is run, and the health checks."""
 
     provider: str
-    program: str
     bad_provider: str
-    bad_program: str
-    bad_checks: str
+    program: str
+    checks: str = "[]"
+    deadline: str = "700ms"
 
 
 MEMORY = Runtime(
     "{type: memory, path: world.json}",
-    "image: app",
     '{type: memory, path: world.json, neverReady: ["instance/acme/web"]}',
-    "image: bad",
-    "[]",
+    "image: app",
 )
 PROCESS = Runtime(
     "{type: process}",
-    "command: [sleep, '1000']",
     "{type: process}",
-    "command: [sleep, '2000']",
-    "[{name: up, type: command, command: ['false'], interval: 100ms, timeout: 5s}]",
+    "command: [sleep, '1000']",
+    _CHECKS,
 )
 DOCKER = Runtime(
     "{type: docker}",
-    "image: 'ctrlplane-test-app:1'",
     "{type: docker}",
-    "image: 'ctrlplane-test-app:2'",
-    "[{name: up, type: command, command: ['false'], interval: 100ms, timeout: 5s}]",
+    "image: 'ctrlplane-test-app:1'",
+    deadline="20s",
 )
 
 
-def app(runtime: Runtime, tenant: str, replicas: int, version: str, *, is_bad: bool = False) -> str:
+def app(runtime: Runtime, tenant: str, replicas: int, version: str) -> str:
     """An instance with its deployment. ``version`` makes a revision of its own."""
-    program = runtime.bad_program if is_bad else runtime.program
-    checks = runtime.bad_checks if is_bad else "[]"
     return (
         f"{_HEADER}kind: Instance\nmetadata: {{tenant: {tenant}, name: web}}\n"
-        f"spec:\n  replicas: {replicas}\n  health: {checks}\n"
+        f"spec:\n  replicas: {replicas}\n  health: {runtime.checks}\n"
         "  files: [{path: conf/app.txt, content: hello}]\n---\n"
         f"{_HEADER}kind: Deployment\nmetadata: {{tenant: {tenant}, name: web}}\n"
-        f"spec:\n  instance: web\n  {program}\n  env: {{VERSION: '{version}'}}\n"
-        "  strategy: {type: rolling, minReady: 0s, healthyDeadline: 700ms, progressDeadline: 30s,"
-        " stopTimeout: 5s}\n---\n"
+        f"spec:\n  instance: web\n  {runtime.program}\n  env: {{VERSION: '{version}'}}\n"
+        "  strategy: {type: rolling, minReady: 0s, progressDeadline: 30s, stopTimeout: 5s,"
+        f" healthyDeadline: {runtime.deadline}}}\n---\n"
     )
 
 
@@ -123,6 +122,7 @@ class CrashWorld:
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
+        self.killed_code = os.waitstatus_to_exitcode(status)
         return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
     def look(self) -> list[Any]:

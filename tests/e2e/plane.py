@@ -185,9 +185,7 @@ class Plane:
     def provider(self) -> Iterator[Provider]:
         """The provider itself, to look at the world past the command line."""
         config = ProviderConfig("here", self.engine.type, dict(self.engine.options))
-        provider = build_provider(
-            ProviderSettings(self.name, config, str(self.state / self.name))
-        )
+        provider = build_provider(ProviderSettings(self.name, config, str(self.state / self.name)))
         try:
             yield provider
         finally:

@@ -55,9 +55,7 @@ spec: {spec}
 
 def tenant(name: str, *instances: str, replicas: int = 1) -> str:
     """One file of specs: a tenant and its instances, ``web`` where none is named."""
-    webs = [
-        WEB.format(tenant=name, name=item, replicas=replicas) for item in instances or ("web",)
-    ]
+    webs = [WEB.format(tenant=name, name=item, replicas=replicas) for item in instances or ("web",)]
     return TENANT.format(tenant=name) + "".join(webs)
 
 

@@ -13,7 +13,9 @@ from tests.e2e.plane import Engine, Plane
 COUNT = 1000
 BROKEN = "tenants/t0500.yaml"
 # No file to ship, and a rollout that does not wait.
-TENANT = specs.tenant("NAME").replace("  files: [{path: app/server.py, source: app/server.py}]\n", "")
+TENANT = specs.tenant("NAME").replace(
+    "  files: [{path: app/server.py, source: app/server.py}]\n", ""
+)
 QUICK = "".join(line for line in TENANT.splitlines(True) if "  health: " not in line)
 
 

@@ -91,9 +91,7 @@ def test_removal_of_a_tenant_removes_that_tenant_alone(running: Plane) -> None:
     plan = running.ok("plan")
     assert "3 to destroy" in plan.out, plan.out
     assert running.apply().code == 0
-    assert running.identities() == {
-        name: item for name, item in before.items() if ".acme." in name
-    }
+    assert running.identities() == {name: item for name, item in before.items() if ".acme." in name}
     assert "instance/globex/web" not in running.status()
     running.assert_settled()
 
@@ -102,7 +100,9 @@ def test_more_removals_than_the_limit_are_refused(local: Plane) -> None:
     names = [f"job{number}" for number in range(6)]
     local.begin("acme")
     for name in names:
-        local.write(f"tenants/{name}.yaml", specs.tenant(name).replace("replicas: 1", "replicas: 0"))
+        local.write(
+            f"tenants/{name}.yaml", specs.tenant(name).replace("replicas: 1", "replicas: 0")
+        )
     local.commit()
     assert local.apply().code == 0
     for name in names:
