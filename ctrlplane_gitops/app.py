@@ -112,6 +112,7 @@ def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[
                     state_dir=str(plane_dir(app.settings, spec.name)),
                     run_all=app.starts.run_all,
                     on_effect=app.on_effect,
+                    environ=app.environ,
                 )
             )
             stack.callback(provider.close)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -60,13 +61,15 @@ def run_serially(tasks: Sequence[Callable[[], None]]) -> None:
 class ProviderSettings:
     """What every provider is built from. ``state_dir`` is the control plane's own directory (not
     the store's file). ``run_all`` runs calls side by side where the caller has threads.
-    ``on_effect`` is told before and after every mutating call: the seam crash tests use."""
+    ``on_effect`` is told before and after every mutating call: the seam crash tests use.
+    ``environ`` is the controller's environment (``DOCKER_HOST``, ``PATH``)."""
 
     plane: str
     config: ProviderConfig
     state_dir: str
     run_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
     on_effect: Callable[[str], None] = lambda effect: None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 class Provider(Protocol):

@@ -50,7 +50,7 @@ class Acting:
         self.engine = Engine(self.name, config)
         self._settings = settings
         self._config = config
-        self._secret_files = SecretFiles(settings.plane, config.host)
+        self._secret_files = SecretFiles(settings.plane, config.host, settings.environ)
         self._launcher = Launcher(settings.plane, config, self.engine, self._secret_files)
 
     def perform(self, action: Action, material: Material) -> Outcome:

@@ -49,7 +49,7 @@ class DockerProvider:
         self.name = settings.config.alias
         self.capabilities = frozenset(Capability)
         self._settings = settings
-        self._config = parse_config(settings.config)
+        self._config = parse_config(settings.config, settings.environ)
         self._lock = threading.Lock()
         self._acting: Acting | None = None
 

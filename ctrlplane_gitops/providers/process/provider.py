@@ -101,7 +101,7 @@ class ProcessProvider:
         self._settings = settings
         self._config = parse_config(settings.config)
         self._layout = Layout(
-            settings.state_dir, find_memory_dir(os.environ.get("XDG_RUNTIME_DIR"))
+            settings.state_dir, find_memory_dir(settings.environ.get("XDG_RUNTIME_DIR"))
         )
         self._bases = find_bases() if self._config.is_grouped else {}
         self.capabilities = frozenset(Capability) - {Capability.IMAGES}
@@ -197,7 +197,7 @@ class ProcessProvider:
     def _check(self, instance: ResourceKey, template: ReleaseTemplate) -> None:
         check_template(template, instance)
         program = template.command[0]
-        search = template.env.get("PATH", os.environ.get("PATH"))
+        search = template.env.get("PATH", self._settings.environ.get("PATH"))
         is_ours = program in {file.path for file in template.files} or "$(" in program
         if not is_ours and "/" not in program and shutil.which(program, path=search) is None:
             raise ProviderError(f"{instance}: the program {program!r} is not on this machine")
@@ -265,7 +265,7 @@ class ProcessProvider:
         self, slug: Slug, spec: ReplicaSpec, template: ReleaseTemplate, material: Material
     ) -> Launch:
         tags = build_tags(str(self._layout.root), spec.labels)
-        environment = build_environment(template, spec.ports, os.environ, tags)
+        environment = build_environment(template, spec.ports, self._settings.environ, tags)
         return Launch(
             slug,
             spec,
