@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ctrlplane_gitops.errors import UsageError
-from ctrlplane_gitops.units import parse_duration
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+# Named tuples, here and in `verb`: importing `dataclasses` costs as much as argparse.
+class Flag(NamedTuple):
     """``name`` is the long form without dashes. ``parse`` None: a switch. ``is_list``: may be
     given several times (in the variable: separated by commas)."""
 
@@ -39,6 +37,13 @@ class Flag:
     @property
     def variable(self) -> str:
         return f"CTRLPLANE_{self.dest.upper()}"
+
+
+def parse_time(text: str) -> Any:
+    """A timedelta; ValueError for what is no duration."""
+    from ctrlplane_gitops.units import parse_duration
+
+    return parse_duration(text)
 
 
 def parse_natural(text: str) -> int:
@@ -87,8 +92,8 @@ PLAN = (
 
 RUN = (
     *FORMAT,
-    Flag("lock-timeout", "how long to wait for another apply", parse_duration, "DURATION", "30s"),
-    Flag("timeout", "stop waiting after this long (exit 9)", parse_duration, "DURATION"),
+    Flag("lock-timeout", "how long to wait for another apply", parse_time, "DURATION", "30s"),
+    Flag("timeout", "stop waiting after this long (exit 9)", parse_time, "DURATION"),
     Flag("auto-approve", "do not ask", short="-y"),
     Flag("detach", "start rollouts and leave them to the next pass"),
 )

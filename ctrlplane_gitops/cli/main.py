@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ctrlplane_gitops import __version__
 from ctrlplane_gitops.cli.flags import COMMON, Flag, add_flags, resolve_flags
 from ctrlplane_gitops.cli.terminal import Terminal
 from ctrlplane_gitops.cli.verb import VERBS, Verb, find_home
-from ctrlplane_gitops.clock import Clock, SystemClock
-from ctrlplane_gitops.diagnostics import did_you_mean
 from ctrlplane_gitops.errors import CtrlplaneError, UsageError
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.clock import Clock
 
 _BUG = 70
 _INTERRUPTED = 130
@@ -49,7 +49,7 @@ def main(
         verb, options = parse_arguments(arguments, environ)
         if options.get("no_color"):
             terminal = Terminal(out, err, is_interactive)
-        return _run(verb, options, environ, terminal, clock or SystemClock(), on_effect)
+        return _run(verb, options, environ, terminal, clock, on_effect)
     except CtrlplaneError as error:
         terminal.fail(error)
         return error.exit_code
@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         add_flags(below, flags_of(verb))
         for item in verb.arguments:
-            below.add_argument(item.name, metavar=item.metavar, help=item.help, nargs=item.count)
+            below.add_argument(item.name, metavar=item.metavar, help=item.help, nargs=item.nargs)
     return parser
 
 
@@ -108,6 +108,8 @@ class _VerbParser(_Parser):
     """A verb's parser, which suggests flags."""
 
     def error(self, message: str) -> Any:
+        from ctrlplane_gitops.diagnostics import did_you_mean
+
         words = message.removeprefix("unrecognized arguments: ").split()
         known = [name for action in self._actions for name in action.option_strings]
         hint = did_you_mean(words[0], known) if words and words[0].startswith("-") else ""
@@ -119,12 +121,17 @@ def _run(
     options: Mapping[str, Any],
     environ: Mapping[str, str],
     terminal: Terminal,
-    clock: Clock,
+    clock: Clock | None,
     on_effect: Callable[[str], None],
 ) -> int:
-    from ctrlplane_gitops.cli.context import Context
+    import threading
 
-    context = Context(options, environ, terminal, clock, threading.Event(), on_effect)
+    from ctrlplane_gitops.cli.context import Context
+    from ctrlplane_gitops.clock import SystemClock
+
+    context = Context(
+        options, environ, terminal, clock or SystemClock(), threading.Event(), on_effect
+    )
     return int(find_home(verb)(context))
 
 

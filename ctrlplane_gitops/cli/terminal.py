@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from ctrlplane_gitops.diagnostics import Diagnostic, Severity
 from ctrlplane_gitops.errors import CtrlplaneError
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.diagnostics import Diagnostic
 
 _RED, _YELLOW, _BOLD, _RESET = "\033[31m", "\033[33m", "\033[1m", "\033[0m"
 
 
-@dataclass(frozen=True, slots=True)
-class Terminal:
+class Terminal(NamedTuple):
     """Results go to ``out``; progress, diagnostics and errors to ``err``. ``is_interactive``: a
     person is there to be asked."""
 
@@ -28,6 +27,8 @@ class Terminal:
         self.out.flush()
 
     def print_json(self, value: Any) -> None:
+        import json
+
         self.print(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def note(self, text: str) -> None:
@@ -36,7 +37,7 @@ class Terminal:
 
     def diagnose(self, diagnostics: Iterable[Diagnostic]) -> None:
         for item in diagnostics:
-            color = _RED if item.severity is Severity.ERROR else _YELLOW
+            color = _RED if item.is_error else _YELLOW
             self.note(self._paint(item.render(), color))
 
     def fail(self, error: CtrlplaneError) -> None:

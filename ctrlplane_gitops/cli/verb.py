@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ctrlplane_gitops.cli import flags
 from ctrlplane_gitops.cli.flags import Flag
-from ctrlplane_gitops.units import parse_duration
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """A positional argument. ``count`` is argparse's ``nargs``."""
+class Argument(NamedTuple):
+    """A positional argument. ``nargs`` is argparse's."""
 
     name: str
     metavar: str
     help: str
-    count: str | None = None
+    nargs: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """``home`` is ``module:function`` below ``cli``; it is imported when the verb is run, so that
     ``--help`` costs nothing."""
 
@@ -31,7 +27,7 @@ class Verb:
     help: str
     home: str
     flags: tuple[Flag, ...] = ()
-    arguments: tuple[Argument, ...] = field(default=())
+    arguments: tuple[Argument, ...] = ()
 
 
 _ADDRESS = Argument("address", "ADDR", "an address such as instance/acme/web")
@@ -107,7 +103,11 @@ VERBS: tuple[Verb, ...] = (
         (
             _REPLICA,
             Flag(
-                "exec-timeout", "end the command after this long", parse_duration, "DURATION", "1h"
+                "exec-timeout",
+                "end the command after this long",
+                flags.parse_time,
+                "DURATION",
+                "1h",
             ),
         ),
         (_ADDRESS, Argument("command", "COMMAND", "after --: what to run", argparse.REMAINDER)),
