@@ -1,0 +1,1 @@
+"""What the documents promise of speed and memory, measured side by side with what is possible."""
