@@ -71,7 +71,7 @@ class DirectorySource:
                 return "", None
             commit = answer[0].decode()
             listed = list_tree(place.git_dir, commit, place.prefix, self._environ)
-            committed = listed[0] if listed else {}
+            committed = listed.entries if listed else {}
             if any(entries.get(path) != blob for path, blob in committed.items()):
                 return commit, True
             extra = [path for path in entries if path not in committed]

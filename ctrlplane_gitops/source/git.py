@@ -14,10 +14,12 @@ from ctrlplane_gitops.source.location import parse_location
 from ctrlplane_gitops.source.mirror import HEAD_REF, Mirror
 from ctrlplane_gitops.source.repository import (
     BrokenRepositoryError,
+    Listing,
     check_ref,
     find_place,
     list_tree,
     read_blobs,
+    relist_tree,
     resolve_ref,
 )
 
@@ -54,6 +56,7 @@ class GitSource:
             if isinstance(parsed, Path)
             else Mirror(parsed, mirror_dir, self._environ, timeout_s)
         )
+        self._listed: tuple[str, Listing | None] = ("", None)
 
     def fetch(self) -> Snapshot:
         """The commit the ref names now; SourceError when it cannot be had."""
@@ -91,18 +94,27 @@ class GitSource:
         if self._mirror is not None and check_ref(ref)[0] == "HEAD":
             ref = HEAD_REF + check_ref(ref)[1]
         commit = resolve_ref(git_dir, ref, self._environ, self._where)
-        listed = list_tree(git_dir, commit.id, prefix, self._environ)
-        if listed is None:
-            raise SourceError(f"the commit {commit.id[:12]} has no folder {prefix!r}")
-        entries, problems = listed
+        listing = self._list(git_dir, commit.id, prefix)
         return Snapshot(
-            entries=entries,
-            read=partial(self._read, git_dir, frozenset(entries.values())),
+            entries=listing.entries,
+            read=partial(self._read, git_dir, frozenset(listing.entries.values())),
             commit=commit.id,
             ref=commit.ref.replace(HEAD_REF, "HEAD"),
             is_dirty=False,
-            problems=problems,
+            problems=tuple(listing.problems.values()),
         )
+
+    def _list(self, git_dir: Path, commit: str, prefix: str) -> Listing:
+        """The commit's files; from the second fetch on only what has changed is listed."""
+        before, listing = self._listed
+        if listing is not None and before != commit:
+            listing = relist_tree(git_dir, listing, before, commit, prefix, self._environ)
+        if listing is None:
+            listing = list_tree(git_dir, commit, prefix, self._environ)
+        if listing is None:
+            raise SourceError(f"the commit {commit[:12]} has no folder {prefix!r}")
+        self._listed = (commit, listing)
+        return listing
 
     def _read(
         self, git_dir: Path, known: frozenset[str], blobs: Collection[str]

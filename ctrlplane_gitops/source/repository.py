@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,10 +132,19 @@ def _missing_ref(git_dir: Path, ref: str, environ: Mapping[str, str], where: str
     return SourceError(f"no branch, tag or commit {ref!r} in {where}", hint=hint or None)
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a commit's folder and the entries that are refused, each by path. It is kept
+    from fetch to fetch and never changed."""
+
+    entries: Mapping[str, str]
+    problems: Mapping[str, Diagnostic]
+
+
 def list_tree(
     git_dir: Path, commit: str, prefix: str, environ: Mapping[str, str]
-) -> tuple[dict[str, str], tuple[Diagnostic, ...]] | None:
-    """Entries and problems of a commit's folder; None when the commit has no such folder.
+) -> Listing | None:
+    """The listing of a commit's folder; None when the commit has no such folder.
 
     BrokenRepositoryError when objects are missing.
     """
@@ -152,16 +161,60 @@ def list_tree(
         output = run_git(git_dir, ["ls-tree", "-r", "-z", "-l", "--full-tree", root], environ)
     except GitFailedError as failure:
         raise BrokenRepositoryError(str(failure)) from None
-    return _sort_entries(output)
+    records = output.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    halves = (record.partition("\t") for record in records)
+    return _sort_entries({}, {}, ((path, *head.split()) for head, _, path in halves))
 
 
-def _sort_entries(output: bytes) -> tuple[dict[str, str], tuple[Diagnostic, ...]]:
-    """From ``mode type id size<TAB>path<NUL>`` records to entries and refusals."""
-    entries: dict[str, str] = {}
-    problems: list[Diagnostic] = []
-    for record in output.decode("utf-8", "surrogateescape").split("\0")[:-1]:
-        head, _, path = record.partition("\t")
-        mode, _, blob, size = head.split()
+def relist_tree(
+    git_dir: Path,
+    earlier: Listing,
+    before: str,
+    after: str,
+    prefix: str,
+    environ: Mapping[str, str],
+) -> Listing | None:
+    """The listing of the commit ``after`` from that of ``before``: it costs what has changed.
+    None when they cannot be compared (``before`` is gone after a force-push, or the folder)."""
+    roots = [f"{before}:{prefix}", f"{after}:{prefix}"]
+    try:
+        options = ["-r", "-z", "--no-renames", "--no-ext-diff", "--ignore-submodules=none"]
+        output = run_git(git_dir, ["diff-tree", *options, *roots], environ)
+        fields = output.decode("utf-8", "surrogateescape").split("\0")[:-1]
+        # ``:mode mode id id status<NUL>path<NUL>``, the old ones before the new ones.
+        changed = {
+            path: head.split(" ") for head, path in zip(fields[::2], fields[1::2], strict=True)
+        }
+        sizes = _read_sizes(git_dir, {head[3] for head in changed.values()}, environ)
+    except GitFailedError:
+        return None
+    entries, problems = dict(earlier.entries), dict(earlier.problems)
+    for path in changed:
+        entries.pop(path, None)
+        problems.pop(path, None)
+    rows = (
+        (path, head[1], head[4], head[3], sizes.get(head[3], "-"))
+        for path, head in changed.items()
+        if head[4] != "D"
+    )
+    return _sort_entries(entries, problems, rows)
+
+
+def _read_sizes(
+    git_dir: Path, blobs: Collection[str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Sizes of those blobs that are there, as ``ls-tree`` would print them."""
+    asked = "".join(f"{blob}\n" for blob in sorted(blobs)).encode()
+    output = run_git(git_dir, ["cat-file", "--batch-check"], environ, stdin=asked)
+    rows = [line.split(" ") for line in output.decode().splitlines()]
+    return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "blob"}
+
+
+def _sort_entries(
+    entries: dict[str, str], problems: dict[str, Diagnostic], rows: Iterable[tuple[str, ...]]
+) -> Listing:
+    """Add ``(path, mode, type, id, size)`` rows to what is there: files, and refusals."""
+    for path, mode, _, blob, size in rows:
         if tree.is_in_hidden_folder(path):
             continue
         refused = tree.refuse_name(path)
@@ -180,8 +233,8 @@ def _sort_entries(output: bytes) -> tuple[dict[str, str], tuple[Diagnostic, ...]
         if refused is None:
             entries[path] = blob
         else:
-            problems.append(refused)
-    return entries, tuple(problems)
+            problems[path] = refused
+    return Listing(entries, problems)
 
 
 def read_blobs(

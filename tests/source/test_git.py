@@ -12,6 +12,7 @@ from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source.conformance import check_source
 from ctrlplane_gitops.source.directory import DirectorySource
 from ctrlplane_gitops.source.git import GitSource
+from ctrlplane_gitops.source.tree import MAX_FILE_BYTES
 from tests.source.repo import ENVIRON, commit, git, make_repo, write
 
 
@@ -194,3 +195,44 @@ def test_a_credential_in_a_url_is_refused_and_not_repeated(location: str) -> Non
         source(location)
     assert "hunter22" not in f"{caught.value} {caught.value.hint}"
     assert "CTRLPLANE_GIT_TOKEN" in str(caught.value.hint)
+
+
+def test_a_later_fetch_lists_as_a_first_one_would(tmp_path: Path) -> None:
+    """Whatever a commit does to the files and to what is refused among them."""
+    repo = make_repo(tmp_path / "repo", {"a.yaml": b"1", "b/c.yaml": b"2", "d": b"3"}, {"l": "a"})
+    kept = {folder: source(repo / folder) for folder in ("", "b")}
+    steps: list[tuple[dict[str, bytes], dict[str, str], list[str]]] = [
+        ({"a.yaml": b"new", "b/c.yaml": b"2"}, {}, []),
+        ({"b/e.yaml": b"1", ".x/y": b"hidden", "big": b"x" * (MAX_FILE_BYTES + 1)}, {}, ["d"]),
+        (
+            {"l": b"a file now", "big": b"small"},
+            {"a.yaml": "b/c.yaml", "b/m": ".."},
+            ["l", "a.yaml"],
+        ),
+        ({"b/c.yaml/deep": b"a folder now"}, {}, ["b/c.yaml"]),
+        ({}, {}, []),
+    ]
+    for files, links, gone in steps:
+        for path in gone:
+            (repo / path).unlink()
+        write(repo, files, links)
+        commit(repo)
+        for folder, known in kept.items():
+            later, first = known.fetch(), source(repo / folder).fetch()
+            assert dict(later.entries) == dict(first.entries)
+            assert sorted(map(str, later.problems)) == sorted(map(str, first.problems))
+            assert later.commit == first.commit
+            assert later.read(later.entries.values()) == first.read(first.entries.values())
+
+
+def test_a_fetch_after_history_was_rewritten_lists_everything(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "repo", {"a.yaml": b"1", "b.yaml": b"2"})
+    known = source(repo)
+    known.fetch()
+    git(repo, "checkout", "-q", "--orphan", "other")
+    write(repo, {"a.yaml": b"other"})
+    commit(repo)
+    git(repo, "branch", "-M", "other", "main")
+    git(repo, "reflog", "expire", "--expire=now", "--all")
+    git(repo, "gc", "-q", "--prune=now")
+    assert dict(known.fetch().entries) == dict(source(repo).fetch().entries)
