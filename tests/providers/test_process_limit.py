@@ -11,7 +11,6 @@ from ctrlplane_gitops.providers.conformance_kit import WEB, wait_until
 from ctrlplane_gitops.providers.process import cgroup
 from ctrlplane_gitops.state.action import UpdateResources
 from ctrlplane_gitops.state.desired import Resources
-from ctrlplane_gitops.state.observed import ReplicaPhase
 from ctrlplane_gitops.state.template import Release, Volume
 from tests.providers.process_kit import ProcessKit
 
@@ -36,8 +35,9 @@ class LimitClaims(ProcessKit):
         return self.directory / "volumes/acme/web/data" / name
 
     def reason(self, provider: Provider) -> str:
+        """Why it ended, once its keeper has written that down."""
         replica = self.sets(provider)[1].replicas[0]
-        return replica.reason if replica.phase is ReplicaPhase.STOPPED else ""
+        return replica.reason if replica.exit_code is not None else ""
 
     def test_too_much_memory_ends_the_replica_and_says_so(self, provider: Provider) -> None:
         self.scale(provider, self.eater(), 1, resources=Resources(memory_bytes=64 * MIB))

@@ -325,6 +325,9 @@ class Keeper:
         if app.returncode == -signal.SIGKILL and oom_kills(self.groups.get("memory", "")):
             self.read_limits()
             self.reason = self.memory_reason()
+        code = app.returncode
+        # At once: whoever looks while the rest is taken in must not have to guess.
+        self.save(exit_code=code if code >= 0 else 128 - code, reason=self.reason)
         # A shell that is told to stop ends before what it runs: the grace is for the whole group.
         while self.kill_at is not None and time.monotonic() < self.kill_at and self.group_lives():
             self.pump(0.05)
@@ -344,9 +347,7 @@ class Keeper:
             self.pump(0.05)
         for stream in ("stdout", "stderr"):
             self.log.finish(stream)
-        code = app.returncode
-        exit_code = code if code >= 0 else 128 - code
-        self.save(exit_code=exit_code, reason=self.reason, ended_at=now_text())
+        self.save(ended_at=now_text())
 
     def remove_groups(self) -> None:
         for group in self.groups.values():
