@@ -24,12 +24,21 @@ ROOT_FILE = "ctrlplane.yaml"
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a narrow pass is about: some tenants, with the instances they have or had."""
+
+    tenants: frozenset[str]
+    instances: frozenset[ResourceKey]
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """One snapshot and what it means.
 
     ``plane`` is None when no document says what the control plane is; ``desired`` as well when it
     cannot be trusted. ``diagnostics`` are all of them, located and sorted. ``secrets`` are the
-    values. ``parsed`` counts the files that were not in the cache."""
+    values. ``parsed`` counts the files that were not in the cache. ``part`` is None when this is
+    everything that Git says."""
 
     snapshot: Snapshot
     documents: tuple[Document, ...]
@@ -38,20 +47,21 @@ class Wanted:
     diagnostics: tuple[Diagnostic, ...] = ()
     secrets: Mapping[ResourceKey, SecretValue] | None = None
     parsed: int = 0
+    part: Part | None = None
 
 
 def gather_documents(source: Source, cache: ParseCache | None) -> Wanted:
     """Fetch and parse; no secret is looked at. SourceError when the snapshot cannot be had."""
-    snapshot = source.fetch()
-    reader = _Reader(snapshot, cache)
+    return read_documents(source.fetch(), cache)
+
+
+def read_documents(snapshot: Snapshot, cache: ParseCache | None) -> Wanted:
+    """Every document of the snapshot."""
+    reader = Reader(snapshot, cache)
     found = reader.read([ROOT_FILE] if ROOT_FILE in snapshot.entries else [])
     plane = parse_control_plane(found)
     ignored = plane.ignore if plane else ()
-    paths = [
-        path
-        for path in snapshot.entries
-        if path != ROOT_FILE and is_spec(path) and not _is_ignored(path, ignored)
-    ]
+    paths = [path for path in snapshot.entries if path != ROOT_FILE and holds_specs(path, ignored)]
     found = [*found, *reader.read(paths)]
     if cache is not None:
         cache.save(reader.fresh, [snapshot.entries[path] for path in [ROOT_FILE, *paths]
@@ -122,7 +132,12 @@ def _is_ignored(path: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(path, glob) or path.startswith(f"{glob.rstrip('/')}/") for glob in globs)
 
 
-class _Reader:
+def holds_specs(path: str, ignored: Iterable[str]) -> bool:
+    """Whether a file is read for documents; ``ignored`` is the control plane's ``ignore``."""
+    return is_spec(path) and not _is_ignored(path, ignored)
+
+
+class Reader:
     """Documents of files, from the cache where their blob is known."""
 
     def __init__(self, snapshot: Snapshot, cache: ParseCache | None) -> None:

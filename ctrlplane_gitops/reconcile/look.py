@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from ctrlplane_gitops.errors import SpecError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
 from ctrlplane_gitops.plan.compute import compute_plan
@@ -38,6 +39,27 @@ class Look:
         places.extend(item.provider for item in self.recorded.instances.values())
         return not silent.isdisjoint(places)
 
+    @property
+    def must_widen(self) -> bool:
+        """Whether a part is not enough to decide from. Guards weigh what is lost against all there
+        is, so nothing is removed, held back or made anew because of a part alone."""
+        if self.wanted.part is None:
+            return False
+        plan, recorded = self.plan, self.recorded
+        removes = any(work.desired is None for work in plan.works) or plan.records.removed_resources
+        if plan.gaps or plan.refusals or plan.blocked or removes or recorded.plane_id is None:
+            return True
+        seen = {item.instance for item in self.observed.replica_sets}
+        return any(
+            known.release is not None and key not in seen
+            for key, known in recorded.instances.items()
+        )
+
+
+def as_recorded(recorded: RecordedState) -> RecordedState:
+    """No change."""
+    return recorded
+
 
 def look(
     wanted: Wanted,
@@ -47,14 +69,17 @@ def look(
     pool: Pool,
     policy: Policy,
     now: datetime,
-    change: Callable[[RecordedState], RecordedState] = lambda recorded: recorded,
+    change: Callable[[RecordedState], RecordedState] = as_recorded,
+    widen: Callable[[], Wanted] | None = None,
 ) -> Look:
-    """Observe, load, compare. Nothing is changed anywhere.
+    """Observe, load, compare. Nothing is changed anywhere. ``widen`` gives everything where a part
+    turns out not to be enough.
 
     The record is read after the providers have answered: what another pass wrote down meanwhile
     must not be missing for replicas that are already seen."""
-    observed = observe_all(providers, pool)
-    recorded = change(store.load_state())
+    part = wanted.part
+    observed = observe_all(providers, pool, part.instances if part else None)
+    recorded = change(store.load_state(part.tenants if part else None))
     snapshot = wanted.snapshot
     header = PlanHeader(
         plane=desired.plane.name,
@@ -65,4 +90,10 @@ def look(
         is_destroy=policy.is_destroy,
     )
     plan = compute_plan(desired, observed, recorded, policy, header, now, wanted.diagnostics)
-    return Look(wanted, desired, observed, recorded, plan)
+    seen = Look(wanted, desired, observed, recorded, plan)
+    if widen is None or not seen.must_widen:
+        return seen
+    whole = widen()
+    if whole.desired is None:
+        raise SpecError("the control plane's own specs have errors")
+    return look(whole, whole.desired, providers, store, pool, policy, now, change)

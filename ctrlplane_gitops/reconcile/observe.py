@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.state.observed import EMPTY, ObservedState
 
 
 def observe_all(
     providers: Mapping[str, Provider], pool: Pool, keys: Collection[ResourceKey] | None = None
 ) -> ObservedState:
-    """What all providers show, in the order of their names: one list call each."""
+    """What all providers show, in the order of their names: one list call each, none when nobody
+    is asked about."""
+    if keys is not None and not keys:
+        return EMPTY
     futures = {
         name: pool.submit(lambda provider=provider: provider.observe(keys))  # type: ignore[misc]
         for name, provider in sorted(providers.items())

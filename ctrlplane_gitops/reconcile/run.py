@@ -16,7 +16,7 @@ from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.gather import Wanted
-from ctrlplane_gitops.reconcile.look import Look, look
+from ctrlplane_gitops.reconcile.look import Look, as_recorded, look
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
@@ -61,15 +61,22 @@ def run_pass(
     policy: Policy,
     approve: Callable[[Look], None],
     amendment: Amendment | None = None,
+    widen: Callable[[], Wanted] | None = None,
 ) -> tuple[Look, ApplyResult]:
-    """A whole pass under the lease. ``approve`` sees the plan and raises to stop it.
-    LockError when the lease is not to be had in time."""
+    """A pass under the lease. ``approve`` sees the plan and raises to stop it; ``widen`` is
+    ``look``'s. LockError when the lease is not to be had in time."""
     with hold_lease(parts.store, parts.clock, parts.lock_timeout, parts.cancel) as held:
-        arguments = (wanted, desired, parts.providers, parts.store, parts.looks, policy)
-        if amendment is None:
-            seen = look(*arguments, parts.clock.now())
-        else:
-            seen = look(*arguments, parts.clock.now(), amendment.change)
+        seen = look(
+            wanted,
+            desired,
+            parts.providers,
+            parts.store,
+            parts.looks,
+            policy,
+            parts.clock.now(),
+            as_recorded if amendment is None else amendment.change,
+            widen,
+        )
         approve(seen)
         if amendment is not None:
             amendment.write(parts.store, held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -31,7 +31,10 @@ class LeaseInfo:
 class Store(Protocol):
     """All methods raise ``StoreError`` when the store cannot be read or written."""
 
-    def load_state(self) -> RecordedState: ...
+    def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
+        """Everything recorded, as of one moment; or what belongs to these tenants, and what
+        belongs to none."""
+        ...
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
         """Write the batch in one transaction; LockError when the fence is not current."""

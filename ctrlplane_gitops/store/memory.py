@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -44,16 +44,20 @@ class MemoryStore:
         self._tables = _Tables()
         self._leases: dict[str, LeaseInfo] = {}
 
-    def load_state(self) -> RecordedState:
+    def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
+        def is_asked(key: ResourceKey) -> bool:
+            return tenants is None or not key.tenant or key.tenant in tenants
+
         with self._lock:
             tables = self._tables
             releases: dict[ResourceKey, list[Release]] = {}
             for (key, _), release in sorted(tables.releases.items()):
-                releases.setdefault(key, []).append(release)
+                if is_asked(key):
+                    releases.setdefault(key, []).append(release)
             return RecordedState(
                 tables.plane_id,
-                dict(tables.resources),
-                dict(tables.instances),
+                {key: item for key, item in tables.resources.items() if is_asked(key)},
+                {key: item for key, item in tables.instances.items() if is_asked(key)},
                 {key: tuple(items) for key, items in releases.items()},
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -45,31 +45,22 @@ class LazyReleases(Mapping[ResourceKey, tuple[Release, ...]]):
         return len(self._rows)
 
 
-def load_state(connection: sqlite3.Connection) -> RecordedState:
-    """Everything recorded, as of one moment."""
+def load_state(
+    connection: sqlite3.Connection, tenants: Collection[str] | None = None
+) -> RecordedState:
+    """Everything recorded, or what belongs to these tenants, as of one moment."""
     connection.execute("BEGIN")
     try:
         plane = connection.execute("SELECT plane_id FROM plane").fetchone()
-        resources = connection.execute(
-            "SELECT kind, tenant, name, fingerprint, attributes, is_protected, path, commit_id "
-            "FROM resources"
-        )
         found = {}
-        for kind, tenant, name, fingerprint, attributes, protected, path, commit in resources:
+        for row in _select(connection, _RESOURCES, tenants):
+            kind, tenant, name, fingerprint, attributes, protected, path, commit = row
             key = ResourceKey(_KINDS[kind], tenant, name)
             found[key] = RecordedResource(
                 key, fingerprint, attributes, bool(protected), path, commit
             )
-        instances = [
-            decode_instance(row)
-            for row in connection.execute(
-                "SELECT tenant, name, provider, release, pin, rollout FROM instances"
-            )
-        ]
-        rows = connection.execute(
-            "SELECT tenant, name, number, revision, template, commit_id, created_at, state, "
-            "reason, resolved FROM releases ORDER BY tenant, name, number"
-        )
+        instances = [decode_instance(row) for row in _select(connection, _INSTANCES, tenants)]
+        rows = _select(connection, _RELEASES, tenants)
         releases = {place: list(group) for place, group in groupby(rows, lambda row: row[:2])}
     finally:
         connection.execute("COMMIT")
@@ -79,6 +70,30 @@ def load_state(connection: sqlite3.Connection) -> RecordedState:
         {item.key: item for item in instances},
         LazyReleases(releases),
     )
+
+
+_RESOURCES = (
+    "SELECT kind, tenant, name, fingerprint, attributes, is_protected, path, commit_id "
+    "FROM resources {where}"
+)
+_INSTANCES = "SELECT tenant, name, provider, release, pin, rollout FROM instances {where}"
+_RELEASES = (
+    "SELECT tenant, name, number, revision, template, commit_id, created_at, state, reason, "
+    "resolved FROM releases {where} ORDER BY tenant, name, number"
+)
+# The primary key of resources begins with the kind: without it every row would be looked at.
+_ANY_KIND = f"kind IN ({', '.join(repr(kind) for kind in _KINDS)}) AND "
+
+
+def _select(
+    connection: sqlite3.Connection, query: str, tenants: Collection[str] | None
+) -> sqlite3.Cursor:
+    if tenants is None:
+        return connection.execute(query.format(where=""))
+    asked = ["", *tenants]
+    kind = _ANY_KIND if query is _RESOURCES else ""
+    where = f"WHERE {kind}tenant IN ({', '.join('?' * len(asked))})"
+    return connection.execute(query.format(where=where), asked)
 
 
 def write_batch(connection: sqlite3.Connection, batch: RecordBatch) -> None:

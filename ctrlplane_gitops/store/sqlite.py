@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,9 +34,9 @@ class SqliteStore:
         self._is_trimmed = False
         self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
 
-    def load_state(self) -> RecordedState:
+    def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         with self._reading() as connection:
-            return _EMPTY if connection is None else load_state(connection)
+            return _EMPTY if connection is None else load_state(connection, tenants)
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
         with self._writing() as connection:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import (
     LABEL_PLANE,
+    LABEL_TENANT,
     Capability,
     ExecResult,
     LogLine,
@@ -56,7 +57,7 @@ class DockerProvider:
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
         """One list call, limits from the kernel; no inspect."""
         try:
-            found, strangers = self._list()
+            found, strangers = self._list(keys)
         except ProviderError as error:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
@@ -112,8 +113,12 @@ class DockerProvider:
                 self._acting = Acting(self._settings, self._config)
             return self._acting
 
-    def _list(self) -> tuple[list[Container], int]:
+    def _list(self, keys: Collection[ResourceKey] | None) -> tuple[list[Container], int]:
         labels, config = {LABEL_PLANE: self._settings.plane}, self._config
+        tenants = {key.tenant for key in keys or ()}
+        if len(tenants) == 1:
+            # The engine answers for one of many tenants in a tenth of the time.
+            labels[LABEL_TENANT] = tenants.pop()
         if not config.is_local:
             # Certificates and proxies are the SDK's business.
             return self.acting.engine.list(labels)

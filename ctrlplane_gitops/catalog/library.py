@@ -1,0 +1,101 @@
+"""The documents of a repository by file, and whom a change of some files concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from ctrlplane_gitops.catalog.graph import parse_dependency
+from ctrlplane_gitops.catalog.refs import source_path
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.key import Kind
+
+_TENANT, _HOST, _FILE = "tenant", "host", "file"
+NOBODY = ""  # the tenant of the control plane's own document
+
+
+class Library:
+    """Kept from pass to pass, so that a commit costs what it changed and not what there is."""
+
+    def __init__(self, documents: Iterable[Document] = ()) -> None:
+        self._files: dict[str, tuple[Document, ...]] = {}
+        # The files in which a tenant, a host or a shipped file is named.
+        self._named: dict[tuple[str, str], set[str]] = {}
+        for path, found in group_by_path(documents).items():
+            self.put(path, found)
+
+    def put(self, path: str, documents: Sequence[Document]) -> None:
+        """All a file holds now; nothing when it is gone."""
+        for name in _names_in(self._files.pop(path, ())):
+            self._named[name].discard(path)
+            if not self._named[name]:
+                del self._named[name]
+        if documents:
+            self._files[path] = tuple(documents)
+            for name in _names_in(documents):
+                self._named.setdefault(name, set()).add(path)
+
+    def tenants_of(self, paths: Iterable[str]) -> set[str]:
+        """The tenants with a document in one of the files, and those that ship one of them."""
+        found: set[str] = set()
+        for path in paths:
+            found.update(item.tenant for item in self._files.get(path, ()))
+            for user in self._named.get((_FILE, path), ()):
+                found.update(item.tenant for item in self._files[user] if path in _shipped_by(item))
+        return found
+
+    def reach(self, tenants: Collection[str]) -> frozenset[str]:
+        """These tenants and all those whose documents theirs must be held against: who routes
+        the same host, who has what they depend on; and so on from there."""
+        found, left = set(tenants), list(tenants)
+        while left:
+            for other in self._neighbours(left.pop()):
+                if other not in found:
+                    found.add(other)
+                    left.append(other)
+        return frozenset(found)
+
+    def documents_of(self, tenants: Iterable[str]) -> list[Document]:
+        """Every document of these tenants."""
+        return [item for tenant in tenants for item in self._of(tenant)]
+
+    def _of(self, tenant: str) -> Iterator[Document]:
+        for path in self._named.get((_TENANT, tenant), ()):
+            yield from (item for item in self._files[path] if item.tenant == tenant)
+
+    def _neighbours(self, tenant: str) -> Iterator[str]:
+        for document in self._of(tenant):
+            for host in _hosts_of(document):
+                for path in self._named[_HOST, host]:
+                    yield from (item.tenant for item in self._files[path])
+            if document.kind is Kind.INSTANCE:
+                keys = map(parse_dependency, document.spec["dependsOn"])
+                yield from (key.tenant for key in keys if key is not None)
+
+
+def group_by_path(documents: Iterable[Document]) -> Mapping[str, Sequence[Document]]:
+    found: dict[str, list[Document]] = {}
+    for document in documents:
+        found.setdefault(document.path, []).append(document)
+    return found
+
+
+def _names_in(documents: Iterable[Document]) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for document in documents:
+        found.add((_TENANT, document.tenant))
+        found.update((_HOST, host) for host in _hosts_of(document))
+        found.update((_FILE, path) for path in _shipped_by(document))
+    return found
+
+
+def _hosts_of(document: Document) -> list[str]:
+    if document.kind is not Kind.ROUTE:
+        return []
+    return [host.lower() for host in document.spec["hosts"]]
+
+
+def _shipped_by(document: Document) -> list[str]:
+    if document.kind is not Kind.INSTANCE or not document.spec["files"]:
+        return []
+    sources = [item.get("source") for item in document.spec["files"]]
+    return [source_path(source) for source in sources if source is not None]

@@ -1,0 +1,156 @@
+"""Following a source: the first pass reads everything, the next ones what a commit has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ctrlplane_gitops.catalog.library import NOBODY, Library, group_by_path
+from ctrlplane_gitops.diagnostics import has_errors
+from ctrlplane_gitops.reconcile.gather import (
+    ROOT_FILE,
+    Part,
+    Reader,
+    Wanted,
+    holds_specs,
+    read_documents,
+    resolve_wanted,
+)
+from ctrlplane_gitops.secrets.base import SecretBackend
+from ctrlplane_gitops.source.base import Snapshot, Source
+from ctrlplane_gitops.source.cache import ParseCache
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import ControlPlane
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the last look at the source gave. ``due`` are the tenants that changed since everything
+    was last settled, with the instances they had or have; ``is_all_due``: all of them."""
+
+    snapshot: Snapshot
+    plane: ControlPlane
+    library: Library
+    frozen: frozenset[str]
+    faulty: frozenset[str]
+    is_all_due: bool = True
+    due: dict[str, set[ResourceKey]] = field(default_factory=dict)
+
+
+class Follower:
+    """Gathers from one source again and again. Not safe to use from several threads.
+
+    ``follow`` gives a part wherever a part says the same as the whole; which instances drifted or
+    whose secrets were rotated meanwhile is what ``gather`` is for, from time to time."""
+
+    def __init__(
+        self, source: Source, cache: ParseCache | None, backends: Mapping[str, SecretBackend]
+    ) -> None:
+        self._source = source
+        self._cache = cache
+        self._backends = backends
+        self._known: _Known | None = None
+
+    def gather(self) -> Wanted:
+        """Everything as it is now; SourceError when it cannot be had."""
+        return self._gather(self._source.fetch())
+
+    def follow(self) -> Wanted:
+        """What changed since it was last settled, with all it must be held against: ``part`` says
+        whose. Everything where that cannot be told apart: at first, when the control plane itself
+        changed, while a file cannot be read or one of these tenants is frozen."""
+        snapshot = self._source.fetch()
+        known = self._known
+        part = None if known is None or known.is_all_due else self._narrow(known, snapshot)
+        return part or self._gather(snapshot)
+
+    def widen(self) -> Wanted:
+        """Everything as of the last look, for when a part turned out not to be enough."""
+        return self.gather() if self._known is None else self._gather(self._known.snapshot)
+
+    def settle(self, wanted: Wanted) -> None:
+        """What was gathered is planned and done; until then it is given again."""
+        if self._known is not None and wanted.snapshot is self._known.snapshot:
+            self._known.is_all_due = False
+            self._known.due.clear()
+
+    def _gather(self, snapshot: Snapshot) -> Wanted:
+        wanted = resolve_wanted(read_documents(snapshot, self._cache), self._backends)
+        self._known = None
+        if wanted.desired is not None and wanted.desired.is_complete:
+            self._known = _Known(
+                snapshot,
+                wanted.desired.plane,
+                Library(wanted.documents),
+                frozenset(wanted.desired.frozen),
+                frozenset(x.origin.path for x in wanted.diagnostics if x.is_error and x.origin),
+            )
+        return wanted
+
+    def _narrow(self, known: _Known, snapshot: Snapshot) -> Wanted | None:
+        changed = list(_changed(known.snapshot.entries, snapshot.entries))
+        if snapshot.problems != known.snapshot.problems:
+            return None
+        if not known.faulty.isdisjoint(changed) or ROOT_FILE in changed:
+            return None
+        reader = Reader(snapshot, self._cache)
+        entries, ignored = snapshot.entries, known.plane.ignore
+        found = group_by_path(
+            reader.read(
+                [path for path in changed if path in entries and holds_specs(path, ignored)]
+            )
+        )
+        if reader.diagnostics:
+            return None
+        is_contained = _take_in(known, changed, found)
+        known.snapshot = snapshot
+        tenants = known.library.reach(known.due)
+        if not is_contained or NOBODY in tenants or tenants & known.frozen:
+            return None
+        documents = known.library.documents_of([NOBODY, *sorted(tenants)])
+        instances = {item.key for item in documents if item.kind is Kind.INSTANCE}
+        part = Part(tenants, frozenset(instances.union(*known.due.values())))
+        wanted = resolve_wanted(
+            Wanted(snapshot, tuple(documents), known.plane, parsed=reader.parsed), self._backends
+        )
+        # A mistake is said by the whole, which knows what else could have been meant.
+        return None if has_errors(wanted.diagnostics) else replace(wanted, part=part)
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """Paths that came, went or hold something else."""
+    yield from (path for path, blob in after.items() if before.get(path) != blob)
+    yield from (path for path in before if path not in after)
+
+
+def _take_in(
+    known: _Known, changed: Collection[str], found: Mapping[str, Sequence[Document]]
+) -> bool:
+    """Put what changed into the library, and note whom it concerns: by what was there before as
+    well as by what is there now. False where it concerns others too: it may thaw a tenant that
+    was frozen because of it, or take away what others depend on."""
+    library, is_contained = known.library, True
+    before, thawing = _look_up(known, changed)
+    for path in changed:
+        library.put(path, found.get(path, ()))
+    after, thawing_now = _look_up(known, changed)
+    for tenant in {*before, *after}:
+        had, has = before.get(tenant, set()), after.get(tenant, set())
+        known.due.setdefault(tenant, set()).update(had, has)
+        is_contained &= had <= has
+    return is_contained and not thawing and not thawing_now
+
+
+def _look_up(
+    known: _Known, changed: Iterable[str]
+) -> tuple[dict[str, set[ResourceKey]], frozenset[str]]:
+    """The instances of the tenants that the files concern, by tenant; and which of those tenants
+    a frozen one's specs are held against."""
+    library = known.library
+    tenants = library.tenants_of(changed)
+    instances = {
+        tenant: {x.key for x in library.documents_of([tenant]) if x.kind is Kind.INSTANCE}
+        for tenant in tenants
+    }
+    return instances, library.reach(known.frozen) & tenants

@@ -1,0 +1,226 @@
+"""A pass after a commit costs what the commit changed, and decides nothing it cannot know."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ctrlplane_gitops.clock import SystemClock
+from ctrlplane_gitops.errors import SourceError
+from ctrlplane_gitops.execute.apply import ApplyResult
+from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.plan.change import Policy
+from ctrlplane_gitops.providers.base import ProviderSettings
+from ctrlplane_gitops.providers.memory import MemoryProvider
+from ctrlplane_gitops.reconcile.follow import Follower
+from ctrlplane_gitops.reconcile.gather import Wanted
+from ctrlplane_gitops.reconcile.look import Look
+from ctrlplane_gitops.reconcile.run import PassParts, run_pass
+from ctrlplane_gitops.secrets.env import EnvBackend
+from ctrlplane_gitops.source.base import Snapshot
+from ctrlplane_gitops.source.git import GitSource
+from ctrlplane_gitops.state.desired import ProviderConfig
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.store.sqlite import SqliteStore
+from tests.reconcile.follow_kit import PLANE, app, route, secret, tenant
+from tests.source.repo import ENVIRON, commit, make_repo, write
+
+NAMES = tuple(f"t{number:02}" for number in range(30))
+
+
+class AskedProvider(MemoryProvider):
+    """Notes what it is asked about; None is everything."""
+
+    asked: list[frozenset[ResourceKey] | None]
+
+    def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
+        self.asked.append(None if keys is None else frozenset(keys))
+        return super().observe(keys)
+
+
+def quick(text: str) -> bytes:
+    return text.replace("image: shop,", "image: shop, strategy: {minReady: 0s},").encode()
+
+
+class BreakableSource:
+    """A repository that cannot be reached while ``is_broken``."""
+
+    def __init__(self, repo: Path) -> None:
+        self._git = GitSource(str(repo), "main", Path("/unused"), environ=ENVIRON)
+        self.is_broken = False
+
+    def fetch(self) -> Snapshot:
+        if self.is_broken:
+            raise SourceError("gone")
+        return self._git.fetch()
+
+
+@dataclass
+class Plane:
+    """A repository, a store and a provider, followed from pass to pass. ``variables`` is where
+    secrets come from."""
+
+    repo: Path
+    store: SqliteStore
+    provider: AskedProvider
+    pool: Pool
+    source: BreakableSource = field(init=False)
+    variables: dict[str, str] = field(default_factory=lambda: {"TOKEN": "one"})
+    follower: Follower = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = BreakableSource(self.repo)
+        self.follower = Follower(self.source, None, {"env": EnvBackend(self.variables)})
+
+    def push(self, name: str, text: str | None) -> None:
+        path = self.repo / "tenants" / f"{name}.yaml"
+        if text is None:
+            path.unlink()
+        else:
+            write(self.repo, {f"tenants/{name}.yaml": quick(text)})
+        commit(self.repo)
+
+    def run(self, wanted: Wanted) -> tuple[Look, ApplyResult]:
+        assert wanted.desired is not None
+        self.provider.asked = []
+        parts = PassParts(
+            store=self.store,
+            providers={"here": self.provider},
+            clock=SystemClock(),
+            actions=self.pool,
+            looks=self.pool,
+            probes=self.pool,
+            cancel=threading.Event(),
+            actor="system:test",
+            on_event=lambda event: None,
+            on_wait=lambda instance, text: None,
+        )
+        done = run_pass(
+            wanted, wanted.desired, parts, Policy(), lambda seen: None, widen=self.follower.widen
+        )
+        self.follower.settle(done[0].wanted)
+        return done
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[Plane]:
+    files = {f"tenants/{name}.yaml": quick(tenant(name) + app(name)) for name in NAMES}
+    repo = make_repo(tmp_path / "repo", {"ctrlplane.yaml": PLANE.encode(), **files})
+    store = SqliteStore(tmp_path / "state.db")
+    config = ProviderConfig("here", "memory")
+    provider = AskedProvider(ProviderSettings("prod", config, str(tmp_path)))
+    pool = Pool(4, "test")
+    made = Plane(repo, store, provider, pool)
+    provider.asked = []
+    _, result = made.run(made.follower.follow())
+    assert len(result.results) == len(NAMES)
+    yield made
+    pool.close()
+    store.close()
+
+
+def test_a_commit_costs_what_it_changed(plane: Plane) -> None:
+    plane.push("t07", tenant("t07") + app("t07", version="2"))
+    wanted = plane.follower.follow()
+    assert wanted.parsed == 1
+    assert len(wanted.documents) == 4  # the control plane's and this tenant's three
+    seen, result = plane.run(wanted)
+    web = instance_key("t07", "web")
+    assert set(plane.provider.asked) == {frozenset([web])}
+    assert set(seen.recorded.instances) == {web}
+    assert [item.instance for item in result.results] == [web]
+    assert plane.store.load_state().instances[web].release == 2
+    assert len(plane.store.load_state().instances) == len(NAMES)
+
+
+def test_without_a_change_nobody_is_asked(plane: Plane) -> None:
+    before = plane.provider.effect_count
+    seen, result = plane.run(plane.follower.follow())
+    assert plane.provider.asked == []
+    assert seen.plan.is_empty and not result.results
+    assert plane.provider.effect_count == before
+
+
+def test_a_part_that_was_not_settled_is_given_again(plane: Plane) -> None:
+    plane.push("t01", tenant("t01") + app("t01", version="2"))
+    plane.follower.follow()
+    plane.push("t02", tenant("t02") + app("t02", version="2"))
+    wanted = plane.follower.follow()
+    assert wanted.part is not None
+    assert wanted.part.tenants == {"t01", "t02"}
+    plane.run(wanted)
+    assert plane.follower.follow().part.tenants == frozenset()  # type: ignore[union-attr]
+
+
+def test_who_routes_the_same_host_is_held_against_it(plane: Plane) -> None:
+    plane.push("t01", tenant("t01") + app("t01") + route("t01", "x.example", "/a"))
+    plane.run(plane.follower.follow())
+    plane.push("t02", tenant("t02") + app("t02") + route("t02", "X.example", "/b"))
+    wanted = plane.follower.follow()
+    assert wanted.part is not None
+    assert wanted.part.tenants == {"t01", "t02"}
+    plane.run(wanted)
+    plane.push("t02", tenant("t02") + app("t02") + route("t02", "X.example", "/a"))
+    whole = plane.follower.follow()
+    assert whole.part is None
+    assert [item.code for item in whole.diagnostics if item.is_error] == ["route-conflict"]
+
+
+def test_a_removal_is_weighed_against_everything(plane: Plane) -> None:
+    plane.push("t03", None)
+    seen, _ = plane.run(plane.follower.follow())
+    assert seen.wanted.part is None
+    assert plane.provider.asked[0] is None
+    assert instance_key("t03", "web") not in plane.store.load_state().instances
+    assert len(plane.provider.world.read().replicas) == len(NAMES) - 1
+
+
+def test_an_engine_that_shows_nothing_is_not_taken_for_one_lost_replica(plane: Plane) -> None:
+    """The part would make one instance anew; the whole sees that all are missing."""
+    with plane.provider.world.change() as world:
+        world.replicas.clear()
+    plane.push("t04", tenant("t04") + app("t04", version="2"))
+    before = plane.provider.effect_count
+    seen, _ = plane.run(plane.follower.follow())
+    assert seen.wanted.part is None
+    assert {item.blocked.code for item in seen.plan.blocked if item.blocked} == {"mass-recreate"}
+    assert plane.provider.effect_count == before
+
+
+def test_a_provider_that_does_not_answer_widens_the_pass(plane: Plane) -> None:
+    plane.provider.faults.gap = "gone"
+    plane.push("t05", tenant("t05") + app("t05", version="2"))
+    seen, _ = plane.run(plane.follower.follow())
+    assert seen.wanted.part is None
+    assert seen.is_blind
+
+
+def test_a_change_of_the_control_plane_concerns_everybody(plane: Plane) -> None:
+    write(plane.repo, {"ctrlplane.yaml": (PLANE + "# a remark\n").encode()})
+    commit(plane.repo)
+    assert plane.follower.follow().part is None
+
+
+def test_rotated_secrets_are_found_by_gathering_everything(plane: Plane) -> None:
+    plane.push("t06", tenant("t06") + app("t06", "secrets: [token]") + secret("t06"))
+    plane.run(plane.follower.follow())
+    plane.variables["TOKEN"] = "two"
+    assert plane.follower.follow().part is not None
+    _, result = plane.run(plane.follower.gather())
+    assert [item.instance for item in result.results] == [instance_key("t06", "web")]
+
+
+def test_a_source_that_fails_leaves_what_is_known(plane: Plane) -> None:
+    plane.push("t01", tenant("t01") + app("t01", version="2"))
+    plane.source.is_broken = True
+    with pytest.raises(SourceError):
+        plane.follower.follow()
+    plane.source.is_broken = False
+    wanted = plane.follower.follow()
+    assert wanted.part is not None
+    assert wanted.part.tenants == {"t01"}
