@@ -12,14 +12,15 @@ from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.units import format_bytes, format_cpu
 
 _SENSITIVE = frozenset({"valueDigest"})
+_LABELS = ("name", "path")
 _PAGES = (4096, 16384, 65536)  # bytes, by processor
 
 
 def diff_fields(before: Any, after: Any) -> tuple[FieldChange, ...]:
     """Every difference between two specs (``ABSENT`` for none), sorted by path.
 
-    Mappings are compared key by key, lists of mappings that each have a unique ``name`` by name,
-    everything else as a whole.
+    Mappings are compared key by key, lists of mappings that each have a ``name`` (or ``path``) of
+    their own by that, everything else as a whole.
 
     >>> diff_fields({"env": {"A": "1"}, "replicas": 2}, {"env": {"A": "2"}, "replicas": 2})
     (FieldChange(path=('env', 'A'), before='1', after='2'),)
@@ -65,18 +66,19 @@ def _is_nothing(before: Any, after: Any) -> bool:
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """A mapping as it is, a list of named mappings by name, ``ABSENT`` as empty, else None."""
+    """A mapping as it is, a list of labelled mappings by label, ``ABSENT`` as empty, else None."""
     if value is ABSENT:
         return {}
     if isinstance(value, Mapping):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        names = [item.get("name") if isinstance(item, Mapping) else None for item in value]
-        if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
-            return {
-                str(name): {key: item[key] for key in item if key != "name"}
-                for name, item in zip(names, value, strict=True)
-            }
+        for label in _LABELS:
+            names = [item.get(label) if isinstance(item, Mapping) else None for item in value]
+            if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+                return {
+                    str(name): {key: item[key] for key in item if key != label}
+                    for name, item in zip(names, value, strict=True)
+                }
     return None
 
 
