@@ -149,6 +149,8 @@ def _take(folder: int, name: str, path: str, depth: int, walk: _Walk) -> Diagnos
             return tree.refuse_size(path, status.st_size)
         else:
             walk.entries[path] = tree.blob_id(_read_all(opened, status.st_size))
+    except OSError as error:
+        return tree.refuse_unreadable(path, (error.strerror or "error").lower())
     finally:
         os.close(opened)
     return None

@@ -164,3 +164,14 @@ def test_a_fifo_is_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     write(tmp_path, {"a.yaml": b"1"})
     assert list(DirectorySource(tmp_path).fetch().entries) == ["a.yaml"]
+
+
+def test_a_file_that_cannot_be_read_is_said_and_nothing_else_is_lost() -> None:
+    """These can be opened, but reading fails: the disk is broken, or here, no module answers."""
+    folder = Path("/proc/self/attr")
+    if not (folder / "current").exists():
+        pytest.skip("this kernel has no /proc/self/attr")
+    snapshot = DirectorySource(folder).fetch()
+    refused = {str(item.origin) for item in snapshot.problems if item.code == "unreadable"}
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    assert refused | set(snapshot.entries) >= names
