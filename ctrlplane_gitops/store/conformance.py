@@ -1,0 +1,397 @@
+"""What every store must do, as one pytest suite. A store's tests subclass it::
+
+class TestSqliteConformance(StoreConformance):
+    def open_store(self, root: Path) -> Store: ...
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ctrlplane_gitops.errors import LockError
+from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
+from ctrlplane_gitops.state.recorded import (
+    AuditEntry,
+    Intent,
+    RecordBatch,
+    RecordedInstance,
+    RecordedResource,
+    RecordedState,
+    RolloutPhase,
+    RolloutStatus,
+)
+from ctrlplane_gitops.state.template import ReleaseState
+from ctrlplane_gitops.store.base import Fence, LeaseInfo, Store
+from ctrlplane_gitops.store.conformance_kit import (
+    DB,
+    FULL_AUDIT,
+    FULL_BATCH,
+    FULL_EVENT,
+    FULL_INSTANCE,
+    FULL_INTENT,
+    FULL_RELEASE,
+    FULL_RESOURCE,
+    NOW,
+    SECOND,
+    TTL,
+    WEB,
+    StoreKit,
+    find_defaults,
+    make_event,
+    make_release,
+)
+
+
+class RecordClaims(StoreKit):
+    """What is written down is what is read, by whoever opens the store next."""
+
+    def test_a_new_store_is_empty_and_has_no_identity(self, store: Store) -> None:
+        assert store.load_state() == RecordedState()
+        assert not store.read_events()
+        assert not store.read_audit()
+        assert not store.read_open_intents()
+        assert store.read_blob("aa") is None
+        assert store.read_lease("apply") is None
+
+    def test_every_field_of_every_record_survives(
+        self, store: Store, fence: Fence, root: Path
+    ) -> None:
+        assert find_defaults(FULL_BATCH) == []
+        store.record(FULL_BATCH, fence)
+        after = self.reopen(store, root)
+        assert after.load_state() == RecordedState(
+            "pla_1", {WEB: FULL_RESOURCE}, {WEB: FULL_INSTANCE}, {WEB: (FULL_RELEASE,)}
+        )
+        assert list(after.read_events()) == [FULL_EVENT]
+        assert list(after.read_audit()) == [FULL_AUDIT]
+        assert after.read_blob("aa") == bytes(range(256))
+        assert after.read_blob("bb") == b""
+        after.close()
+
+    def test_every_kind_phase_and_state_survives(
+        self, store: Store, fence: Fence, root: Path
+    ) -> None:
+        keys = [ResourceKey(kind, "acme", "web") for kind in Kind]
+        keys += [tenant_key("acme"), ResourceKey(Kind.CONTROL_PLANE, "", "prod")]
+        resources = tuple(RecordedResource(key, "f", "{}") for key in keys)
+        instances = tuple(
+            RecordedInstance(replace(WEB, name=f"web-{phase.lower()}"), "a", None, None,
+                             RolloutStatus(phase))
+            for phase in RolloutPhase
+        )  # fmt: skip
+        states = enumerate(ReleaseState)
+        releases = tuple(replace(make_release(number), state=state) for number, state in states)
+        store.record(
+            RecordBatch(resources=resources, instances=instances, releases=releases), fence
+        )
+        after = self.reopen(store, root)
+        assert after.load_state() == RecordedState(
+            None,
+            {item.key: item for item in resources},
+            {item.key: item for item in instances},
+            {WEB: releases},
+        )
+        after.close()
+
+    def test_a_put_replaces_by_key(self, store: Store, fence: Fence) -> None:
+        store.record(FULL_BATCH, fence)
+        changed = RecordBatch(
+            plane_id="pla_2",
+            resources=(RecordedResource(WEB, "f2", "{}"),),
+            instances=(RecordedInstance(WEB, "local"),),
+            releases=(replace(make_release(12)),),
+        )
+        store.record(changed, fence)
+        assert store.load_state() == RecordedState(
+            "pla_2",
+            {WEB: changed.resources[0]},
+            {WEB: changed.instances[0]},
+            {WEB: changed.releases},
+        )
+
+    def test_the_identity_stays_when_a_batch_has_none(self, store: Store, fence: Fence) -> None:
+        store.record(RecordBatch(plane_id="pla_1"), fence)
+        store.record(RecordBatch(resources=(FULL_RESOURCE,)), fence)
+        assert store.load_state().plane_id == "pla_1"
+
+    def test_a_removal_takes_what_it_names_and_nothing_else(
+        self, store: Store, fence: Fence
+    ) -> None:
+        secret = ResourceKey(Kind.SECRET, WEB.tenant, WEB.name)
+        kept = RecordedResource(secret, "f", "{}")
+        other = RecordedInstance(DB, "local")
+        releases = (make_release(11), make_release(12), make_release(12, DB))
+        store.record(
+            RecordBatch(
+                resources=(FULL_RESOURCE, kept), instances=(FULL_INSTANCE, other), releases=releases
+            ),
+            fence,
+        )
+        removal = RecordBatch(
+            removed_resources=(WEB,), removed_instances=(WEB,), removed_releases=((WEB, 12),)
+        )
+        store.record(removal, fence)
+        store.record(removal, fence)
+        assert store.load_state() == RecordedState(
+            None, {secret: kept}, {DB: other}, {WEB: releases[:1], DB: releases[2:]}
+        )
+
+    def test_releases_are_sorted_by_number(self, store: Store, fence: Fence) -> None:
+        for number in (10, 2, 1, 9):
+            store.record(RecordBatch(releases=(make_release(number),)), fence)
+        numbers = [item.number for item in store.load_state().releases[WEB]]
+        assert numbers == [1, 2, 9, 10]
+
+    def test_what_was_loaded_does_not_change(self, store: Store, fence: Fence) -> None:
+        store.record(FULL_BATCH, fence)
+        loaded = store.load_state()
+        store.record(RecordBatch(removed_releases=((WEB, 12),), removed_instances=(WEB,)), fence)
+        assert loaded.releases[WEB] == (FULL_RELEASE,)
+        assert loaded.instances[WEB] == FULL_INSTANCE
+
+    def test_contents_are_kept_by_digest(self, store: Store, fence: Fence) -> None:
+        release = replace(FULL_RELEASE, state=ReleaseState.ACTIVE)
+        store.record(RecordBatch(blobs={"aa": b"\x00a"}, releases=(release,)), fence)
+        store.record(RecordBatch(blobs={"aa": b"\x00a", "bb": b"b"}), fence)
+        found = [store.read_blob(digest) for digest in ("aa", "bb", "cc")]
+        assert found == [b"\x00a", b"b", None]
+
+    def test_a_batch_is_seen_whole_or_not_at_all(
+        self, store: Store, fence: Fence, root: Path
+    ) -> None:
+        """Every batch has the same text in every record; a reader that sees two has seen half."""
+        reader, seen, is_over = self.open_store(root), set[int](), threading.Event()
+
+        def read() -> None:
+            while not is_over.is_set():
+                state = reader.load_state()
+                texts = {state.plane_id or "0"}
+                texts |= {item.fingerprint for item in state.resources.values()}
+                texts |= {item.provider for item in state.instances.values()}
+                texts |= {item.revision for found in state.releases.values() for item in found}
+                seen.add(len(texts - {"0"}))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            for number in range(1, 60):
+                text = str(number)
+                store.record(
+                    RecordBatch(
+                        plane_id=text,
+                        resources=(replace(FULL_RESOURCE, fingerprint=text),),
+                        instances=(RecordedInstance(WEB, text), RecordedInstance(DB, text)),
+                        releases=(replace(FULL_RELEASE, revision=text),),
+                    ),
+                    fence,
+                )
+        finally:
+            is_over.set()
+            thread.join()
+            reader.close()
+        assert seen <= {0, 1}
+
+
+class HistoryClaims(StoreKit):
+    """Events, the audit and intents."""
+
+    def test_the_newest_events_are_read_oldest_first(self, store: Store, fence: Fence) -> None:
+        events = tuple(make_event(number) for number in (3, 1, 4, 2))
+        store.record(RecordBatch(events=events[:2]), fence)
+        store.record(RecordBatch(events=events[2:]), fence)
+        assert [item.id for item in store.read_events()] == [f"evt_{n:03d}" for n in (1, 2, 3, 4)]
+        assert [item.id for item in store.read_events(limit=2)] == ["evt_003", "evt_004"]
+        assert list(store.read_events(limit=0)) == []
+
+    def test_events_of_one_moment_are_in_the_order_of_their_ids(
+        self, store: Store, fence: Fence
+    ) -> None:
+        events = tuple(replace(make_event(number), at=NOW) for number in (2, 3, 1))
+        store.record(RecordBatch(events=events), fence)
+        assert [item.id for item in store.read_events(limit=2)] == ["evt_002", "evt_003"]
+
+    def test_events_are_filtered_by_address_and_by_the_start_of_the_type(
+        self, store: Store, fence: Fence
+    ) -> None:
+        kinds = ("rollout.started", "rollout_failed", "Rollout.done", "apply.ended")
+        events = [make_event(n, type, "instance/a/web") for n, type in enumerate(kinds)]
+        events += [make_event(7, kinds[0], "instance/a/web2"), make_event(8, kinds[0], "")]
+        store.record(RecordBatch(events=tuple(events)), fence)
+
+        def read(address: str | None = None, prefix: str = "", limit: int = 100) -> list[int]:
+            found = store.read_events(address=address, type_prefix=prefix, limit=limit)
+            return [int(item.id[4:]) for item in found]
+
+        assert read("instance/a/web") == [0, 1, 2, 3]
+        assert read("") == [8]
+        assert read(prefix="rollout.") == [0, 7, 8]
+        assert read("instance/a/web", "rollout.") == [0]
+        assert read("instance/a/web", "rollout_") == [1]
+        assert read(prefix="%") == read(prefix="*") == []
+        assert read(prefix="rollout.", limit=1) == [8]
+
+    def test_the_audit_is_read_like_events(self, store: Store, fence: Fence) -> None:
+        entries = [
+            AuditEntry(f"aud_{n}", NOW + n * SECOND, "user:a", "update", address, "c", "done")
+            for n, address in enumerate(("tenant/a", "tenant/b", "tenant/a", "tenant/a2"))
+        ]
+        store.record(RecordBatch(audit=(entries[2], entries[0])), fence)
+        store.record(RecordBatch(audit=(entries[3], entries[1])), fence)
+        assert list(store.read_audit()) == entries
+        assert list(store.read_audit(limit=2)) == entries[2:]
+        assert list(store.read_audit(limit=0)) == []
+        assert list(store.read_audit(address="tenant/a")) == [entries[0], entries[2]]
+        assert list(store.read_audit(address="tenant/a", limit=1)) == [entries[2]]
+
+    def test_an_intent_is_open_until_its_outcome_is_recorded(
+        self, store: Store, fence: Fence, root: Path
+    ) -> None:
+        first = Intent("int_1", NOW, WEB.address, "scale v1 to 1")
+        second = Intent("int_0", NOW + SECOND, DB.address, "scale v1 to 2", None, "")
+        store.record(RecordBatch(intents=(second, first, FULL_INTENT)), fence)
+        assert list(store.read_open_intents()) == [first, second]
+        store.record(
+            RecordBatch(intents=(replace(first, closed_at=NOW + SECOND, outcome="ok"),)), fence
+        )
+        after = self.reopen(store, root)
+        assert list(after.read_open_intents()) == [second]
+        after.close()
+
+
+class LeaseClaims(StoreKit):
+    """One holder at a time, whose number tells its writes from those of every earlier one."""
+
+    def test_a_lease_is_held_until_it_expires(self, store: Store) -> None:
+        fence = self.take(store, "us")
+        assert (fence.lease, fence.holder) == ("apply", "us")
+        assert store.read_lease("apply") == LeaseInfo("apply", "us", fence.number, NOW + TTL)
+        assert store.acquire("apply", "them", TTL, NOW + TTL - SECOND / 1000) is None
+        taken = store.acquire("apply", "them", TTL, NOW + TTL)
+        assert taken is not None and taken.number > fence.number
+        assert store.read_lease("apply") == LeaseInfo("apply", "them", taken.number, NOW + 2 * TTL)
+
+    def test_a_refresh_puts_the_end_off(self, store: Store) -> None:
+        fence = self.take(store, "us")
+        assert store.refresh(fence, TTL, NOW + 10 * SECOND)
+        assert store.acquire("apply", "them", TTL, NOW + TTL) is None
+        assert store.acquire("apply", "them", TTL, NOW + TTL + 10 * SECOND) is not None
+
+    def test_a_lease_that_was_taken_over_cannot_be_refreshed(self, store: Store) -> None:
+        fence = self.take(store, "us")
+        self.take(store, "them", NOW + TTL)
+        before = store.read_lease("apply")
+        assert not store.refresh(fence, 10 * TTL, NOW + TTL)
+        assert store.read_lease("apply") == before
+        assert not store.refresh(Fence("other", "us", 1), TTL, NOW)
+
+    def test_expiry_alone_takes_nothing_away(self, store: Store, fence: Fence) -> None:
+        """A holder that slept goes on where nobody else came."""
+        assert store.refresh(fence, TTL, NOW + 10 * TTL)
+        assert store.acquire("apply", "them", TTL, NOW + 10 * TTL + SECOND) is None
+        store.record(FULL_BATCH, fence)
+        assert store.load_state().plane_id == "pla_1"
+
+    def test_a_released_lease_is_free_at_once(self, store: Store) -> None:
+        fence = self.take(store, "us")
+        store.release(fence)
+        assert store.read_lease("apply") is None
+        assert self.take(store, "them").number > fence.number
+
+    def test_only_the_holder_can_release(self, store: Store) -> None:
+        stale = self.take(store, "us")
+        current = self.take(store, "them", NOW + TTL)
+        later = replace(current, number=current.number + 1)
+        for fence in (stale, replace(current, holder="us"), replace(stale, holder="them"), later):
+            store.release(fence)
+        assert store.acquire("apply", "us", TTL, NOW + TTL) is None
+
+    def test_a_lease_is_broken_only_by_the_number_that_was_seen(self, store: Store) -> None:
+        fence = self.take(store, "us")
+        assert not store.break_lease("apply", fence.number + 1)
+        assert not store.break_lease("other", fence.number)
+        assert store.read_lease("apply") is not None
+        assert store.break_lease("apply", fence.number)
+        assert store.read_lease("apply") is None
+        assert not store.refresh(fence, TTL, NOW)
+        assert self.take(store, "them").number > fence.number
+
+    def test_the_same_holder_takes_its_lease_again(self, store: Store) -> None:
+        first = self.take(store, "us")
+        second = self.take(store, "us")
+        assert second.number > first.number
+        assert not store.refresh(first, TTL, NOW)
+        with pytest.raises(LockError):
+            store.record(FULL_BATCH, first)
+
+    def test_the_number_only_grows(self, store: Store, root: Path) -> None:
+        numbers = []
+        for turn in range(3):
+            numbers.append(self.take(store, "us", NOW + turn * TTL).number)
+            fence = self.take(store, "us", NOW + turn * TTL)
+            numbers.append(fence.number)
+            store.release(fence)
+            store = self.reopen(store, root)
+            fence = self.take(store, "them", NOW + turn * TTL)
+            numbers.append(fence.number)
+            store.break_lease("apply", fence.number)
+        store.close()
+        assert numbers == sorted(set(numbers))
+
+    def test_leases_are_independent_of_each_other(self, store: Store) -> None:
+        ours, theirs = self.take(store, "us"), self.take(store, "them", lease="other")
+        store.release(theirs)
+        assert store.refresh(ours, TTL, NOW)
+
+    def test_a_write_without_the_current_fence_is_refused_and_writes_nothing(
+        self, store: Store
+    ) -> None:
+        stale = self.take(store, "us")
+        released = self.take(store, "us")
+        store.release(released)
+        broken = self.take(store, "us")
+        store.break_lease("apply", broken.number)
+        current = self.take(store, "them")
+        store.record(RecordBatch(events=(make_event(1),)), current)
+        before = self.contents(store)
+        forged = (
+            replace(current, holder="us"),
+            replace(current, number=current.number + 1),
+            replace(current, lease="other"),
+        )
+        for fence in (stale, released, broken, *forged):
+            with pytest.raises(LockError, match="lost"):
+                store.record(FULL_BATCH, fence)
+            assert self.contents(store) == before
+        store.record(FULL_BATCH, current)
+        assert self.contents(store) != before
+
+    def test_of_many_that_want_a_lease_at_once_one_gets_it(self, store: Store, root: Path) -> None:
+        count, rounds = 6, 10
+        stores = [self.open_store(root) for _ in range(count)]
+        barrier = threading.Barrier(count)
+
+        def compete(place: int) -> list[Fence | None]:
+            found = []
+            for turn in range(rounds):
+                barrier.wait(30)
+                found.append(stores[place].acquire(f"lease-{turn}", f"p{place}", TTL, NOW))
+            return found
+
+        with ThreadPoolExecutor(count) as pool:
+            results = list(pool.map(compete, range(count)))
+        for opened in stores:
+            opened.close()
+        for turn in range(rounds):
+            winners = [found[turn] for found in results if found[turn] is not None]
+            assert len(winners) == 1
+            known = store.read_lease(f"lease-{turn}")
+            assert known is not None and known.holder == winners[0].holder  # type: ignore[union-attr]
+
+
+class StoreConformance(RecordClaims, HistoryClaims, LeaseClaims):
+    """All claims."""
