@@ -132,10 +132,12 @@ class SqliteStore:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
+                    connection.execute("COMMIT")
                 except BaseException:
-                    connection.execute("ROLLBACK")
+                    # On a full disk SQLite has already rolled back by itself.
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
                     raise
-                connection.execute("COMMIT")
 
 
 # What is kept: the newest 10,000 events, the newest 1,000 closed intents.
