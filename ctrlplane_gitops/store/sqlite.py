@@ -32,6 +32,7 @@ class SqliteStore:
         self._is_read_only = is_read_only
         self._lock = threading.RLock()
         self._is_trimmed = False
+        self._is_closed = False
         self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
@@ -108,7 +109,7 @@ class SqliteStore:
         """Twice is once."""
         with self._lock, translating(self._path):
             connection, self._connection = self._connection, None
-            self._is_read_only = True
+            self._is_closed = True
             if connection is not None:
                 connection.close()
 
@@ -119,12 +120,14 @@ class SqliteStore:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         with self._lock, translating(self._path):
+            self._check_open()
             yield self._connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the write lock from its beginning."""
         with self._lock:
+            self._check_open()
             connection = self._connection
             if connection is None or self._is_read_only:
                 raise StoreError(f"the store {self._path} is open for reading only")
@@ -138,6 +141,11 @@ class SqliteStore:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+
+    def _check_open(self) -> None:
+        """An empty answer would mean that everything is to be adopted."""
+        if self._is_closed:
+            raise StoreError(f"the store {self._path} is closed")
 
 
 # What is kept: the newest 10,000 events, the newest 1,000 closed intents.
