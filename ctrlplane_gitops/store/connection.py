@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +24,15 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
     """A connection that writes nothing; None when there is nothing to read (no file, an empty
     one, or one without tables)."""
     try:
-        if path.stat().st_size == 0 and not _has_journal(path):
-            return None
+        status = path.stat()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _cannot_open(path, error.strerror or "error") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise _cannot_open(path, os.strerror(errno.EISDIR))
+    if status.st_size == 0 and not _has_journal(path):
+        return None
     with translating(path):
         connection = _connect_read_only(path)
         try:
@@ -42,13 +47,16 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """Read only; in a folder that cannot be written, WAL needs to be told that nobody writes."""
+    """Read only. Not with ``mode=ro``, which leaves the -wal and -shm files behind that reading
+    needs; in a folder that cannot be written, SQLite needs to be told that nobody writes."""
     where = path.absolute().as_uri()
+    connection = _connect(f"{where}?mode=rw")
     try:
-        connection = _connect(f"{where}?mode=ro")
+        connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA schema_version").fetchone()
         return connection
     except sqlite3.OperationalError:
+        connection.close()
         if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
             raise
         return _connect(f"{where}?mode=ro&immutable=1")
@@ -57,10 +65,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """A connection to an up-to-date file, which is created (0600, its folder 0700) if missing."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Created by us before SQLite does, so that it is never readable by others; -wal and -shm
-        # take their mode from it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _create_file(path)
     except OSError as error:
         raise _cannot_open(path, error.strerror or "error") from None
     with translating(path), _creation_lock(path):
@@ -114,10 +119,27 @@ def _has_journal(path: Path) -> bool:
     return path.with_name(f"{path.name}-wal").exists()
 
 
+def _create_file(path: Path) -> None:
+    """Created by us before SQLite does, so that it is never readable by others; -wal and -shm
+    take their mode from it. A file that exists is not opened: closing it would drop the locks
+    that another connection of this process holds on it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+
+
 @contextmanager
 def _creation_lock(path: Path) -> Iterator[None]:
     """Two programs that open a new store at once must not both create its tables."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot_open(path, error.strerror or "error") from None
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield

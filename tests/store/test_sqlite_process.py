@@ -122,6 +122,31 @@ def test_processes_that_open_a_new_store_at_once_all_get_it(tmp_path: Path) -> N
         assert sorted(key.name for key in read_state(path).resources) == names
 
 
+def test_a_second_opening_in_one_process_does_not_loosen_the_first(tmp_path: Path) -> None:
+    """A lock of the file ends when the process closes any descriptor of it. Another program would
+    then take itself for the last one and remove the journal from under the first store."""
+    path = tmp_path / "state.db"
+    first = SqliteStore(path)
+    first.record(RecordBatch(plane_id="ours"), fence_of(first))
+    second = SqliteStore(path)
+    # A new interpreter: a forked one would inherit what SQLite knows of the locks.
+    script = (
+        "import sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1])\n"
+        "print(db.execute('SELECT plane_id FROM plane').fetchone()[0])\n"
+        "db.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "ours\n", done.stderr
+    first.record(RecordBatch(plane_id="ours again"), fence_of(first))
+    assert read_state(path).plane_id == "ours again"
+    second.close()
+    first.close()
+    assert read_state(path).plane_id == "ours again"
+
+
 # Writes more than fits, makes room, and writes again. Its disk is the small one mounted for it.
 _FILL = """
 import sys
