@@ -148,9 +148,12 @@ class SqliteStore:
             raise StoreError(f"the store {self._path} is closed")
 
 
-# What is kept: the newest 10,000 events, the newest 1,000 closed intents.
+# What is kept: the newest 10,000 events, the newest 1,000 closed intents, and the contents that a
+# kept release uses.
 _TRIM = (
     "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET 10000)",
     "DELETE FROM intents WHERE closed_at IS NOT NULL AND id <= "
     "(SELECT id FROM intents WHERE closed_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 1000)",
+    "DELETE FROM blobs WHERE digest NOT IN "
+    "(SELECT file.value ->> 1 FROM releases, json_each(releases.template, '$.files') AS file)",
 )

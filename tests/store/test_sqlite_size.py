@@ -1,0 +1,139 @@
+"""How a store grows: what is kept, and what one step costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ctrlplane_gitops.events.event import EventType, make_event
+from ctrlplane_gitops.ids import IdPrefix, new_id
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.state.recorded import (
+    Intent,
+    RecordBatch,
+    RecordedInstance,
+    RecordedResource,
+    RolloutPhase,
+    RolloutStatus,
+)
+from ctrlplane_gitops.state.template import FileMount, ReleaseState, ReleaseTemplate
+from ctrlplane_gitops.store.conformance_kit import (
+    FULL_RELEASE,
+    FULL_TEMPLATE,
+    NOW,
+    SECOND,
+    WEB,
+    make_release,
+)
+from ctrlplane_gitops.store.sqlite import SqliteStore
+from tests.store.sqlite_kit import fence_of, make_store
+
+STEPS = 60
+
+
+def make_fleet(path: Path, size: int) -> list[ResourceKey]:
+    """A closed store with that many instances, each with two releases and some history."""
+    keys = [instance_key(f"t{n % 50:02d}", f"i{n:05d}") for n in range(size)]
+    resources = [RecordedResource(key, "f" * 16, '{"replicas":3}' * 20, path="x") for key in keys]
+    releases = [
+        replace(FULL_RELEASE, instance=key, number=number, state=ReleaseState.ACTIVE)
+        for key in keys
+        for number in (1, 2)
+    ]
+    events = [make_event(EventType.APPLY_STARTED, NOW, key.address, "m" * 60) for key in keys]
+    intents = [
+        Intent(new_id(IdPrefix.INTENT, NOW), NOW, key.address, "scale", NOW, "ok") for key in keys
+    ]
+    make_store(
+        path,
+        RecordBatch(
+            plane_id="pla_1",
+            resources=tuple(resources),
+            instances=tuple(RecordedInstance(key, "docker", 2) for key in keys),
+            releases=tuple(releases),
+            intents=tuple(intents),
+            events=tuple(events),
+        ),
+    )
+    return keys
+
+
+def journalled_per_step(path: Path, size: int) -> float:
+    """Bytes written to the journal for one step of one rollout, on the average of several."""
+    keys = make_fleet(path, size)
+    store = SqliteStore(path)
+    fence = fence_of(store)
+    journal = path.with_name(f"{path.name}-wal")
+    store.record(RecordBatch(plane_id="pla_2"), fence)
+    before = journal.stat().st_size
+    for step in range(STEPS):
+        at, key = NOW + step * SECOND, keys[step * 37 % size]
+        status = RolloutStatus(RolloutPhase.PROGRESSING, 2, 1, at, at, step)
+        opened = Intent(new_id(IdPrefix.INTENT, at), at, key.address, "scale v2 to 3 on docker")
+        store.record(
+            RecordBatch(
+                instances=(RecordedInstance(key, "docker", 1, None, status),), intents=(opened,)
+            ),
+            fence,
+        )
+        event = make_event(EventType.REPLICAS_SCALED, at, key.address, "v2 scaled to 3 on docker")
+        closed = replace(opened, closed_at=at, outcome="ok")
+        store.record(RecordBatch(intents=(closed,), events=(event,)), fence)
+    grown = journal.stat().st_size - before
+    store.close()
+    assert grown < 1000 * 4096, "the journal was not begun anew, so its growth is what was written"
+    return grown / STEPS
+
+
+def test_what_a_step_writes_does_not_grow_with_the_fleet(tmp_path: Path) -> None:
+    small = journalled_per_step(tmp_path / "small.db", 100)
+    large = journalled_per_step(tmp_path / "large.db", 1000)
+    assert large / small <= 1.1, (small, large)
+    assert small > 0
+
+
+def test_the_newest_events_and_closed_intents_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    moments = [NOW + n * SECOND for n in range(10_003)]
+    events = [make_event(EventType.APPLY_STARTED, at, "", str(n)) for n, at in enumerate(moments)]
+    ids = [new_id(IdPrefix.INTENT, at) for at in moments[:1004]]
+    intents = [
+        Intent(id, at, "", "scale", None if n in (0, 700) else at, "")
+        for n, (id, at) in enumerate(zip(ids, moments[:1004], strict=True))
+    ]
+    make_store(path, RecordBatch(events=tuple(events), intents=tuple(intents)))
+    store = SqliteStore(path)
+    # The first batch of an opening is when it is trimmed: this one's own count as well.
+    late = make_event(EventType.APPLY_ENDED, moments[-1] + SECOND, "", "late")
+    store.record(RecordBatch(events=(late,)), fence_of(store))
+    assert [item.message for item in store.read_events(limit=20_000)] == [
+        *map(str, range(4, 10_003)),
+        "late",
+    ]
+    assert [item.id for item in store.read_open_intents()] == [ids[0], ids[700]]
+    closed = "SELECT id FROM intents WHERE closed_at IS NOT NULL ORDER BY id"
+    assert [row[0] for row in store._select(closed, ())] == [
+        id for n, id in enumerate(ids) if n not in (0, 1, 2, 700)
+    ]
+    store.close()
+
+
+def test_contents_that_no_kept_release_uses_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    template = ReleaseTemplate("a", files=(FileMount("/c", "cc"),))
+    kept = replace(make_release(1), template=FULL_TEMPLATE)
+    old = replace(make_release(2), template=template)
+    contents = {name: name.encode() for name in ("aa", "bb", "cc")}
+    make_store(path, RecordBatch(blobs=contents, releases=(kept, old, make_release(3))))
+    store = SqliteStore(path)
+    batch = RecordBatch(
+        removed_releases=((WEB, 2),), blobs={"dd": b"dd"}, releases=(_with_file("dd"),)
+    )
+    store.record(batch, fence_of(store))
+    found = {name: store.read_blob(name) for name in ("aa", "bb", "cc", "dd")}
+    assert found == {"aa": b"aa", "bb": b"bb", "cc": None, "dd": b"dd"}
+    store.close()
+
+
+def _with_file(digest: str):
+    return replace(make_release(4), template=ReleaseTemplate("a", files=(FileMount("/d", digest),)))
