@@ -155,5 +155,6 @@ _TRIM = (
     "DELETE FROM intents WHERE closed_at IS NOT NULL AND id <= "
     "(SELECT id FROM intents WHERE closed_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 1000)",
     "DELETE FROM blobs WHERE digest NOT IN "
-    "(SELECT file.value ->> 1 FROM releases, json_each(releases.template, '$.files') AS file)",
+    "(SELECT json_extract(file.value, '$[1]') "
+    "FROM releases, json_each(releases.template, '$.files') AS file)",
 )

@@ -9,6 +9,7 @@ from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.ids import IdPrefix, new_id
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.recorded import (
+    Event,
     Intent,
     RecordBatch,
     RecordedInstance,
@@ -40,10 +41,9 @@ def make_fleet(path: Path, size: int) -> list[ResourceKey]:
         for key in keys
         for number in (1, 2)
     ]
-    events = [make_event(EventType.APPLY_STARTED, NOW, key.address, "m" * 60) for key in keys]
-    intents = [
-        Intent(new_id(IdPrefix.INTENT, NOW), NOW, key.address, "scale", NOW, "ok") for key in keys
-    ]
+    history = enumerate(keys, -size)
+    events = [Event(id_of("evt", n), NOW, "x", key.address, "m" * 60) for n, key in history]
+    intents = [Intent(item.id, NOW, item.address, "scale", NOW, "ok") for item in events]
     make_store(
         path,
         RecordBatch(
@@ -58,6 +58,11 @@ def make_fleet(path: Path, size: int) -> list[ResourceKey]:
     return keys
 
 
+def id_of(prefix: str, number: int) -> str:
+    """Sorts by number, which may be negative; as long as ours, but the same in every run."""
+    return f"{prefix}_{number + 10**25:026d}"
+
+
 def journalled_per_step(path: Path, size: int) -> float:
     """Bytes written to the journal for one step of one rollout, on the average of several."""
     keys = make_fleet(path, size)
@@ -69,14 +74,14 @@ def journalled_per_step(path: Path, size: int) -> float:
     for step in range(STEPS):
         at, key = NOW + step * SECOND, keys[step * 37 % size]
         status = RolloutStatus(RolloutPhase.PROGRESSING, 2, 1, at, at, step)
-        opened = Intent(new_id(IdPrefix.INTENT, at), at, key.address, "scale v2 to 3 on docker")
+        opened = Intent(id_of("int", step), at, key.address, "scale v2 to 3 on docker")
         store.record(
             RecordBatch(
                 instances=(RecordedInstance(key, "docker", 1, None, status),), intents=(opened,)
             ),
             fence,
         )
-        event = make_event(EventType.REPLICAS_SCALED, at, key.address, "v2 scaled to 3 on docker")
+        event = Event(id_of("evt", step), at, "replicas.scaled", key.address, "v2 scaled to 3")
         closed = replace(opened, closed_at=at, outcome="ok")
         store.record(RecordBatch(intents=(closed,), events=(event,)), fence)
     grown = journal.stat().st_size - before
