@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock, monotonic_s
+from ctrlplane_gitops.execute.observe import observe
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.key import ResourceKey
@@ -94,4 +95,4 @@ class Watch:
 
 def _observe(provider: Provider, keys: Collection[ResourceKey]) -> tuple[ObservedState, float]:
     began = monotonic_s()
-    return provider.observe(keys), monotonic_s() - began
+    return observe(provider, keys), monotonic_s() - began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from ctrlplane_gitops.execute.observe import observe
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.key import ResourceKey
@@ -18,7 +19,7 @@ def observe_all(
     if keys is not None and not keys:
         return EMPTY
     futures = {
-        name: pool.submit(lambda provider=provider: provider.observe(keys))  # type: ignore[misc]
+        name: pool.submit(lambda provider=provider: observe(provider, keys))  # type: ignore[misc]
         for name, provider in sorted(providers.items())
     }
     states: list[ObservedState] = [future.result() for future in futures.values()]
