@@ -116,6 +116,7 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
         plane_id = new_id(IdPrefix.PLANE, parts.clock.now())
     releases = [work.release for work in plan.works if work.release is not None]
     parts.materials.load([*releases, *plan.records.releases, *loop.active_releases()])
+    parts.journal.close_left_over()
     record_plan(plan, plane_id, parts.journal, parts.materials)
     tell_begin(plan, parts.journal)
     parts.journal.flush()
@@ -321,7 +322,8 @@ class _Loop:
             write_down(active.run, end, journal)
         else:
             journal.tell(EventType.WORK_SKIPPED, key.address, f"skipped: {end.message}")
-        self.results[key] = WorkResult(key, end.state, journal.scrub(end.message), end.error)
+        error = None if end.error is None else journal.scrub_error(end.error)
+        self.results[key] = WorkResult(key, end.state, journal.scrub(end.message), error)
 
     def _look(self) -> None:
         """Look where somebody waits for it, at everybody who is under way there: a look that left

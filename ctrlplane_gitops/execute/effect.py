@@ -68,7 +68,7 @@ class Effects:
         done = [future for future in self._in_flight if future.done()]
         outcomes = []
         for future in done:
-            outcome = future.result()
+            outcome = self._journal.scrub_outcome(future.result())
             self._journal.close_intent(self._in_flight.pop(future), outcome)
             self._tell(outcome)
             self.count += outcome.effects

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.execute.perform import address_of, describe
 from ctrlplane_gitops.ids import IdPrefix, new_id
@@ -69,8 +71,21 @@ class Journal:
         self._pending = _Pending()
 
     def scrub(self, text: str) -> str:
-        """The text without any secret value."""
-        return self._redactor.scrub(text)
+        """The text without any secret value, and without what no store takes for text."""
+        return self._redactor.scrub(text).encode("utf-8", "backslashreplace").decode()
+
+    def scrub_error(self, error: CtrlplaneError) -> CtrlplaneError:
+        """The same error with its texts scrubbed, as results hold it."""
+        clean = copy(error)
+        clean.message = self.scrub(error.message)
+        clean.hint = None if error.hint is None else self.scrub(error.hint)
+        clean.args = (clean.message,)
+        return clean
+
+    def scrub_outcome(self, outcome: Outcome) -> Outcome:
+        """What came of an action, with all that people may come to read scrubbed."""
+        error = None if outcome.error is None else self.scrub_error(outcome.error)
+        return replace(outcome, error=error, warnings=tuple(map(self.scrub, outcome.warnings)))
 
     def put_plane(self, plane_id: str) -> None:
         self._pending.plane_id = plane_id
@@ -111,9 +126,17 @@ class Journal:
         return intent
 
     def close_intent(self, intent: Intent, outcome: Outcome) -> None:
-        text = "ok" if outcome.error is None else f"error: {outcome.error.message}"
+        self._close(intent, "ok" if outcome.error is None else f"error: {outcome.error.message}")
+
+    def close_left_over(self) -> None:
+        """Close what an apply that was killed left open: with its lease in our hands nobody else
+        will. What came of it is seen by looking at the provider."""
+        for intent in self._store.read_open_intents():
+            self._close(intent, "not known: the process that began it ended")
+
+    def _close(self, intent: Intent, outcome: str) -> None:
         self._pending.intents[intent.id] = replace(
-            intent, closed_at=self._clock.now(), outcome=self.scrub(text)
+            intent, closed_at=self._clock.now(), outcome=self.scrub(outcome)
         )
 
     def tell(
