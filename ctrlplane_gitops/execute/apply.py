@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from ctrlplane_gitops.clock import Clock
-from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.errors import CancelledError, CtrlplaneError
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.cleanup import audit_plan, remove_tenants, tell_begin, tell_end
 from ctrlplane_gitops.execute.effect import Effects
@@ -125,7 +125,10 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
         errors: tuple[CtrlplaneError, ...] = ()
         if ending is Ending.COMPLETE:
             errors = remove_tenants(plan, loop.effects, loop.failed_tenants())
+            if any(isinstance(item, CancelledError) for item in errors):
+                ending = loop.find_stop() or ending
     finally:
+        loop.effects.stop()
         loop.effects.wait()
     if ending is not Ending.LOST:
         texts = {key: f"{item.state} {item.message}".strip() for key, item in loop.results.items()}
@@ -152,14 +155,20 @@ class _Loop:
         self._turn = 0
         self._look_at: datetime | None = None
         self._has_ended = False
-        self.effects = Effects(parts.providers, parts.journal, parts.materials, parts.actions)
+        self.effects = Effects(
+            parts.providers,
+            parts.journal,
+            parts.materials,
+            parts.actions,
+            lambda: self.find_stop() is not None,
+        )
         self.results: dict[ResourceKey, WorkResult] = {}
 
     def run(self) -> Ending:
         while self._waiting or self._active:
             self._turn += 1
             has_turned = self._collect()
-            stop = self._find_stop()
+            stop = self.find_stop()
             if stop is not None:
                 self._abandon(stop)
                 return stop
@@ -209,7 +218,7 @@ class _Loop:
         if release is not None:
             self._parts.journal.put(releases=(release,))
 
-    def _find_stop(self) -> Ending | None:
+    def find_stop(self) -> Ending | None:
         if self._parts.lost.is_set():
             return Ending.LOST
         if self._parts.cancel.is_set():

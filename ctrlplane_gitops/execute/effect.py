@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import timedelta
 
-from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
+from ctrlplane_gitops.errors import CancelledError, CtrlplaneError, ProviderError
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
@@ -36,7 +37,9 @@ _EVENTS = {
 
 class Effects:
     """``intend`` writes an intent into the journal; once the caller has flushed it, ``submit``
-    performs. ``count`` is the number of mutating calls made so far."""
+    performs. ``count`` is the number of mutating calls made so far. What has not begun when
+    ``is_stopped`` or after ``stop`` ends in a ``CancelledError`` instead: many stand in the queue
+    of the pool."""
 
     def __init__(
         self,
@@ -44,11 +47,14 @@ class Effects:
         journal: Journal,
         materials: Materials,
         pool: Pool,
+        is_stopped: Callable[[], bool],
     ) -> None:
         self._providers = providers
         self._journal = journal
         self._materials = materials
         self._pool = pool
+        self._is_stopped = is_stopped
+        self._has_ended = threading.Event()
         self._intended: list[tuple[Intent, Action]] = []
         self._in_flight: dict[Future[Outcome], Intent] = {}
         self.count = 0
@@ -76,6 +82,10 @@ class Effects:
             outcomes.append(outcome)
         return outcomes
 
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._has_ended.set()
+
     def wait(self) -> None:
         """Until nothing is in flight. Every call has a time limit of its own."""
         while pending := [item for item in self._in_flight if not item.done()]:
@@ -98,6 +108,8 @@ class Effects:
 
     def _call(self, action: Action) -> Callable[[], Outcome]:
         def run() -> Outcome:
+            if self._has_ended.is_set() or self._is_stopped():
+                return Outcome(action, CancelledError("stopped before it was begun"))
             provider = self._providers.get(action.provider)
             if provider is None:
                 return Outcome(action, ProviderError(f"no provider is named {action.provider!r}"))
@@ -118,6 +130,8 @@ class Effects:
     def _tell(self, outcome: Outcome) -> None:
         action, error = outcome.action, outcome.error
         address = address_of(action)
+        if isinstance(error, CancelledError):
+            return
         if error is not None:
             text = f"{describe(action)}: {error.message}"
             self._journal.tell(EventType.ACTION_FAILED, address, text, {"code": error.code})
