@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from itertools import count
 from pathlib import Path
+
+_NUMBERS = count(1)
 
 
 def describe_holder() -> str:
-    """``host/boot id/pid/start ticks`` of this process."""
+    """``host/boot id/pid/start ticks+n``, another text each time: two passes of this process are
+    two holders."""
     pid = os.getpid()
-    return f"{socket.gethostname()}/{_read_boot_id()}/{pid}/{_read_start(pid) or '0'}"
+    start = f"{_read_start(pid) or '0'}+{next(_NUMBERS)}"
+    return f"{socket.gethostname()}/{_read_boot_id()}/{pid}/{start}"
 
 
 def is_dead(holder: str) -> bool:
@@ -19,7 +24,7 @@ def is_dead(holder: str) -> bool:
     parts = holder.rsplit("/", 3)
     if len(parts) != 4:
         return False
-    host, boot, pid, start = parts
+    host, boot, pid, start = *parts[:3], parts[3].partition("+")[0]
     if host != socket.gethostname() or not boot or not pid.isdigit():
         return False
     here = _read_boot_id()

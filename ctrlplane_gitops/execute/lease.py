@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
-from ctrlplane_gitops.errors import LockError, StoreError
+from ctrlplane_gitops.errors import CancelledError, LockError, StoreError
 from ctrlplane_gitops.execute.holder import describe_holder, is_dead
 from ctrlplane_gitops.execute.pool import beating
 from ctrlplane_gitops.store.base import Fence, Store
@@ -32,7 +32,8 @@ class HeldLease:
 def hold_lease(
     store: Store, clock: Clock, timeout: timedelta, cancel: threading.Event
 ) -> Iterator[HeldLease]:
-    """Hold the control plane's lease for the block; LockError when it is not free in time.
+    """Hold the control plane's lease for the block; LockError when it is not free in time,
+    CancelledError when ``cancel`` is set meanwhile.
 
     A holder of this machine that is dead is not waited for: a killed apply delays nobody."""
     held = HeldLease(_acquire(store, clock, timeout, cancel))
@@ -71,7 +72,9 @@ def _acquire(store: Store, clock: Clock, timeout: timedelta, cancel: threading.E
             store.break_lease(LEASE, known.number)
             continue
         now = clock.now()
-        if now >= give_up or clock.wait(cancel, min(_POLL, give_up - now)):
+        if now < give_up and clock.wait(cancel, min(_POLL, give_up - now)):
+            raise CancelledError("interrupted while another apply is at work; nothing was changed")
+        if now >= give_up:
             raise LockError(
                 f"another apply is at work here: {_name(known.holder) if known else 'unknown'}",
                 hint="wait for it, or give a longer --lock-timeout; a lease that is no longer "

@@ -134,13 +134,20 @@ def test_a_dependant_begins_only_once_what_it_needs_is_done(scene: Scene) -> Non
 
 def test_a_retryable_error_is_tried_again_after_a_growing_pause(scene: Scene) -> None:
     scene.local.memory.faults.fail_effects = {1, 2}
-    began = scene.clock.now()
+    begun = []
+
+    def note(action: Action) -> None:
+        if isinstance(action, ScaleReplicaSet):
+            begun.append(scene.clock.now())
+
+    scene.local.before = note
     result = scene.run(make_desired({"acme/web": App(replicas=1)}))
     assert states(result) == {"acme/web": "done"}
     assert scene.replicas() == {"acme/web v1": 1}
     scales = [item for item in scene.intents() if item[1].startswith("scale")]
     assert [item[3].partition(":")[0] for item in scales] == ["error", "error", "ok"]
-    assert scene.clock.now() - began >= timedelta(milliseconds=600)
+    assert begun[1] - begun[0] >= timedelta(milliseconds=200)
+    assert begun[2] - begun[1] >= timedelta(milliseconds=400)
 
 
 def test_a_retryable_error_that_stays_ends_and_is_no_reason_to_distrust_the_release(

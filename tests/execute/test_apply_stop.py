@@ -61,6 +61,8 @@ def test_the_outcome_of_what_was_in_flight_is_written_down(scene: Scene, ending:
     def stop(action: Action) -> None:
         if isinstance(action, ScaleReplicaSet):
             stop_in(scene, ending)
+            # Long enough for the loop to find out while this is in flight.
+            threading.Event().wait(0.4)
 
     scene.local.before = stop
     result = scene.run(ONE, within=timedelta(minutes=10))
