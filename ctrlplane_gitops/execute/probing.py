@@ -28,13 +28,17 @@ def identity_of(provider: str, replica: ObservedReplica) -> Identity:
 
 
 def run_probe(provider: Provider, replica: ObservedReplica, check: HealthCheck) -> ProbeResult:
-    """One probe of one replica, now. Never raises."""
+    """One probe of one replica, now. Never raises: an adapter that does has a bug, and a check
+    that fails."""
     endpoints = {item.port: (item.host, item.number) for item in replica.endpoints}
 
     def run_command(command: Sequence[str], timeout: timedelta) -> int:
         return provider.execute(replica.name, command, timeout).exit_code
 
-    return probe(check, endpoints.get, run_command)
+    try:
+        return probe(check, endpoints.get, run_command)
+    except Exception as bug:
+        return ProbeResult(False, f"unexpected {type(bug).__name__}: {bug}")
 
 
 @dataclass(slots=True)

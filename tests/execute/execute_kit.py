@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ctrlplane_gitops.clock import FakeClock
+from ctrlplane_gitops.clock import Clock, FakeClock
 from ctrlplane_gitops.execute.apply import ApplyParts, ApplyResult, apply_plan
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
@@ -41,7 +41,7 @@ class Scripted:
 
     capabilities = frozenset(Capability)
 
-    def __init__(self, name: str, root: Path, clock: FakeClock) -> None:
+    def __init__(self, name: str, root: Path, clock: Clock) -> None:
         config = ProviderConfig(name, "memory")
         self.name = name
         self.memory = MemoryProvider(ProviderSettings("prod", config, str(root)), clock=clock)
@@ -80,7 +80,7 @@ class Scene:
     """One control plane. ``run`` is one pass under a lease of its own."""
 
     root: Path
-    clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
+    clock: Any = field(default_factory=lambda: FakeClock(NOW))
     cancel: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
     secrets: Mapping[ResourceKey, SecretValue] = field(default_factory=dict)
