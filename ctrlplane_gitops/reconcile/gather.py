@@ -150,13 +150,14 @@ class Reader:
     def read(self, paths: Sequence[str]) -> list[Document]:
         entries = self._snapshot.entries
         known = self._cache.load([entries[path] for path in paths]) if self._cache else {}
-        missing = [path for path in paths if entries[path] not in known]
-        found = [
-            load_document(value, path)
-            for path in paths
-            if entries[path] in known
-            for value in known[entries[path]]
-        ]
+        found: list[Document] = []
+        missing = []
+        for path in paths:
+            try:
+                found += [load_document(value, path) for value in known[entries[path]]]
+            except (KeyError, TypeError):
+                # Not known, or written by a program whose documents looked otherwise.
+                missing.append(path)
         if missing:
             found.extend(self._parse(missing))
         return found

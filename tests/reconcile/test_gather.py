@@ -1,0 +1,127 @@
+"""What is read and parsed for a pass: what has changed, and what had a problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ctrlplane_gitops.reconcile.gather import resolve_wanted
+from tests.reconcile.reconcile_kit import PLANE, Repo, tenant_file
+
+TENANTS = ("acme", "globex", "initech")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    repo = Repo(tmp_path)
+    repo.begin(*TENANTS)
+    return repo
+
+
+def names(repo_documents: object) -> list[str]:
+    return sorted(str(item.key) for item in repo_documents)  # type: ignore[attr-defined]
+
+
+def test_every_file_is_parsed_once_and_never_again(repo: Repo) -> None:
+    first = repo.gather()
+    assert (first.parsed, len(first.documents)) == (4, 10)
+    again = repo.gather()
+    assert (again.parsed, repo.read) == (0, [])
+    assert sorted(again.documents, key=str) == sorted(first.documents, key=str)
+    assert again.plane == first.plane and again.diagnostics == ()
+
+
+def test_what_is_parsed_is_what_changed(repo: Repo) -> None:
+    repo.gather()
+    repo.write("tenants/acme.yaml", tenant_file("acme", "2"))
+    changed = repo.gather()
+    assert (changed.parsed, repo.read) == (1, ["tenants/acme.yaml"])
+    images = {item.tenant: item.spec["image"] for item in changed.documents if "image" in item.spec}
+    assert images == {"acme": "shop:2", "globex": "shop:1", "initech": "shop:1"}
+    assert repo.gather().parsed == 0
+
+
+def test_a_file_that_moved_or_was_copied_is_not_parsed_again(repo: Repo) -> None:
+    repo.gather()
+    (repo.root / "repo/tenants/acme.yaml").rename(repo.root / "repo/acme.yaml")
+    moved = repo.gather()
+    assert moved.parsed == 0
+    assert {item.path for item in moved.documents if item.tenant == "acme"} == {"acme.yaml"}
+    repo.write("tenants/copy.yaml", tenant_file("acme"))
+    copied = repo.gather()
+    assert copied.parsed == 0
+    found = resolve_wanted(copied, None).diagnostics
+    assert {item.code for item in found} == {"duplicate-address"}
+
+
+def test_the_order_of_reading_decides_nothing(repo: Repo) -> None:
+    """Cached documents come first: of two with one address the same one is kept all the same."""
+    repo.write("a.yaml", tenant_file("acme", "2"))
+    cold = resolve_wanted(repo.gather(), None)
+    (repo.root / "cache.json").unlink()
+    repo.write("a.yaml", "")
+    repo.gather()
+    repo.write("a.yaml", tenant_file("acme", "2"))
+    warm = resolve_wanted(repo.gather(), None)
+    assert warm.diagnostics == cold.diagnostics != ()
+    assert warm.desired == cold.desired
+
+
+def test_a_broken_file_is_parsed_and_said_each_time(repo: Repo) -> None:
+    repo.write("tenants/acme.yaml", tenant_file("acme") + "---\nkind: [\n")
+    first, second = repo.gather(), repo.gather()
+    assert (second.parsed, repo.read) == (1, ["tenants/acme.yaml"])
+    assert first.diagnostics == second.diagnostics
+    assert [str(item.origin).partition(":")[0] for item in second.diagnostics] == [
+        "tenants/acme.yaml"
+    ]
+    assert names(first.documents) == names(second.documents)
+    repo.write("tenants/acme.yaml", tenant_file("acme"))
+    assert (repo.gather().parsed, repo.gather().parsed) == (1, 0)
+
+
+def test_ignored_files_are_neither_read_nor_said(repo: Repo) -> None:
+    repo.begin(more=", ignore: [charts/, '*.tmpl.yaml']")
+    for path in ("charts/a/values.yaml", "x/y.tmpl.yaml", "tenants/.hidden.yaml", "notes.md"):
+        repo.write(path, "kind: [")
+    (repo.root / "repo/charts/link.yaml").symlink_to("/etc/passwd")
+    wanted = repo.gather()
+    assert wanted.diagnostics == ()
+    assert "charts/a/values.yaml" not in repo.read and "x/y.tmpl.yaml" not in repo.read
+    (repo.root / "repo/link.yaml").symlink_to("/etc/passwd")
+    assert [item.code for item in repo.gather().diagnostics] == ["symlink"]
+
+
+def test_a_broken_control_plane_ignores_nothing(repo: Repo) -> None:
+    """What it would have ignored is not known, so all of it is looked at."""
+    repo.write("charts/values.yaml", "kind: [")
+    repo.write("ctrlplane.yaml", PLANE.format(more=", ignore: [charts/], nonsense: 1"))
+    wanted = repo.gather()
+    assert wanted.plane is None
+    assert {item.origin.path for item in wanted.diagnostics if item.origin} == {
+        "ctrlplane.yaml", "charts/values.yaml",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_text("{"),
+        lambda path: path.unlink(),
+        lambda path: path.chmod(0o666),
+        lambda path: path.write_text(path.read_text().replace('"kind"', '"kin"')),
+        lambda path: path.write_text(path.read_text().replace('"instance"', '"nonsense"')),
+    ],
+    ids=["damaged", "missing", "not ours alone", "other keys", "other kinds"],
+)
+def test_a_cache_that_cannot_be_used_is_made_anew(repo: Repo, spoil: object) -> None:
+    first = repo.gather()
+    spoil(repo.root / "cache.json")  # type: ignore[operator]
+    again = repo.gather()
+    assert names(again.documents) == names(first.documents)
+
+
+def test_a_cache_of_another_version_is_not_used(repo: Repo) -> None:
+    repo.gather()
+    assert repo.gather("2").parsed == 4
