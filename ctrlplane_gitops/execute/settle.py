@@ -27,7 +27,8 @@ def settle_completed(
     history_limit: int,
 ) -> Settled:
     """The target runs: it is the active release, the one before it is superseded, and releases
-    beyond the history limit are forgotten (never the pinned one)."""
+    beyond the history limit are forgotten (never the pinned one). One that was overtaken on its
+    way stays pending: it never was live, so it is nothing to roll back to."""
     changed = []
     if target.state is not ReleaseState.ACTIVE:
         target = replace(target, state=ReleaseState.ACTIVE, reason="")
@@ -35,8 +36,7 @@ def settle_completed(
     changed.extend(
         replace(item, state=ReleaseState.SUPERSEDED)
         for item in releases.values()
-        if item.number != target.number
-        and item.state in (ReleaseState.ACTIVE, ReleaseState.PENDING)
+        if item.number != target.number and item.state is ReleaseState.ACTIVE
     )
     kept = {target.number, *((known.pin,) if known.pin is not None else ())}
     forgotten = _find_forgotten(releases.values(), kept, history_limit)
