@@ -1,4 +1,4 @@
-"""Values that must never be printed, and the scrubbing of text that may contain them."""
+"""What must never be printed: secret values, and characters that steer a terminal."""
 
 from __future__ import annotations
 
@@ -77,3 +77,29 @@ class Redactor:
         for secret in self._texts:
             text = text.replace(secret, MASK)
         return text
+
+
+def printable(text: str) -> str:
+    """The text with every character that could steer a terminal or reorder what it shows replaced.
+    Line ends stay, tabs become spaces.
+
+    >>> printable("a\\x1b[2J\\tb\\n") == "a\\ufffd[2J    b\\n"
+    True
+    """
+    return "\n".join(line if line.isprintable() else _replace(line) for line in text.split("\n"))
+
+
+def one_line(text: str) -> str:
+    """The same on one line, so that no part of a message passes for a line of its own.
+
+    >>> one_line("exited\\r\\n  1")
+    'exited 1'
+    """
+    return printable(" ".join(text.split()))
+
+
+def _replace(line: str) -> str:
+    return "".join(
+        char if char.isprintable() else "    " if char == "\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in line
+    )

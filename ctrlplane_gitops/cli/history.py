@@ -6,6 +6,7 @@ from ctrlplane_gitops.cli.context import Context, opened_store
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.clock import rfc3339
 from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.key import Kind, ResourceKey, parse_address
 from ctrlplane_gitops.state.recorded import AuditEntry, Event
 from ctrlplane_gitops.state.template import Release
@@ -79,6 +80,9 @@ def _show_audit(context: Context) -> ExitCode:
     if context.format == "json":
         context.terminal.print_json({"audit": [_audit_as_json(item) for item in entries]})
         return ExitCode.OK
+    if not entries:
+        context.terminal.note("no entries in the audit")
+        return ExitCode.OK
     rows = [
         (rfc3339(item.at), item.actor, item.action, item.address, item.commit[:7] or "-",
          item.outcome)
@@ -110,8 +114,11 @@ def run_events(context: Context) -> ExitCode:
     if context.format == "json":
         context.terminal.print_json({"events": [_event_as_json(item) for item in events]})
         return ExitCode.OK
+    if not events:
+        context.terminal.note("no events")
     for item in events:
-        context.terminal.print(f"{rfc3339(item.at)} {item.type} {item.address} {item.message}\n")
+        text = one_line(f"{rfc3339(item.at)} {item.type} {item.address} {item.message}")
+        context.terminal.print(f"{text}\n")
     return ExitCode.OK
 
 

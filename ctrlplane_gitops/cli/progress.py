@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ctrlplane_gitops.cli.terminal import Terminal
 from ctrlplane_gitops.clock import Clock, rfc3339
+from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import Event
 
@@ -17,10 +18,10 @@ def event_printer(terminal: Terminal, clock: Clock) -> Callable[[Event], None]:
 
     def print_for_person(event: Event) -> None:
         elapsed = (event.at - began).total_seconds()
-        terminal.note(f"{event.address}: {event.message} [{elapsed:.1f}s]")
+        terminal.note(one_line(f"{event.address}: {event.message} [{elapsed:.1f}s]"))
 
     def print_for_log(event: Event) -> None:
-        terminal.note(f"{rfc3339(event.at)} {event.type} {event.address} {event.message}")
+        terminal.note(one_line(f"{rfc3339(event.at)} {event.type} {event.address} {event.message}"))
 
     return print_for_person if terminal.is_interactive else print_for_log
 
@@ -32,8 +33,9 @@ def wait_printer(terminal: Terminal, clock: Clock) -> Callable[[ResourceKey, str
     def print_wait(instance: ResourceKey, text: str) -> None:
         now = clock.now()
         if terminal.is_interactive:
-            terminal.note(f"{instance}: still waiting: {text} [{(now - began).seconds}s]")
+            line = f"{instance}: still waiting: {text} [{int((now - began).total_seconds())}s]"
         else:
-            terminal.note(f"{rfc3339(now)} waiting {instance} {text}")
+            line = f"{rfc3339(now)} waiting {instance} {text}"
+        terminal.note(one_line(line))
 
     return print_wait

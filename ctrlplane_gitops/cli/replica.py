@@ -53,7 +53,7 @@ def run_exec(context: Context) -> ExitCode | int:
             raise ProviderError(f"no replica of {key} is running")
         provider, replica = running[0]
         result = provider.execute(replica.name, command, options["exec_timeout"])
-    context.terminal.print(result.output.decode("utf-8", "replace"))
+    context.terminal.stream(result.output.decode("utf-8", "replace"))
     return result.exit_code
 
 
@@ -110,4 +110,4 @@ def _follow_all(context: Context, app: App, replicas: list[_Found]) -> None:
 
 
 def _print_line(context: Context, line: LogLine, *, is_single: bool) -> None:
-    context.terminal.print(f"{line.text}\n" if is_single else f"{line.replica} | {line.text}\n")
+    context.terminal.stream(f"{line.text}\n" if is_single else f"{line.replica} | {line.text}\n")

@@ -9,6 +9,7 @@ from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
 from ctrlplane_gitops.execute.apply import ApplyResult
 from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.redact import one_line
 
 _QUIET = (WorkState.DONE,)
 
@@ -20,12 +21,12 @@ def show_result(context: Context, plan: Plan, result: ApplyResult, code: ExitCod
         return
     terminal = context.terminal
     for warning in result.warnings:
-        terminal.note(f"warning: {warning}")
+        terminal.note(one_line(f"warning: {warning}"))
     for item in result.results:
         if item.state not in _QUIET:
-            terminal.note(f"{item.instance.address}: {item.state}: {item.message}")
+            terminal.note(one_line(f"{item.instance.address}: {item.state}: {item.message}"))
     for error in result.errors:
-        terminal.note(f"error: {error.message}")
+        terminal.fail(error)
     if code is ExitCode.OK:
         add, change, destroy = plan.counts
         if plan.is_empty:
@@ -38,7 +39,9 @@ def show_result(context: Context, plan: Plan, result: ApplyResult, code: ExitCod
         return
     counts = Counter(str(item.state) for item in result.results)
     text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    terminal.print(f"\nApply ended: {MEANINGS[code]} ({text or 'nothing to do'}).\n")
+    if not text and plan.is_empty:
+        text = "nothing to do"
+    terminal.print(f"\nApply ended: {MEANINGS[code]}{f' ({text})' if text else ''}.\n")
 
 
 def _as_json(plan: Plan, result: ApplyResult, code: ExitCode) -> dict[str, object]:

@@ -17,7 +17,7 @@ from ctrlplane_gitops.plan.change import (
     Plan,
     PlanHeader,
 )
-from ctrlplane_gitops.redact import MASK
+from ctrlplane_gitops.redact import MASK, printable
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 
 NO_CHANGES = "No changes. Your infrastructure matches the configuration."
@@ -54,8 +54,8 @@ def render_plan(plan: Plan, *, is_color: bool = False, duration_s: float | None 
         _render_diagnostics(plan),
         list(render_summary(plan)),
     ]
-    lines = "\n\n".join("\n".join(section) for section in sections if section).split("\n")
-    lines = [_clean(line) for line in lines]
+    text = "\n\n".join("\n".join(section) for section in sections if section)
+    lines = printable(text).split("\n")
     if is_color:
         lines = [_paint(line) for line in lines]
     return "\n".join(lines) + "\n"
@@ -101,7 +101,11 @@ def render_summary(plan: Plan) -> Iterator[str]:
         yield f"Adopt: {plan.adopted} already there, only written down."
     blocked = len(plan.blocked)
     if plan.is_empty and not blocked and not plan.refusals:
-        if plan.gaps:
+        errors = sum(1 for item in plan.diagnostics if item.is_error)
+        if errors:
+            noun = "error" if errors == 1 else "errors"
+            yield f"No changes in what is sound; {errors} {noun} in the specs."
+        elif plan.gaps:
             yield "No changes, as far as can be seen: a provider did not answer."
         else:
             yield NO_CHANGES
@@ -222,11 +226,6 @@ def _short_name(key: ResourceKey) -> str:
 
 def _with_note(text: str, note: str) -> str:
     return f"{text.ljust(_NOTE_COLUMN - 1)} {note}" if note else text
-
-
-def _clean(line: str) -> str:
-    """What a provider or a file says must not steer the terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def _paint(line: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.observed import Endpoint
 from ctrlplane_gitops.status.table import render_table
 from ctrlplane_gitops.status.view import InstanceStatus, StatusDocument
@@ -24,13 +25,13 @@ def render_status(document: StatusDocument) -> str:
         return f"{title}\nNo instances.\n"
     table = render_table(_HEADINGS, [_row(item) for item in document.instances])
     notes = [
-        f"  {item.key.address}: {condition.message}"
+        one_line(f"{item.key.address}: {condition.message}")
         for item in document.instances
         for condition in item.conditions
         if not (condition.type == "Ready" and condition.status == "True") and condition.message
     ]
     text = f"{title}\n\n{table}"
-    return text + "\n" + "\n".join(notes) + "\n" if notes else text
+    return text + "\n" + "".join(f"  {note}\n" for note in notes) if notes else text
 
 
 def _row(item: InstanceStatus) -> tuple[str, ...]:
