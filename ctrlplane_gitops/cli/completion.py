@@ -17,19 +17,21 @@ def run_completion(context: Context) -> ExitCode:
         raise UsageError(
             f"there is no completion for {shell!r}", hint=did_you_mean(shell, sorted(_RENDERERS))
         )
-    context.terminal.print(_RENDERERS[shell]())
+    context.terminal.print_raw(_RENDERERS[shell]())
     return ExitCode.OK
 
 
 def _names(verb: Verb) -> list[str]:
-    return [name for flag in (*COMMON, *verb.flags) for name in flag.names]
+    return [name for flag in verb.all_flags for name in flag.names]
 
 
 def _render_bash() -> str:
     cases = "\n".join(f'    {verb.name}) words="{" ".join(_names(verb))}" ;;' for verb in VERBS)
     verbs = " ".join(verb.name for verb in VERBS)
+    common = " ".join(name for flag in COMMON for name in flag.names)
     return f"""_ctrlplane_gitops() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" verb="" words="{verbs}" word
+  [[ "$current" == -* ]] && words="{common} --help --version"
   for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
     case " {verbs} " in *" $word "*) verb="$word"; break ;; esac
   done
@@ -79,7 +81,7 @@ def _render_fish() -> str:
             "complete -c ctrlplane-gitops -n __fish_use_subcommand "
             f"-a {verb.name} -d '{_plain(verb.help)}'"
         )
-        for flag in (*COMMON, *verb.flags):
+        for flag in verb.all_flags:
             names = " ".join(
                 f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
                 for name in flag.names

@@ -48,10 +48,9 @@ def parse_time(text: str) -> Any:
 
 def parse_natural(text: str) -> int:
     """A whole number from 0 on; ValueError for anything else."""
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"{text} is negative")
-    return number
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 COMMON = (
@@ -108,7 +107,7 @@ DESTROY = (*RUN, TARGET, MAX_DELETE)
 
 
 def add_flags(parser: argparse.ArgumentParser, flags: tuple[Flag, ...]) -> None:
-    """Add the flags without defaults, so that one given before the verb is not undone after it."""
+    """Add the flags without defaults, so that what was given can be told from what was not."""
     for flag in flags:
         if flag.parse is None:
             parser.add_argument(
@@ -133,10 +132,14 @@ def resolve_flags(
             source, raw = flag.names[0], given[flag.dest]
         elif environ.get(flag.variable):
             source, raw = flag.variable, environ[flag.variable]
-            raw = raw.split(",") if flag.is_list else raw
+            raw = [item.strip() for item in raw.split(",")] if flag.is_list else raw
         else:
             source, raw = "", flag.default
         found[flag.dest] = _parse(flag, source, raw)
+    if "format" in given and "json" in given:
+        raise UsageError("--format and --json exclude each other")
+    if "format" in given:  # the command line wins over CTRLPLANE_JSON
+        found["json"] = False
     return found
 
 
@@ -147,6 +150,9 @@ def _parse(flag: Flag, source: str, raw: Any) -> Any:
         if raw.lower() not in _TRUE | _FALSE:
             raise UsageError(f"{source}: {raw!r} is neither true nor false")
         return raw.lower() in _TRUE
+    if raw == "" or (flag.is_list and "" in raw):
+        hint = "leave it out, or set the variable its value comes from"
+        raise UsageError(f"{source}: the value is empty", hint=hint)
     if flag.is_list:
         return tuple(raw)
     if raw is None or not isinstance(raw, str):
@@ -156,5 +162,4 @@ def _parse(flag: Flag, source: str, raw: Any) -> Any:
     try:
         return flag.parse(raw)
     except ValueError as error:
-        text = str(error) if " is " in str(error) else f"{raw!r} is not a number"
-        raise UsageError(f"{source}: {text}") from None
+        raise UsageError(f"{source}: {error}") from None

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ctrlplane_gitops import __version__
-from ctrlplane_gitops.cli.flags import COMMON, Flag, add_flags, resolve_flags
-from ctrlplane_gitops.cli.terminal import Terminal
+from ctrlplane_gitops.cli.flags import COMMON, add_flags, resolve_flags
+from ctrlplane_gitops.cli.terminal import Terminal, silence
 from ctrlplane_gitops.cli.verb import VERBS, Verb, find_home
 from ctrlplane_gitops.errors import CtrlplaneError, UsageError
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.clock import Clock
 
+_PROGRAM = "ctrlplane-gitops"
 _BUG = 70
 _INTERRUPTED = 130
 
@@ -40,11 +42,14 @@ def main(
     """Run one command and return its exit code. Everything it takes from the process (arguments,
     environment, streams, time) can be given instead; ``on_effect`` sees every mutating call."""
     environ = os.environ if environ is None else environ
-    out, err = out or sys.stdout, err or sys.stderr
+    # A stream that was closed before we began is None.
+    out, err = out or sys.stdout or io.StringIO(), err or sys.stderr or io.StringIO()
     arguments = list(sys.argv[1:] if argv is None else argv)
     is_interactive = err.isatty() and sys.stdin is not None and sys.stdin.isatty()
-    is_color = out.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-    terminal = Terminal(out, err, is_interactive, is_color)
+    may_color = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    terminal = Terminal(
+        out, err, is_interactive, may_color and out.isatty(), may_color and err.isatty()
+    )
     try:
         verb, options = parse_arguments(arguments, environ)
         if options.get("no_color"):
@@ -56,10 +61,11 @@ def main(
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`| head`): what was asked for has been read.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a stream went away (`logs -f | head`): what was asked for has been read.
+        silence(out)
         return 0
-    except SystemExit as ended:
+    except SystemExit as ended:  # argparse printed help or the version
+        terminal.print_raw("")
         return ended.code if isinstance(ended.code, int) else 0
     except Exception as bug:
         return _report_bug(bug, terminal, environ)
@@ -68,52 +74,109 @@ def main(
 def parse_arguments(
     arguments: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[Verb, dict[str, Any]]:
-    """The verb and the value of each of its flags and arguments; UsageError when there is none."""
-    given = vars(build_parser().parse_args(arguments))
-    name = given.get("verb")
-    if name is None:
-        raise UsageError("no verb is given", hint="ctrlplane-gitops --help lists them")
-    verb = next(item for item in VERBS if item.name == name)
-    options = resolve_flags(given, flags_of(verb), environ)
-    options.update({item.name: given.get(item.name) for item in verb.arguments})
+    """The verb and the value of each of its flags and arguments; UsageError when there is none.
+    A flag means the same before the verb as after it."""
+    place = _find_verb(arguments)
+    if place is None:
+        build_parser().parse_args(arguments)
+        raise UsageError("no verb is given", hint=f"{_PROGRAM} --help lists them")
+    verb = _choose_verb(arguments[place])
+    rest, command = [*arguments[:place], *arguments[place + 1 :]], []
+    if verb.has_command and "--" in rest:
+        cut = rest.index("--")
+        rest, command = rest[:cut], rest[cut + 1 :]
+    parsed, unknown = build_verb_parser(verb).parse_known_args(rest)
+    if unknown:
+        raise _refuse(verb, unknown[0])
+    given = vars(parsed)
+    options = resolve_flags(given, verb.all_flags, environ)
+    for item in verb.arguments:
+        options[item.name] = given.get(item.name)
+        if options[item.name] == "":
+            raise UsageError(f"{item.metavar} is empty", hint=f"{_PROGRAM} {verb.name} --help")
+    if verb.has_command:
+        options["command"] = [*options["command"], *command]
     return verb, options
 
 
-def flags_of(verb: Verb) -> tuple[Flag, ...]:
-    return (*COMMON, *verb.flags)
+def _find_verb(arguments: Sequence[str]) -> int | None:
+    """Where the verb stands; None when there is none, or help was asked for before it."""
+    known = {name: flag for verb in VERBS for flag in verb.all_flags for name in flag.names}
+    place = 0
+    while place < len(arguments):
+        name, equals, _ = arguments[place].partition("=")
+        if not name.startswith("-"):
+            return place
+        if name in ("-h", "--help", "--version"):
+            return None
+        if name not in known:
+            raise UsageError(f"there is no flag {name}", hint=_suggest(name, known))
+        place += 1 if equals or known[name].parse is None else 2
+    return None
+
+
+def _choose_verb(word: str) -> Verb:
+    for verb in VERBS:
+        if verb.name == word:
+            return verb
+    raise UsageError(
+        f"there is no verb {word!r}", hint=_suggest(word, [item.name for item in VERBS])
+    )
+
+
+def _refuse(verb: Verb, word: str) -> UsageError:
+    """The error for what the verb does not take."""
+    if verb.has_command:
+        hint = f"write what to run after --: {_PROGRAM} {verb.name} ADDR -- COMMAND"
+        return UsageError(f"{verb.name} does not take {word!r}", hint=hint)
+    if not word.startswith("-"):
+        hint = f"{_PROGRAM} {verb.name} --help"
+        return UsageError(f"{verb.name} does not take the argument {word!r}", hint=hint)
+    name = word.partition("=")[0]
+    known = [name for flag in verb.all_flags for name in flag.names]
+    return UsageError(f"{verb.name} has no flag {name}", hint=_suggest(name, known, verb.name))
+
+
+def _suggest(word: str, known: Iterable[str], *verb: str) -> str:
+    """The closest known word, or where they are listed. ``-out`` is Terraform's ``--out``."""
+    from ctrlplane_gitops.diagnostics import did_you_mean
+
+    full = f"-{word}" if word.startswith("-") and not word.startswith("--") else word
+    begun = [name for name in sorted(known) if len(full) > 3 and name.startswith(full)]
+    close = did_you_mean(full, begun[:1] or sorted(known))
+    if close.startswith("did"):
+        return close
+    return (
+        f"did you mean {begun[0]!r}?"
+        if begun
+        else f"{' '.join((_PROGRAM, *verb))} --help lists them"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line. Common flags are taken before and after the verb."""
+    """What is there without a verb: help that lists the verbs, and the version."""
     parser = _Parser(
-        prog="ctrlplane-gitops",
+        prog=_PROGRAM,
         description="Makes what runs equal to what Git says, one instance per customer.",
-        epilog="Every flag can be set in the environment as CTRLPLANE_<FLAG>.",
+        epilog="Every flag can be set in the environment as CTRLPLANE_<FLAG>, "
+        "and may stand before the verb or after it.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"ctrlplane-gitops {__version__}")
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     add_flags(parser, COMMON)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_VerbParser)
+    verbs = parser.add_subparsers(metavar="VERB")
     for verb in VERBS:
-        below = verbs.add_parser(
-            verb.name, help=verb.help, description=verb.help, allow_abbrev=False
-        )
-        add_flags(below, flags_of(verb))
-        for item in verb.arguments:
-            below.add_argument(item.name, metavar=item.metavar, help=item.help, nargs=item.nargs)
+        verbs.add_parser(verb.name, help=verb.help)
     return parser
 
 
-class _VerbParser(_Parser):
-    """A verb's parser, which suggests flags."""
-
-    def error(self, message: str) -> Any:
-        from ctrlplane_gitops.diagnostics import did_you_mean
-
-        words = message.removeprefix("unrecognized arguments: ").split()
-        known = [name for action in self._actions for name in action.option_strings]
-        hint = did_you_mean(words[0], known) if words and words[0].startswith("-") else ""
-        raise UsageError(message, hint=hint or f"{self.prog} --help")
+def build_verb_parser(verb: Verb) -> argparse.ArgumentParser:
+    """One verb with all its flags and arguments."""
+    parser = _Parser(prog=f"{_PROGRAM} {verb.name}", description=verb.help, allow_abbrev=False)
+    add_flags(parser, verb.all_flags)
+    for item in verb.arguments:
+        parser.add_argument(item.name, metavar=item.metavar, help=item.help, nargs=item.nargs)
+    return parser
 
 
 def _run(
@@ -136,12 +199,15 @@ def _run(
 
 
 def _report_bug(bug: Exception, terminal: Terminal, environ: Mapping[str, str]) -> int:
-    """Say what is needed to report it; the traceback only when it was asked for, since a frame
-    may show what a message must not."""
-    if environ.get("CTRLPLANE_DEBUG") == "1":
-        import traceback
+    """Say what is needed to report it: which error, and where. Its message and the traceback only
+    when they were asked for, since they may show what must not be shown."""
+    import traceback
 
+    if environ.get("CTRLPLANE_DEBUG") == "1":
         terminal.note("".join(traceback.format_exception(bug)))
-    terminal.note(f"error: this is a bug in ctrlplane-gitops: {type(bug).__name__}: {bug}")
+    frames = traceback.extract_tb(bug.__traceback__)
+    ours = [item for item in frames if __package__.partition(".")[0] in item.filename]
+    place = f"{ours[-1].filename.rpartition('/')[2]}:{ours[-1].lineno}"
+    terminal.note(f"error: this is a bug in {_PROGRAM}: {type(bug).__name__} at {place}")
     terminal.note("    run it again with CTRLPLANE_DEBUG=1 and report what it prints")
     return _BUG

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,6 +27,15 @@ class Verb(NamedTuple):
     home: str
     flags: tuple[Flag, ...] = ()
     arguments: tuple[Argument, ...] = ()
+
+    @property
+    def all_flags(self) -> tuple[Flag, ...]:
+        return (*flags.COMMON, *self.flags)
+
+    @property
+    def has_command(self) -> bool:
+        """Whether what stands after ``--`` is a command, dashes and all."""
+        return any(item.name == "command" for item in self.arguments)
 
 
 _ADDRESS = Argument("address", "ADDR", "an address such as instance/acme/web")
@@ -110,7 +118,7 @@ VERBS: tuple[Verb, ...] = (
                 "1h",
             ),
         ),
-        (_ADDRESS, Argument("command", "COMMAND", "after --: what to run", argparse.REMAINDER)),
+        (_ADDRESS, Argument("command", "COMMAND", "after --: what to run", "*")),
     ),
     Verb(
         "rollback",
