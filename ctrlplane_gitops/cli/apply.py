@@ -13,12 +13,13 @@ from ctrlplane_gitops.cli.context import (
     is_valid,
     opened,
     require_desired,
+    require_folder,
 )
 from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_apply
-from ctrlplane_gitops.cli.plan import SAVED, policy_of, show_plan
+from ctrlplane_gitops.cli.plan import policy_of, saved_options, show_plan
 from ctrlplane_gitops.cli.progress import event_printer, wait_printer
 from ctrlplane_gitops.cli.result import show_result
-from ctrlplane_gitops.cli.stopping import stopping
+from ctrlplane_gitops.cli.stopping import interruptible, stopping
 from ctrlplane_gitops.errors import CancelledError, GuardError, StalePlanError, UsageError
 from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
@@ -32,14 +33,13 @@ def run_apply(context: Context) -> ExitCode:
     """Apply the specs, or exactly the plan in FILE."""
     options = context.options
     saved = _load_saved(options["file"]) if options["file"] else None
-    if saved is not None:
-        given = [name for name in SAVED[1:] if options.get(name)]
-        if given:
+    planned = saved_options(saved) if saved else {}
+    for name, value in planned.items():
+        if name != "ref" and options.get(name) and options[name] != value:
             raise UsageError(
-                f"--{given[0].replace('_', '-')} cannot change a saved plan",
+                f"--{name.replace('_', '-')} cannot change a saved plan",
                 hint="give it to plan --out FILE instead",
             )
-    planned = dict(saved.options) if saved else {}
     policy = policy_of({**options, **planned}, is_keep_going=options["keep_going"])
     with opened(context, ref=planned.get("ref")) as app:
         wanted = gather_for_change(context, app)
@@ -53,6 +53,7 @@ def run_apply(context: Context) -> ExitCode:
 def run_destroy(context: Context) -> ExitCode:
     """Remove everything that is recorded or runs under this control plane's name."""
     policy = policy_of(context.options, is_keep_going=True, is_destroy=True)
+    require_folder(context)
     with opened(context) as app:
         wanted = gather(app, has_secrets=False)
         return run_and_show(context, app, wanted, require_desired(context, wanted), policy, None)
@@ -120,13 +121,23 @@ def _approve(context: Context, look: Look, saved: SavedPlan | None) -> None:
         raise GuardError("; ".join(item.reason for item in plan.refusals), hint=first.hint)
     if plan.is_empty or saved is not None or options["auto_approve"]:
         return
-    if not context.terminal.is_interactive:
+    if not context.terminal.is_interactive or context.format == "json":
+        is_shown = context.format != "json"
         raise UsageError(
-            "this plan has to be approved and nobody is there to ask",
+            "this plan has to be approved and "
+            + ("nobody is there to ask" if is_shown else "--json does not show it"),
             hint="add --auto-approve (-y), or save a plan with plan --out FILE and apply that",
         )
-    if not context.terminal.ask(_question(plan)):
+    if not _is_approved(context, plan):
         raise CancelledError("not approved, nothing was changed")
+
+
+def _is_approved(context: Context, plan: Plan) -> bool:
+    try:
+        with interruptible():
+            return context.terminal.ask(_question(plan))
+    except KeyboardInterrupt:
+        return False
 
 
 def _question(plan: Plan) -> str:

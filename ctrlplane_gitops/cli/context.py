@@ -65,16 +65,26 @@ def gather(app: App, *, has_secrets: bool = True) -> Wanted:
 def gather_for_change(context: Context, app: App) -> Wanted:
     """The same for verbs that could remove something: where there is nothing at all, nothing is
     done. GuardError, because an emptied repo and a wrong folder look alike."""
-    options = context.options
-    place = options["repo"] or options["chdir"]
-    hint = "check --chdir, --repo and --ref; to remove everything use destroy"
-    if options["repo"] is None and not Path(place).exists():
-        raise GuardError(f"{place} does not exist, so nothing is done", hint=hint)
+    require_folder(context)
     wanted = gather(app)
     if not wanted.documents and not any(item.code != _EMPTY for item in wanted.diagnostics):
+        options = context.options
+        place = options["repo"] or options["chdir"]
         where = f"{place} at {options['ref']}" if options["ref"] else place
-        raise GuardError(f"there are no specs in {where}, so nothing is done", hint=hint)
+        raise GuardError(
+            f"there are no specs in {where}, so nothing is done",
+            hint="check --chdir, --repo and --ref; to remove everything use destroy",
+        )
     return wanted
+
+
+def require_folder(context: Context) -> None:
+    """GuardError where the folder of the specs is not there."""
+    options = context.options
+    if options["repo"] is None and not Path(options["chdir"]).exists():
+        raise GuardError(
+            f"{options['chdir']} does not exist, so nothing is done", hint="check --chdir"
+        )
 
 
 def require_desired(context: Context, wanted: Wanted) -> DesiredState:
@@ -93,6 +103,13 @@ def invalid_specs(wanted: Wanted, hint: str | None = None) -> SpecError:
 
 def is_valid(wanted: Wanted) -> bool:
     return not has_errors(wanted.diagnostics)
+
+
+def note_errors(context: Context, wanted: Wanted) -> None:
+    """For verbs that go on without the tenants that are broken."""
+    if not is_valid(wanted):
+        error = invalid_specs(wanted)
+        context.terminal.note(f"warning: {error.message}; ctrlplane-gitops validate lists them")
 
 
 def require_plane(context: Context, wanted: Wanted) -> ControlPlane:

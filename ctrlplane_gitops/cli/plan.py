@@ -6,7 +6,7 @@ import gc
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.app import open_plane
 from ctrlplane_gitops.cli.context import (
@@ -21,14 +21,24 @@ from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_plan
 from ctrlplane_gitops.cli.terminal import diagnostics_as_json
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import UsageError
-from ctrlplane_gitops.plan.change import Plan, Policy
+from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
 from ctrlplane_gitops.reconcile.look import look
 
-# What a plan file remembers of the command line: applying it means the same.
-SAVED = (
-    "ref", "target", "max_delete", "allow_empty", "allow_recreate", "retry_failed", "no_prune",
-    "destroy",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from ctrlplane_gitops.plan.planfile import SavedPlan
+    from ctrlplane_gitops.reconcile.gather import Wanted
+
+# What a plan file remembers of the command line: applying it means the same. Values without them.
+SAVED: dict[str, Any] = {
+    "ref": None,
+    "target": (),
+    "max_delete": None,
+    "allow_empty": False,
+    "allow_recreate": False,
+    "retry_failed": False,
+    "no_prune": False,
+    "destroy": False,
+}
 
 
 def run_validate(context: Context) -> ExitCode:
@@ -61,7 +71,7 @@ def run_plan(context: Context) -> ExitCode:
     with gc_off(), opened(context) as app:
         wanted = gather_for_change(context, app)
         if wanted.desired is None:
-            return _show_invalid(context, wanted.diagnostics)
+            return _show_invalid(context, wanted)
         with open_plane(app, wanted.desired.plane, is_read_only=True) as plane:
             seen = look(
                 wanted, wanted.desired, plane.providers, plane.store, app.looks,
@@ -96,7 +106,23 @@ def show_plan(context: Context, plan: Plan, duration_s: float | None = None) -> 
     else:
         from ctrlplane_gitops.plan.render import render_plan
 
-        terminal.print(render_plan(plan, is_color=terminal.is_color, duration_s=duration_s))
+        terminal.print_raw(render_plan(plan, is_color=terminal.is_color, duration_s=duration_s))
+
+
+def saved_options(saved: SavedPlan) -> dict[str, Any]:
+    """The options of a plan file, all of them; UsageError where a value is none the flag takes."""
+    found = {**SAVED, **{name: saved.options[name] for name in SAVED if name in saved.options}}
+    ref, targets, limit = found["ref"], found["target"], found["max_delete"]
+    is_sound = (
+        (ref is None or isinstance(ref, str))
+        and isinstance(targets, list | tuple)
+        and all(isinstance(item, str) for item in targets)
+        and (limit is None or (type(limit) is int and limit >= 0))
+        and all(isinstance(found[name], bool) for name, value in SAVED.items() if value is False)
+    )
+    if not is_sound:
+        raise UsageError("the plan file is damaged", hint="plan again")
+    return {**found, "target": tuple(targets)}
 
 
 def policy_of(options: Any, *, is_keep_going: bool, is_destroy: bool = False) -> Policy:
@@ -126,18 +152,16 @@ class gc_off:
             gc.enable()
 
 
-def _show_invalid(context: Context, diagnostics: Any) -> ExitCode:
-    if context.format == "json":
-        from ctrlplane_gitops.plan.as_json import FORMAT_VERSION
-
-        context.terminal.print_json(
-            {
-                "format_version": FORMAT_VERSION,
-                "resource_changes": [],
-                "diagnostics": diagnostics_as_json(diagnostics),
-            }
-        )
-    context.terminal.diagnose(diagnostics)
+def _show_invalid(context: Context, wanted: Wanted) -> ExitCode:
+    """Nothing can be planned: the same document with diagnostics alone for programs and comments,
+    the diagnostics for people."""
+    if context.format == "text":
+        context.terminal.diagnose(wanted.diagnostics)
+        raise invalid_specs(wanted)
+    snapshot = wanted.snapshot
+    name = wanted.plane.name if wanted.plane else "(not known)"
+    header = PlanHeader(name, snapshot.commit, snapshot.ref, snapshot.is_dirty, 0)
+    show_plan(context, Plan(header, diagnostics=wanted.diagnostics))
     return ExitCode.INVALID
 
 

@@ -9,6 +9,7 @@ from ctrlplane_gitops.app import open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
     gather,
+    note_errors,
     opened,
     require_desired,
     require_plane,
@@ -16,6 +17,7 @@ from ctrlplane_gitops.cli.context import (
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.reconcile.observe import observe_all
+from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind
 from ctrlplane_gitops.status.read import read_status
@@ -34,8 +36,10 @@ def run_status(context: Context) -> ExitCode:
                 spec.name, wanted.snapshot.commit, wanted.desired, plane.store.load_state(),
                 observed, plane.providers, app.probes, context.clock.now(),
             )  # fmt: skip
+    note_errors(context, wanted)
     for gap in observed.gaps:
-        context.terminal.note(f"warning: provider {gap.provider} did not answer: {gap.reason}")
+        text = f"warning: provider {gap.provider} did not answer: {gap.reason}"
+        context.terminal.note(one_line(text))
     if context.format == "json":
         context.terminal.print_json(status_as_json(document))
     else:
@@ -46,7 +50,9 @@ def run_status(context: Context) -> ExitCode:
 def run_get(context: Context) -> ExitCode:
     """The resources Git describes: all, those of a kind, or those whose address matches."""
     with opened(context) as app:
-        desired = require_desired(context, gather(app, has_secrets=False))
+        wanted = gather(app, has_secrets=False)
+        desired = require_desired(context, wanted)
+    note_errors(context, wanted)
     pattern = context.options["what"]
     found = [item for _, item in sorted(desired.resources.items()) if _matches(item, pattern)]
     if pattern and not found and not _is_kind(pattern):
@@ -59,6 +65,9 @@ def run_get(context: Context) -> ExitCode:
             {"resources": [{"address": item.key.address, "origin": str(item.origin),
                             "spec": _shown(item)} for item in found]}
         )  # fmt: skip
+        return ExitCode.OK
+    if not found:
+        context.terminal.note("nothing found")
         return ExitCode.OK
     rows = [(item.key.address, str(item.origin), item.fingerprint) for item in found]
     context.terminal.print(render_table(("ADDRESS", "FILE", "FINGERPRINT"), rows))
