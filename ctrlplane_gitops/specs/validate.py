@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error, sort_diagnostics
+from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error, sort_diagnostics, warning
 from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.specs.problem import Problem
 
@@ -39,7 +39,18 @@ def parse(files: Mapping[str, bytes]) -> tuple[tuple[Document, ...], tuple[Diagn
         found, problems = _parse_file(path, files[path])
         documents += found
         diagnostics += problems
+    if files:
+        diagnostics += _warn_of_slow_parser()
     return tuple(documents), sort_diagnostics(diagnostics)
+
+
+def _warn_of_slow_parser() -> list[Diagnostic]:
+    from ctrlplane_gitops.specs.event import is_c_parser
+
+    if is_c_parser():
+        return []
+    summary = "the YAML parser in C is missing: reading takes 20 to 50 times as long"
+    return [warning("slow-yaml-parser", summary, hint="pip install 'ruamel.yaml[libyaml]'")]
 
 
 def _parse_file(path: str, content: bytes) -> tuple[list[Document], list[Diagnostic]]:
