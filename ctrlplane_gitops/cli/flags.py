@@ -35,6 +35,11 @@ class Flag(NamedTuple):
         return self.name.replace("-", "_")
 
     @property
+    def help_text(self) -> str:
+        """With the default, where that says something."""
+        return f"{self.help} (default: {self.default})" if self.default else self.help
+
+    @property
     def variable(self) -> str:
         return f"CTRLPLANE_{self.dest.upper()}"
 
@@ -116,7 +121,7 @@ def add_flags(parser: argparse.ArgumentParser, flags: tuple[Flag, ...]) -> None:
             )  # fmt: skip
         else:
             parser.add_argument(
-                *flag.names, dest=flag.dest, help=flag.help, metavar=flag.metavar,
+                *flag.names, dest=flag.dest, help=flag.help_text, metavar=flag.metavar,
                 action="append" if flag.is_list else "store", default=argparse.SUPPRESS,
             )  # fmt: skip
 
