@@ -73,7 +73,7 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
     from ctrlplane_gitops.execute.run import WorkState
 
     states = [item.state for item in result.results]
-    failed = [item for item in result.results if item.state in (WorkState.FAILED,)]
+    failed = [item for item in result.results if item.state is WorkState.FAILED]
     is_some_done = WorkState.DONE in states or WorkState.STARTED in states
     has_failed = bool(failed or result.errors or WorkState.SKIPPED in states)
     is_bad = any(item.blocked and item.blocked.code == "bad-release" for item in plan.changes)
@@ -96,7 +96,9 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
 
 # Rows that another pass will do, and rows that need somebody to allow them.
 _HELD = frozenset({"identity-lost"})
-_GUARDED = frozenset({"protected", "quota", "mass-recreate", "prune-limit", "empty-desired"})
+_GUARDED = frozenset(
+    {"protected", "quota", "mass-recreate", "prune-limit", "empty-desired", "provider-gone"}
+)
 
 
 def is_guarded(plan: Plan) -> bool:

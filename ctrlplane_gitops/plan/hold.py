@@ -11,6 +11,8 @@ from ctrlplane_gitops.plan.classify import Look
 from ctrlplane_gitops.state.key import ResourceKey
 
 MIN_MASS = 10
+# Held back because nothing is known of what runs there.
+SILENT = frozenset({"gap", "provider-gone"})
 
 
 def find_gap(look: Look, instance: ResourceKey, providers: Iterable[str]) -> Blocked | None:
@@ -26,7 +28,7 @@ def find_gap(look: Look, instance: ResourceKey, providers: Iterable[str]) -> Blo
                 )
         if provider not in look.desired.plane.providers:
             return Blocked(
-                "gap",
+                "provider-gone",
                 f"provider {provider} is not configured any more",
                 f"put {provider} back under spec.providers until nothing runs there",
             )

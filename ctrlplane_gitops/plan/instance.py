@@ -16,7 +16,7 @@ from ctrlplane_gitops.plan.change import (
 from ctrlplane_gitops.plan.classify import Look, Row, basis_of, make_change
 from ctrlplane_gitops.plan.drift import Live, compare_live
 from ctrlplane_gitops.plan.fields import explain_revision
-from ctrlplane_gitops.plan.hold import find_gap
+from ctrlplane_gitops.plan.hold import SILENT, find_gap
 from ctrlplane_gitops.plan.release import Target, choose_release
 from ctrlplane_gitops.rollout.preview import RolloutPreview, preview_rollout
 from ctrlplane_gitops.state.desired import DesiredInstance
@@ -211,7 +211,7 @@ def _is_work(case: Case) -> bool:
         return False
     if case.is_rollout or case.is_under_way:
         return True
-    if case.hold is not None and case.hold.code == "gap":
+    if case.hold is not None and case.hold.code in SILENT:
         return _touches_scale(case)
     return not case.live.is_exact or bool(case.live.limits) or _is_limit_change(case)
 
