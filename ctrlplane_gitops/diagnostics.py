@@ -62,8 +62,10 @@ class Diagnostic:
     def render(self) -> str:
         """One or two lines: ``tenants/a.yaml:3:5: error: ... [code]``."""
         place = f"{self.origin}: " if self.origin else (f"{self.address}: " if self.address else "")
-        text = f"{place}{self.severity}: {self.summary} [{self.code}]"
-        return f"{text}\n    {self.hint}" if self.hint else text
+        # A cause may quote what somebody else said: it must not pass for a line of its own.
+        summary, hint = (" ".join(text.splitlines()) for text in (self.summary, self.hint))
+        text = f"{place}{self.severity}: {summary} [{self.code}]"
+        return f"{text}\n    {hint}" if hint else text
 
 
 def error(code: str, summary: str, **more: object) -> Diagnostic:

@@ -54,7 +54,7 @@ def render_plan(plan: Plan, *, is_color: bool = False, duration_s: float | None 
         _render_diagnostics(plan),
         list(render_summary(plan)),
     ]
-    text = "\n\n".join("\n".join(section) for section in sections if section)
+    text = "\n\n".join("\n".join(map(_flatten, section)) for section in sections if section)
     lines = printable(text).split("\n")
     if is_color:
         lines = [_paint(line) for line in lines]
@@ -226,6 +226,11 @@ def _short_name(key: ResourceKey) -> str:
 
 def _with_note(text: str, note: str) -> str:
     return f"{text.ljust(_NOTE_COLUMN - 1)} {note}" if note else text
+
+
+def _flatten(line: str) -> str:
+    """What a provider says must not pass for a line of the plan."""
+    return line if line.isprintable() else " ".join(line.splitlines())
 
 
 def _paint(line: str) -> str:
