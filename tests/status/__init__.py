@@ -1,0 +1,1 @@
+"""What is, in one document, and how it reads."""
