@@ -15,10 +15,10 @@ from fractions import Fraction
 _DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _BYTES = _DECIMAL | _BINARY
-_CPU = re.compile(r"^(\d+(?:\.\d{1,3})?|\d+m)$")
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)$")
-_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?$")
-_PERCENT = re.compile(r"^(\d{1,3})%$")
+_CPU = re.compile(r"^(\d+(?:\.\d{1,3})?|\d+m)\Z", re.ASCII)
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)\Z", re.ASCII)
+_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?\Z", re.ASCII)
+_PERCENT = re.compile(r"^(\d{1,3})%\Z", re.ASCII)
 
 
 def parse_cpu(text: str) -> int:
@@ -142,6 +142,6 @@ def parse_count_or_percent(value: int | str) -> CountOrPercent:
         if value < 0:
             raise ValueError(f"{value} is negative")
         return CountOrPercent(value)
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit():
         return CountOrPercent(int(value))
     return CountOrPercent(parse_percent(str(value)), is_percent=True)

@@ -78,7 +78,7 @@ def _choose(recorded: RecordedState, known: RecordedInstance, wanted: str | None
         number = _find_previous(releases, known)
     else:
         digits = wanted.removeprefix("v")
-        if not digits.isdigit():
+        if not (digits.isascii() and digits.isdigit()):
             raise UsageError(f"{wanted!r} is not a release such as v3")
         number = int(digits)
     if number not in releases:
