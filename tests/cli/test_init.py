@@ -32,12 +32,15 @@ def test_a_folder_with_a_repository_alone_counts_as_empty(folder: Folder, tmp_pa
 def test_a_folder_that_is_not_empty_is_left_alone(
     folder: Folder, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / name).write_text("mine")
-    before = sorted(tmp_path.rglob("*"))
-    assert folder.run("init", str(tmp_path)) == 64
-    assert "is not empty: it has" in folder.errors
-    assert "give an empty folder" in folder.errors
-    assert sorted(tmp_path.rglob("*")) == before
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / name).write_text("mine")
+    assert folder.run("init", str(mine)) == 64
+    assert folder.errors.splitlines() == [
+        f"error: {mine} is not empty: it has {name}",
+        "    give an empty folder: ctrlplane-gitops init DIR",
+    ]
+    assert [path.name for path in mine.iterdir()] == [name]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_its_cause(

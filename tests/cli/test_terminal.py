@@ -15,8 +15,8 @@ import pytest
 
 from ctrlplane_gitops.cli.terminal import Terminal
 from ctrlplane_gitops.errors import UsageError
-from tests.cli.folder import WEB, Folder, web
-from tests.e2e.crash_kit import MEMORY
+from tests.cli.folder import PATIENCE_S, WEB, Folder, web
+from tests.e2e.crash_kit import MEMORY, PROCESS
 
 ESCAPE = "\x1b"
 # Colour off, screen cleared, C1 introducer, delete, a right-to-left override, a bell.
@@ -155,6 +155,22 @@ def test_an_apply_goes_on_when_nobody_reads_it_and_its_exit_code_is_true(
     folder.write("")
     assert folder.spawn("apply", "-y", stdout=pipe, stderr=err).returncode == 5
     os.close(pipe)
+
+
+def test_following_logs_ends_with_its_reader(tmp_path: Path) -> None:
+    talker = "command: [sh, -c, 'while :; do echo still here; sleep 0.05; done']"
+    folder = Folder(tmp_path / "world", replace(PROCESS, program=talker, checks="[]"))
+    folder.write(web(replicas=1).replace("image: app", talker))
+    folder.ok("apply", "-y")
+    try:
+        command = " ".join(folder.command("logs", WEB, "--follow"))
+        ran = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command} | head -n 1"],
+            env=folder.environ, capture_output=True, text=True, timeout=PATIENCE_S,
+        )  # fmt: skip
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "still here\n", "")
+    finally:
+        folder.ok("destroy", "-y")
 
 
 def test_a_full_disk_is_an_error_with_its_cause(folder: Folder) -> None:
