@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,7 +12,7 @@ from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.errors import UsageError
 
 _NEXT = """
-Next:
+Next:{enter}
   git init && git add . && git commit -m "First specs"    # optional, but it is what it is for
   ctrlplane-gitops plan
   ctrlplane-gitops apply
@@ -38,7 +39,9 @@ def run_init(context: Context) -> ExitCode:
         raise UsageError(f"cannot write into {folder}: {reason}") from None
     for path in written:
         context.terminal.print(f"  {path.relative_to(folder)}\n")
-    context.terminal.print(f"Wrote {len(written)} files into {folder}\n{_NEXT}")
+    enter = "" if folder.resolve() == Path.cwd() else f"\n  cd {shlex.quote(str(folder))}"
+    context.terminal.print(f"Wrote {len(written)} files into {folder}\n")
+    context.terminal.print(_NEXT.format(enter=enter))
     return ExitCode.OK
 
 

@@ -33,6 +33,11 @@ def show_result(context: Context, plan: Plan, result: ApplyResult, code: ExitCod
             if plan.adopted:
                 terminal.print(f"Adopted {plan.adopted} resources; nothing was changed.\n")
             return
+        started = sum(1 for item in result.results if item.state is WorkState.STARTED)
+        if started:
+            noun = "rollout is" if started == 1 else "rollouts are"
+            terminal.print(f"\nApply left off: {started} {noun} under way; apply again goes on.\n")
+            return
         terminal.print(
             f"\nApply complete! Resources: {add} added, {change} changed, {destroy} destroyed.\n"
         )

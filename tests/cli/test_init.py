@@ -11,7 +11,7 @@ def test_what_is_written_is_valid_and_can_be_planned(folder: Folder, tmp_path: P
     target = tmp_path / "shop"
     said = folder.ok("init", str(target))
     files = sorted(path for path in target.rglob("*") if path.is_file())
-    assert f"Wrote {len(files)} files into {target}" in said
+    assert f"Wrote {len(files)} files into {target}\n\nNext:\n  cd {target}\n  git init" in said
     for path in files:
         assert f"  {path.relative_to(target)}\n" in said
     assert folder.ok("--chdir", str(target), "validate").startswith("Success!")
