@@ -92,3 +92,21 @@ PLAN = record(
         add=COUNT, change=COUNT, destroy=COUNT, blocked=COUNT, is_empty={"type": "boolean"}
     ),
 )
+
+APPLY = closed(
+    exit_code=COUNT,
+    meaning=TEXT,
+    ending={"enum": ["complete", "cancelled", "timedOut", "lost"]},
+    commit=TEXT,
+    summary=closed(add=COUNT, change=COUNT, destroy=COUNT, adopt=COUNT),
+    effects=COUNT,
+    results=array(
+        closed(
+            address=ADDRESS,
+            state={"enum": ["done", "started", "rolledBack", "failed", "skipped", "cancelled"]},
+            message=TEXT,
+        )
+    ),
+    errors=array(closed(code=TEXT, message=TEXT)),
+    warnings=array(TEXT),
+)

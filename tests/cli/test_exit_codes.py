@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event
 
 import pytest
+from jsonschema import validate
 
 from ctrlplane_gitops import errors
 from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode, exit_of_apply, exit_of_plan
@@ -18,6 +20,7 @@ from ctrlplane_gitops.execute.apply import ApplyResult, Ending, WorkResult
 from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, Drift, Plan, PlanHeader
 from ctrlplane_gitops.state.key import instance_key
+from tests.cli.contract import APPLY
 from tests.cli.folder import ROOT, Folder, web
 from tests.e2e.crash_kit import MEMORY
 
@@ -161,6 +164,30 @@ def test_a_silent_provider_is_unreachable(applied: Folder) -> None:
     assert applied.run("plan") == 69
     assert applied.run("apply", "-y") == 69
     assert "Apply ended: a provider is unreachable" in applied.output
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "states"),
+    [
+        ("", 0, {"done"}),
+        ("neverReady: [instance/acme/web]", 4, {"rolledBack"}),
+        ("failEffects: [1]", 0, {"done"}),
+        ("missingImages: [app]", 4, {"rolledBack"}),
+        ("gap: gone", 69, set()),
+    ],
+    ids=["done", "never ready", "an effect fails", "no image", "gap"],
+)
+def test_the_result_as_json_says_what_the_exit_code_says(
+    applied: Folder, options: str, code: int, states: set[str]
+) -> None:
+    provider = f"{{type: memory, path: world.json, {options}}}"
+    applied.runtime = replace(MEMORY, provider=provider)
+    applied.write(web("2"))
+    assert applied.run("apply", "-y", "--json") == code, applied.errors
+    found = json.loads(applied.output)
+    validate(found, APPLY)
+    assert (found["exit_code"], found["meaning"]) == (code, MEANINGS[ExitCode(code)])
+    assert {item["state"] for item in found["results"]} == states
 
 
 def test_keep_going_is_a_part(folder: Folder) -> None:
