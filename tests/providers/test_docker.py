@@ -6,6 +6,7 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.providers.conformance import ProviderConformance
 from ctrlplane_gitops.providers.conformance_kit import DB, WEB, wait_until
 from ctrlplane_gitops.providers.docker.provider import DockerProvider
+from ctrlplane_gitops.providers.docker.translate import owner_labels
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import (
     Material,
@@ -31,7 +33,7 @@ from ctrlplane_gitops.state.action import (
     UpdateResources,
 )
 from ctrlplane_gitops.state.desired import ProviderConfig, Resources
-from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
+from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.state.observed import ReplicaPhase
 from ctrlplane_gitops.state.template import Release, SecretMount, SecretType
 from tests.engines.registry import Registry
@@ -126,6 +128,23 @@ class TestContainers(DockerHooks):
             assert self.client.inspect_network(stranger)["Name"] == "conf.acme"
         finally:
             self.client.remove_network(stranger)
+
+    def test_instances_that_start_at_once_share_one_network(self, provider: DockerProvider) -> None:
+        keys = [instance_key("acme", f"web{number}") for number in range(8)]
+        releases = [self.make_release(instance=key) for key in keys]
+        run_beside([partial(self.scale, provider, release, 1) for release in releases])
+        assert len(self.client.networks(names=["conf.acme"])) == 1
+
+    def test_of_two_networks_with_one_name_the_one_in_use_is_kept(
+        self, provider: DockerProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        labels = owner_labels(self.plane, "acme")
+        empty = self.client.create_network("conf.acme", labels=labels)["Id"]
+        self.scale(provider, self.make_release(), 2)
+        left = self.client.networks(names=["conf.acme"])
+        assert len(left) == 1 and left[0]["Id"] != empty
+        assert len(self.live(provider)) == 2
 
     def test_a_removed_tenant_leaves_nothing(self, provider: DockerProvider) -> None:
         self.scale(provider, self.make_release(), 1)

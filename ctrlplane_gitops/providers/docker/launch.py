@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,6 +58,7 @@ class Launcher:
         self._config = config
         self._engine = engine
         self._secret_files = secret_files
+        self._networks = threading.Lock()
 
     def prepare(self, action: ScaleReplicaSet, material: Material, effects: Effects) -> Launch:
         """Image, network, volumes, secret files: everything that can be missing is found out
@@ -74,7 +76,7 @@ class Launcher:
         with translated(name, f"find image {image}"):
             images.ensure(image)
         with translated(name, f"make the network of {instance.tenant}"):
-            network = ensure_network(client, effects, self._plane, instance.tenant)
+            network = ensure_network(client, effects, self._plane, instance.tenant, self._networks)
         with translated(name, f"make the volumes of {instance}"):
             volumes = ensure_volumes(client, effects, self._plane, instance, template)
         warnings = [
