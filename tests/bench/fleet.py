@@ -11,7 +11,8 @@ from pathlib import Path
 from ctrlplane_gitops.app import Where, open_app
 from ctrlplane_gitops.cli.plan import gc_off
 from ctrlplane_gitops.clock import SystemClock
-from ctrlplane_gitops.config import load_settings, plane_dir, store_location
+from ctrlplane_gitops.config import load_settings, store_location
+from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.providers.memory import MemoryProvider
@@ -22,7 +23,8 @@ from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.store.registry import open_store
 from tests.source.repo import commit, git, write
 
-PLANE = "bench"
+# Of this run alone: an engine may be shared.
+PLANE = f"bench-{os.getpid()}"
 WORLD = "world.json"
 TENANTS = 100
 _ROUTED = 5  # every fifth instance has a route
@@ -66,14 +68,16 @@ spec:
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fleet:
-    """``size`` instances in ``repo``, one file each; ``environ`` is what the command runs with."""
+    """``size`` instances in ``repo``, one file each; ``environ`` is what the command runs with.
+    ``written`` is how many bytes its first pass wrote for the store."""
 
     size: int
     repo: Path
     root: Path
     environ: Mapping[str, str]
+    written: int = 0
 
     @property
     def world(self) -> Path:
@@ -118,7 +122,7 @@ def make_files(size: int, provider: str) -> dict[str, bytes]:
 
 def make_fleet(root: Path, size: int, provider: str | None = None) -> Fleet:
     """The repo, packed, and its store and world after a real pass. The pass keeps the world in
-    memory, since the file would be written anew for every replica; then it is written once."""
+    memory; then it is written once."""
     repo = root / "repo"
     repo.mkdir(parents=True)
     git(repo, "init", "-q", "-b", "main")
@@ -134,7 +138,7 @@ def make_fleet(root: Path, size: int, provider: str | None = None) -> Fleet:
         "CTRLPLANE_ALLOW_FILE_URLS": "1",
     }
     fleet = Fleet(size, repo, root, environ)
-    _apply(fleet)
+    fleet.written = apply_fleet(fleet)
     return fleet
 
 
@@ -142,11 +146,12 @@ def read_replicas(fleet: Fleet) -> list[MemoryReplica]:
     return list(MemoryWorld(fleet.world).read().replicas.values())
 
 
-def _apply(fleet: Fleet) -> None:
+def apply_fleet(fleet: Fleet) -> int:
+    """A pass over the repo as it is; how many bytes this process wrote for the store."""
     clock, cancel = SystemClock(), threading.Event()
     settings = load_settings(fleet.environ)
     where = Where(str(fleet.repo), "main")
-    world = MemoryWorld()
+    world = _load_world(fleet)
     with gc_off(), open_app(
         settings, fleet.environ, clock, where, cancel, lambda effect: None
     ) as app:  # fmt: skip
@@ -169,11 +174,37 @@ def _apply(fleet: Fleet) -> None:
             on_event=lambda event: None,
             on_wait=lambda instance, what: None,
         )
+        before = _count_written()
         try:
-            run_pass(wanted, wanted.desired, parts, Policy(), lambda seen: None)
+            _, result = run_pass(wanted, wanted.desired, parts, Policy(), lambda seen: None)
         finally:
+            # The last one to close a store moves its log into it.
             store.close()
-    folder = plane_dir(settings, PLANE)
-    with MemoryWorld(folder / WORLD).change() as written:
-        made = world.read()
-        written.replicas, written.next_id = made.replicas, made.next_id
+        written = _count_written() - before
+    assert {item.state for item in result.results} <= {WorkState.DONE}, result
+    _save_world(fleet, world)
+    return written
+
+
+def _load_world(fleet: Fleet) -> MemoryWorld:
+    """In memory, for the file would be written anew for every replica."""
+    world = MemoryWorld()
+    if fleet.world.exists():
+        _copy(MemoryWorld(fleet.world), world)
+    return world
+
+
+def _save_world(fleet: Fleet, world: MemoryWorld) -> None:
+    _copy(world, MemoryWorld(fleet.world))
+
+
+def _copy(source: MemoryWorld, target: MemoryWorld) -> None:
+    found = source.read()
+    with target.change() as data:
+        data.replicas, data.next_id = found.replicas, found.next_id
+
+
+def _count_written() -> int:
+    """Bytes handed to the kernel by this process, its children left out. Source: proc(5)."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("wchar")).split()[1])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
 
-from ctrlplane_gitops.clock import monotonic_s
-
 ROUNDS = 5
+# A control that moves further from the first round to the last spoils what lies between them.
+_STEADY = 1.2
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,6 +46,10 @@ class Samples:
         return max(run.peak_mib for run in self.runs)
 
     @property
+    def least_s(self) -> float:
+        return min(run.wall_s for run in self.runs)
+
+    @property
     def spread(self) -> str:
         walls = [run.wall_s for run in self.runs]
         return f"{min(walls):.3f}-{max(walls):.3f}"
@@ -51,7 +57,8 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One row of the table. ``value`` is held against ``bar`` (at most); None: not measured."""
+    """One row of the table. ``value`` is held against ``bar`` (at most); None: not measured.
+    ``drift`` is how far the control of this measurement moved (``drift_of``)."""
 
     row: str
     text: str
@@ -59,38 +66,65 @@ class Verdict:
     bar: float | None = None
     unit: str = "x"
     note: str = ""
+    drift: float = 1.0
 
     @property
     def word(self) -> str:
+        """``noisy``: the machine's own control moved meanwhile, so neither answer counts."""
         if self.value is None:
             return "skipped"
         if self.bar is None:
             return ""
+        if self.drift > _STEADY:
+            return "noisy"
         return "pass" if self.value <= self.bar else "FAIL"
 
 
 def run_process(
-    command: Sequence[str],
+    command: Sequence[str | Path],
     environ: Mapping[str, str],
     folder: Path | None = None,
     ok_codes: Sequence[int] = (0,),
 ) -> tuple[Run, str]:
     """Run to the end; what it took and what it printed. RuntimeError for another exit code."""
-    began = monotonic_s()
-    process = subprocess.Popen(
-        command, env=dict(environ), cwd=folder, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
+    runner = _start_runner()
+    assert runner.stdin is not None and runner.stdout is not None
+    place = None if folder is None else str(folder)
+    runner.stdin.write(json.dumps([list(map(str, command)), dict(environ), place]) + "\n")
+    runner.stdin.flush()
+    code, wall, cpu, peak, output = json.loads(runner.stdout.readline())
+    if code not in ok_codes:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {code}: {output[-600:]}")
+    return Run(wall, cpu, peak), output
+
+
+# A child's peak begins with what its parent had in memory, so a small process starts them.
+_RUNNER = """
+import json, os, subprocess, sys, time
+for line in sys.stdin:
+    command, environ, folder = json.loads(line)
+    began = time.monotonic()
+    process = subprocess.Popen(command, env=environ, cwd=folder, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read().decode("utf-8", "replace")
-    process.stdout.close()
     # Popen.wait would not say what the child used.
     _, status, used = os.wait4(process.pid, 0)
-    wall = monotonic_s() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in ok_codes:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {output[-600:]}")
-    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), output
+    wall = time.monotonic() - began
+    process.returncode = code = os.waitstatus_to_exitcode(status)
+    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    print(json.dumps([code, wall, cpu, peak, output[-4000:]]), flush=True)
+"""
+
+
+@cache
+def _start_runner() -> subprocess.Popen[str]:
+    """It ends when its input does, which is with this process."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _RUNNER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def take_turns(
@@ -106,9 +140,16 @@ def take_turns(
     return samples
 
 
-def drift_of(control: Samples) -> float:
-    """How far the machine moved meanwhile: last round against first, as a ratio above 1."""
-    first, last = control.runs[0].wall_s, control.runs[-1].wall_s
+def best_of(count: int, contender: Callable[[], Run]) -> Callable[[], Run]:
+    """A control that is over in no time says more as the best of a few."""
+    return lambda: min((contender() for _ in range(count)), key=lambda run: run.wall_s)
+
+
+def drift_of(control: Samples, rounds: int = 1) -> float:
+    """How far the machine moved meanwhile: the last rounds against the first, as a ratio above 1.
+    Of several rounds the best counts."""
+    first = min(run.wall_s for run in control.runs[:rounds])
+    last = min(run.wall_s for run in control.runs[-rounds:])
     return max(first, last) / min(first, last)
 
 

@@ -6,9 +6,20 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tests.bench.measure import Run, run_process
+from tests.bench.raw import LABEL
+
+_PLUGINS = (
+    Path.home() / ".docker/cli-plugins",
+    Path("/usr/local/lib/docker/cli-plugins"),
+    Path("/usr/libexec/docker/cli-plugins"),
+    Path("/usr/lib/docker/cli-plugins"),
+)
 
 
 class Terraform:
@@ -37,14 +48,54 @@ def find_terraform() -> str | None:
     return shutil.which("terraform")
 
 
-def find_compose() -> list[str] | None:
-    """The command of Compose version 2, None where there is none."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]):
-            asked = subprocess.run([*command, "version"], capture_output=True, check=False)
-            if asked.returncode == 0 and b"v2" in asked.stdout:
-                return command
+class Compose:
+    """A project of one service per instance on the engine at ``socket``. ``services`` are what
+    each of them says; everything of the project carries ``labels``."""
+
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        socket: str,
+        services: Mapping[str, Mapping[str, Any]],
+        labels: Mapping[str, str],
+    ) -> None:
+        folder.mkdir(parents=True)
+        document = {"services": services, "networks": {"default": {"labels": labels}}}
+        (folder / "compose.json").write_text(json.dumps(document))
+        self._environ = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
+        # Drawing progress is not part of the work.
+        name = f"compose-{labels[LABEL]}"
+        self._command = [str(program), "-p", name, "-f", str(folder / "compose.json")]
+        self._command += ["--progress", "quiet"]
+
+    def create(self) -> Run:
+        """Create what is missing, start nothing."""
+        return run_process([*self._command, "create"], self._environ)[0]
+
+    def up(self) -> Run:
+        return run_process([*self._command, "up", "-d"], self._environ)[0]
+
+
+def find_compose() -> Path | None:
+    """Compose version 2 as the extra ``bench`` brings it: the program itself, without the Python
+    around it, which would be measured as well. Else the plug-in of the docker command."""
+    package = find_spec("compose")
+    places = list(package.submodule_search_locations or ()) if package else []
+    found = [Path(place) / "docker-compose" for place in places]
+    found += [folder / "docker-compose" for folder in _PLUGINS]
+    for program in found:
+        if program.is_file():
+            asked = subprocess.run([program, "version"], capture_output=True, check=False)
+            if asked.returncode == 0 and b"v2." in asked.stdout:
+                return program
     return None
+
+
+def version_of(program: str | Path) -> str:
+    """The first line of what it says about itself."""
+    asked = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
+    return asked.stdout.partition("\n")[0].strip()
 
 
 def _input(number: int) -> dict[str, object]:

@@ -1,26 +1,32 @@
-"""Rows 1a to 1d and 8: a plan without changes as a whole process, and what starting costs."""
+"""Rows 1a to 1d: a plan without changes, as a whole process."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.fleet import Fleet, make_fleet, read_replicas
+from tests.bench.fleet import PLANE, Fleet, make_fleet, read_replicas
 from tests.bench.measure import (
     COMMAND,
     Run,
     Samples,
     Verdict,
+    best_of,
     drift_of,
     python_environ,
     run_process,
     take_turns,
 )
-from tests.bench.peer import Terraform, find_compose, find_terraform
-from tests.bench.stub import engine_stub
+from tests.bench.peer import Compose, Terraform, find_compose, find_terraform
+from tests.bench.proxy import shown_as_running
+from tests.bench.raw import COMMAND as SLEEP
+from tests.bench.raw import IMAGE, LABEL, find_all, remove_all
+from tests.bench.stub import engine_stub, make_labels
 
 # What any program of this kind must do: start Python, list the tree, ask for the list.
 _FLOOR = """
@@ -29,17 +35,36 @@ subprocess.run(["git", "--git-dir", sys.argv[1], "ls-tree", "-r", "-z", "main"],
                stdout=subprocess.PIPE, check=True)
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[2])
-connection.sendall(b"GET /containers/json?all=1 HTTP/1.0\\r\\n\\r\\n")
+filters = "%7B%22label%22%3A%5B%22ctrlplane.dev%2Fplane%3D" + sys.argv[3] + "%22%5D%7D"
+connection.sendall(f"GET /containers/json?all=1&filters={filters} HTTP/1.0\\r\\n\\r\\n".encode())
 parts = []
 while part := connection.recv(1 << 20):
     parts.append(part)
 json.loads(b"".join(parts).partition(b"\\r\\n\\r\\n")[2])
 """
 _TERRAFORM_MAX = 5000
+_CROSSOVER = 100
+_LARGE = 10_000
+# More containers than this are not made on the engine, but replayed.
+_REAL_MAX = 1000
+# (row of a warm and of a cold plan, their bars against Terraform and against Compose)
+_SMALL_BARS = {"warm": ("1a", 0.12, 0.35), "cold": ("1b", 0.2, 0.6)}
+_LARGE_BARS = {"warm": ("1c", 0.10, None), "cold": ("1c", 0.15, None)}
+_CROSSOVER_BARS = {"warm": ("1d", None, 1.3)}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One size. ``terraform`` is how many resources it had; ``engine`` what was asked."""
+
+    size: int
+    results: dict[str, Samples]
+    terraform: int
+    engine: str
 
 
 class PlanBench:
-    """A fleet whose engine is a stub, and everybody who plans it."""
+    """A fleet and everybody who plans it."""
 
     def __init__(self, fleet: Fleet, socket: Path, cache: Path) -> None:
         self._fleet = fleet
@@ -57,96 +82,113 @@ class PlanBench:
         return self.warm()
 
     def floor(self) -> Run:
-        arguments = [str(self._fleet.repo / ".git"), str(self._socket)]
+        arguments = [str(self._fleet.repo / ".git"), str(self._socket), PLANE]
         return run_process([sys.executable, "-c", _FLOOR, *arguments], self._environ)[0]
 
 
-def measure_plans(root: Path, sizes: Collection[int]) -> Iterator[Verdict]:
-    """``sizes`` are instances. Terraform gets at most 5,000: it is the size its bar is set at."""
-    walls: dict[int, float] = {}
-    for size in sizes:
-        results, peer = _measure_size(root, size)
-        walls[size] = results["warm"].wall_s
-        yield from _judge(size, results, peer)
-    if 1000 in walls and 10_000 in walls:
-        growth = walls[10_000] / walls[1000]
-        yield Verdict("1c", "warm plan: 10,000 against 1,000 instances", growth, 11)
-    if find_compose() is None:
-        note = "Compose version 2 is not present on this machine"
-        yield Verdict("1d", "crossover against Compose at 100 instances", note=note)
+def measure_plans(
+    root: Path, rows: Collection[str], sizes: Collection[int], engine: str | None
+) -> Iterator[Verdict]:
+    """``sizes`` are instances; ``engine`` is the socket of a Docker engine, None for none."""
+    walls: dict[int, Measured] = {}
+    wanted = [
+        size for size in sizes if rows & {"1a", "1b", "1c"} and (size < _LARGE or "1c" in rows)
+    ]
+    if "1d" in rows:
+        wanted.insert(0, _CROSSOVER)
+    for size in dict.fromkeys(wanted):
+        walls[size] = measured = _measure_size(root, size, engine)
+        yield from _judge(measured)
+    if 1000 in walls and _LARGE in walls:
+        large, small = walls[_LARGE].results, walls[1000].results
+        growth = large["warm"].wall_s / small["warm"].wall_s
+        drift = max(drift_of(found["floor"]) for found in (large, small))
+        yield Verdict("1c", "warm plan: 10,000 against 1,000", growth, 11, drift=drift)
 
 
-def _measure_size(root: Path, size: int) -> tuple[dict[str, Samples], int]:
+def _measure_size(root: Path, size: int, engine: str | None) -> Measured:
     folder = root / f"plan-{size}"
-    # A socket's path has at most 107 bytes.
-    short = Path(tempfile.mkdtemp(prefix="ctrlplane-bench-"))
-    socket = short / "engine.sock"
-    program = find_terraform()
-    peer = min(size, _TERRAFORM_MAX) if program else 0
-    try:
+    program, compose = find_terraform(), find_compose()
+    peer = min(size, _TERRAFORM_MAX) if program and size != _CROSSOVER else 0
+    with ExitStack() as stack:
+        # A socket's path has at most 107 bytes.
+        short = Path(tempfile.mkdtemp(prefix="ctrlplane-bench-"))
+        stack.callback(shutil.rmtree, short)
+        socket = short / "engine.sock"
         fleet = make_fleet(folder, size, f"{{type: docker, host: 'unix://{socket}'}}")
         bench = PlanBench(fleet, socket, root / "pyc")
-        contenders = {"floor": bench.floor, "warm": bench.warm, "cold": bench.cold}
+        contenders: dict[str, Callable[[], Run]] = {"floor": best_of(3, bench.floor)}
         # The cold run leaves a cache behind, so a warm one may follow it.
-        if program:
+        contenders |= {"warm": bench.warm, "cold": bench.cold}
+        if program and peer:
             contenders["terraform"] = Terraform(program, folder / "terraform", peer).plan
-        with engine_stub(socket, read_replicas(fleet)):
-            return take_turns(contenders), peer
-    finally:
-        shutil.rmtree(short)
-
-
-def _judge(size: int, results: dict[str, Samples], peer: int) -> Iterator[Verdict]:
-    """Bars are set against peers; against the floor there is only the figure."""
-    is_large = size >= 10_000
-    bars = {"warm": 0.10 if is_large else 0.12, "cold": 0.15 if is_large else 0.2}
-    floor = results["floor"]
-    note = f"floor {floor.wall_s:.3f} s ({floor.spread}), moved {drift_of(floor):.2f}x"
-    for name, row in (("warm", "1c" if is_large else "1a"), ("cold", "1c" if is_large else "1b")):
-        ours = results[name]
-        text = f"{name} plan of {size:,}: {ours.wall_s:.3f} s ({ours.spread})"
-        used = f"cpu {ours.cpu_s:.2f} s, peak {ours.peak_mib:.0f} MiB; {note}"
-        yield Verdict(row, f"{text} to the floor", ours.wall_s / floor.wall_s, note=used)
-        if peer:
-            other = results["terraform"]
-            ratio = ours.wall_s / other.wall_s
-            about = f"terraform {other.wall_s:.2f} s, {other.peak_mib:.0f} MiB"
-            # The bars at 10,000 are set against half of it; at 100 against Compose only.
-            bar = bars[name] if size >= 1000 else None
-            yield Verdict(row, f"{name} plan of {size:,} to Terraform's of {peer:,}", ratio, bar,
-                          note=about)  # fmt: skip
+        if engine and compose and size <= _REAL_MAX:
+            stack.callback(remove_all, engine, PLANE)
+            contenders["compose"] = _create_all(fleet, engine, compose)
+            stack.enter_context(shown_as_running(socket, engine))
+            text = "a real engine that holds them created, shown as running by a relay"
         else:
-            yield Verdict(row, f"{name} plan of {size:,} to Terraform's",
-                          note="terraform is not present")  # fmt: skip
-    if find_compose() is None:
-        yield Verdict("1a", f"plan of {size:,} to Compose's", note="Compose v2 is not present")
+            stack.enter_context(engine_stub(socket, read_replicas(fleet)))
+            text = "a stub that replays a list, so the engine's own time is 0"
+        return Measured(size, take_turns(contenders), peer, text)
 
 
-def measure_start(root: Path) -> Iterator[Verdict]:
-    """Row 8: ``--help``, and a plan of a repo with nothing but a control plane."""
-    environ = python_environ({"PATH": "/usr/bin:/bin", "HOME": str(root)}, root / "pyc")
-    folder = root / "empty"
-    folder.mkdir()
-    text = "apiVersion: ctrlplane.dev/v1\nkind: ControlPlane\nmetadata: {name: empty}\n"
-    spec = "spec: {providers: {here: {type: memory}}, defaultProvider: here}\n"
-    (folder / "ctrlplane.yaml").write_text(text + spec)
+def _create_all(fleet: Fleet, engine: str, program: Path) -> Callable[[], Run]:
+    """Have Compose create a container for every replica, labelled as ours: both look at the same
+    containers. Its plan is a create that has nothing to do."""
+    services = {
+        replica.instance: {
+            "image": IMAGE,
+            "command": SLEEP,
+            "network_mode": "none",
+            "init": True,
+            "labels": make_labels(replica),
+        }
+        for replica in read_replicas(fleet)
+    }
+    owner = {LABEL: PLANE}
+    compose = Compose(program, fleet.root / "compose", engine, services, owner)
+    compose.create()
+    made = {row["Id"] for row in find_all(engine, PLANE)}
+    assert len(made) == fleet.size, f"Compose made {len(made)} containers of {fleet.size}"
 
-    def run(*command: str) -> Run:
-        return run_process([sys.executable, *command], environ)[0]
+    def create() -> Run:
+        run = compose.create()
+        assert {row["Id"] for row in find_all(engine, PLANE)} == made
+        return run
 
-    module = ("-m", "ctrlplane_gitops")
-    results = take_turns(
-        {
-            "argparse": lambda: run("-c", "import argparse"),
-            "help": lambda: run(*module, "--help"),
-            "plan": lambda: run(*module, "--chdir", str(folder), "plan"),
-        },
-        20,
-    )
-    best = {name: min(item.wall_s for item in found.runs) for name, found in results.items()}
-    note = f"best of 20; argparse {best['argparse'] * 1000:.0f} ms"
-    yield Verdict(
-        "8", "--help to importing argparse", best["help"] / best["argparse"], 2, note=note
-    )
-    yield Verdict("8", "--help", best["help"] * 1000, 200, "ms")
-    yield Verdict("8", "plan of an empty control plane", best["plan"] * 1000, 200, "ms")
+    return create
+
+
+def _judge(measured: Measured) -> Iterator[Verdict]:
+    """Bars are set against peers; against the floor there is only the figure."""
+    size, results = measured.size, measured.results
+    bars = _LARGE_BARS if size >= _LARGE else _SMALL_BARS
+    bars = _CROSSOVER_BARS if size == _CROSSOVER else bars
+    floor, drift = results["floor"], drift_of(results["floor"])
+    about = f"floor {floor.wall_s:.3f} s ({floor.spread}), moved {drift:.2f}x; {measured.engine}"
+    for name, (row, terraform_bar, compose_bar) in bars.items():
+        ours, text = results[name], f"{name} plan of {size:,}"
+        used = (
+            f"{ours.wall_s:.3f} s ({ours.spread}), cpu {ours.cpu_s:.2f} s, {ours.peak_mib:.0f} MiB"
+        )
+        yield Verdict(
+            row, f"{text} to the floor", ours.wall_s / floor.wall_s, note=f"{used}; {about}"
+        )
+        peers = {"terraform": (terraform_bar, measured.terraform), "compose": (compose_bar, size)}
+        for peer, (bar, count) in peers.items():
+            if bar is None:
+                continue
+            if peer not in results:
+                yield Verdict(row, f"{text} to {peer}", note=f"{peer} is not present")
+                continue
+            other = results[peer]
+            note = f"{peer} {other.wall_s:.3f} s ({other.spread}), {other.peak_mib:.0f} MiB"
+            ratio = ours.wall_s / other.wall_s
+            yield Verdict(
+                row, f"{text} to {peer} with {count:,}", ratio, bar, note=note, drift=drift
+            )
+    if size != _CROSSOVER and "terraform" in results:
+        ours, other = results["cold"].peak_mib, results["terraform"].peak_mib
+        text = f"peak memory, cold plan of {size:,} to terraform's"
+        yield Verdict("mem", text, ours / other, note=f"{ours:.0f} MiB to {other:.0f} MiB")

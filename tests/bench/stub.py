@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-import socket
+import socketserver
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from ctrlplane_gitops.clock import parse_rfc3339
 from ctrlplane_gitops.providers.base import LABEL_RELEASE, LABEL_REPLICA, LABEL_REVISION
@@ -21,14 +22,18 @@ from ctrlplane_gitops.providers.memory_world import MemoryReplica
 from tests.engines.ping import is_answering
 
 
-def make_row(replica: MemoryReplica) -> dict[str, Any]:
-    """What an engine lists of it."""
-    labels = owner_labels(replica.plane, replica.tenant, replica.instance) | {
+def make_labels(replica: MemoryReplica) -> dict[str, str]:
+    """What a container of it carries."""
+    return owner_labels(replica.plane, replica.tenant, replica.instance) | {
         LABEL_RELEASE: str(replica.release),
         LABEL_REVISION: replica.revision,
         LABEL_REPLICA: replica.name,
         LABEL_PORTS: "http=8080",
     }
+
+
+def make_row(replica: MemoryReplica) -> dict[str, Any]:
+    """What an engine lists of it."""
     port = {"IP": "127.0.0.1", "PrivatePort": 8080, "PublicPort": 30000, "Type": "tcp"}
     return {
         "Id": f"{abs(hash(replica.name)):064x}",
@@ -38,7 +43,7 @@ def make_row(replica: MemoryReplica) -> dict[str, Any]:
         "Command": "python3 /app/app.py",
         "Created": int(parse_rfc3339(replica.started_at).timestamp()),
         "Ports": [port],
-        "Labels": labels,
+        "Labels": make_labels(replica),
         "State": "running",
         "Status": "Up 2 hours",
         "HostConfig": {"NetworkMode": f"{replica.plane}.{replica.tenant}"},
@@ -64,23 +69,49 @@ def engine_stub(path: Path, replicas: list[MemoryReplica]) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+class _Lists:
+    """The answer to every filter by labels, made once: all rows, or those that carry a label."""
+
+    def __init__(self, content: bytes) -> None:
+        self._all = content
+        self._by_label: dict[str, list[dict[str, Any]]] = {}
+        for row in json.loads(content):
+            for name, value in row["Labels"].items():
+                self._by_label.setdefault(f"{name}={value}", []).append(row)
+        self._count = max(map(len, self._by_label.values()), default=0)
+
+    def answer(self, target: str) -> bytes:
+        if "/containers/json" not in target:
+            return b"OK"
+        filters = json.loads(parse_qs(urlsplit(target).query).get("filters", ["{}"])[0])
+        found = [self._by_label.get(label, []) for label in filters.get("label", ())]
+        rarest = min(found, key=len, default=None)
+        if rarest is None or len(rarest) == self._count:
+            return self._all
+        kept = {row["Id"]: row for row in rarest}
+        for rows in found:
+            if len(rows) < self._count:
+                ids = {row["Id"] for row in rows}
+                kept = {id: row for id, row in kept.items() if id in ids}
+        return json.dumps(list(kept.values())).encode()
+
+
 def serve(path: str, listing: str) -> None:
-    body = Path(listing).read_bytes()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen(64)
-        while True:
-            connection, _ = listener.accept()
-            with connection:
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    part = connection.recv(65536)
-                    if not part:
-                        break
-                    request += part
-                content = body if b"/containers/json" in request else b"OK"
-                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n"
-                connection.sendall(head.encode() + b"\r\n" + content)
+    lists = _Lists(Path(listing).read_bytes())
+
+    class Handler(socketserver.StreamRequestHandler):
+        """One request without a body per connection."""
+
+        def handle(self) -> None:
+            target = self.rfile.readline().decode().split(" ")[1]
+            while self.rfile.readline().strip():
+                continue
+            content = lists.answer(target)
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n"
+            self.wfile.write(f"{head}Connection: close\r\n\r\n".encode() + content)
+
+    with socketserver.UnixStreamServer(path, Handler) as server:
+        server.serve_forever()
 
 
 if __name__ == "__main__":
