@@ -11,7 +11,7 @@ pytest.importorskip("docker")
 from ctrlplane_gitops.errors import CapabilityError, ProviderError, UsageError
 from ctrlplane_gitops.providers.docker.config import parse_config
 from ctrlplane_gitops.providers.docker.image import parse_reference
-from ctrlplane_gitops.providers.docker.limits import read_limits
+from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.translate import check_template, parse_container
 from ctrlplane_gitops.state.desired import ProviderConfig, Resources
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
@@ -130,9 +130,9 @@ def test_limits_are_read_from_either_version_of_cgroups(tmp_path: Path, place: s
         },
     )
     write(two, {f"{place}/memory.max": "4096\n", f"{place}/cpu.max": "max 100000\n"})
-    assert read_limits("f00", one) == Resources(cpu_millicores=500)
-    assert read_limits("f00", two) == Resources(memory_bytes=4096)
-    assert read_limits("f00", none) is None
+    assert limit_reader(one)("f00") == Resources(cpu_millicores=500)
+    assert limit_reader(two)("f00") == Resources(memory_bytes=4096)
+    assert limit_reader(none)("f00") is None
 
 
 def test_secret_files_need_an_engine_on_this_machine() -> None:

@@ -6,7 +6,9 @@ are read from the container's cgroup, which every user may read and which is wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ _PERIOD_US = 100_000
 _UNLIMITED = 0x7FFF_FFFF_FFFF_F000
 _HUGE = 2**60
 # By the drivers `cgroupfs` and `systemd`.
-_PLACES = ("docker/{id}", "system.slice/docker-{id}.scope")
+_PLACES = (("docker", "{id}"), ("system.slice", "docker-{id}.scope"))
 
 
 def creation_limits(resources: Resources) -> dict[str, Any]:
@@ -57,35 +59,57 @@ def inspected_limits(host_config: Mapping[str, Any]) -> Resources:
     return _resources(quota, period, host_config.get("Memory") or 0)
 
 
-def read_limits(container_id: str, root: Path = CGROUPS) -> Resources | None:
-    """What the kernel holds the container to; None when that cannot be read here."""
-    for place in _PLACES:
-        path = place.format(id=container_id)
-        found = _read_v1(root, path) or _read_v2(root / path)
-        if found is not None:
-            return found
-    return None
+def limit_reader(root: Path = CGROUPS) -> Callable[[str], Resources | None]:
+    """What the kernel holds a container to, by its id; None when that cannot be read here. For one
+    look: which of the places there are is asked once, not for every container."""
+    readers: list[Callable[[str], Resources | None]] = []
+    for folder, name in _PLACES:
+        if (root / "memory" / folder).is_dir():
+            memory, cpu = (f"{root}/{part}/{folder}/{name}" for part in ("memory", "cpu"))
+            readers.append(partial(_read_v1, memory, cpu))
+        if (root / folder).is_dir():
+            readers.append(partial(_read_v2, f"{root}/{folder}/{name}"))
+
+    def read_limits(container_id: str) -> Resources | None:
+        for reader in readers:
+            found = reader(container_id)
+            if found is not None:
+                return found
+        return None
+
+    return read_limits
 
 
-def _read_v1(root: Path, path: str) -> Resources | None:
+def _read_v1(memory_place: str, cpu_place: str, container_id: str) -> Resources | None:
     try:
-        memory = int((root / "memory" / path / "memory.limit_in_bytes").read_text())
-        quota = int((root / "cpu" / path / "cpu.cfs_quota_us").read_text())
-        period = int((root / "cpu" / path / "cpu.cfs_period_us").read_text())
+        memory = int(_read(f"{memory_place.format(id=container_id)}/memory.limit_in_bytes"))
+        cpu = cpu_place.format(id=container_id)
+        quota, period = _read(f"{cpu}/cpu.cfs_quota_us"), _read(f"{cpu}/cpu.cfs_period_us")
+        return _resources(int(quota), int(period), memory)
     except (OSError, ValueError):
         return None
-    return _resources(quota, period, memory)
 
 
-def _read_v2(directory: Path) -> Resources | None:
+def _read_v2(place: str, container_id: str) -> Resources | None:
+    directory = place.format(id=container_id)
     try:
-        memory = (directory / "memory.max").read_text().strip()
-        quota, period = (directory / "cpu.max").read_text().split()
+        memory = _read(f"{directory}/memory.max").strip()
+        quota, period = _read(f"{directory}/cpu.max").split()
         return _resources(
             -1 if quota == "max" else int(quota), int(period), 0 if memory == "max" else int(memory)
         )
     except (OSError, ValueError):
         return None
+
+
+def _read(path: str) -> str:
+    """A small file of the kernel's. There are three per container: pathlib and buffers would take
+    longer than the kernel does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096).decode("ascii")
+    finally:
+        os.close(descriptor)
 
 
 def _resources(quota_us: int, period_us: int, memory: int) -> Resources:

@@ -18,7 +18,7 @@ from ctrlplane_gitops.providers.base import (
     ProviderSettings,
 )
 from ctrlplane_gitops.providers.docker.config import parse_config
-from ctrlplane_gitops.providers.docker.limits import read_limits
+from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.listing import list_containers
 from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
 from ctrlplane_gitops.state.action import Action, Material, Outcome
@@ -64,6 +64,7 @@ class DockerProvider:
         groups: dict[tuple[ResourceKey, int], list[ObservedReplica]] = {}
         revisions: dict[tuple[ResourceKey, int], str] = {}
         is_blind = False
+        read_limits = limit_reader()
         for item in found:
             if keys is None or item.instance in keys:
                 is_running = item.phase is ReplicaPhase.RUNNING
