@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctrlplane_gitops.clock import Clock
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -18,7 +20,20 @@ class Pool:
     """At most ``size`` calls at a time. Threads are started when they are first needed."""
 
     def __init__(self, size: int, name: str) -> None:
-        self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self._size = size
+        self._name = name
+        self._lock = threading.Lock()
+        self._made: ThreadPoolExecutor | None = None
+
+    @property
+    def _executor(self) -> ThreadPoolExecutor:
+        """Made when it is first needed: a look at one provider takes no thread."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock:
+            if self._made is None:
+                self._made = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+            return self._made
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         return self._executor.submit(call)
@@ -28,18 +43,25 @@ class Pool:
         if len(calls) == 1:
             calls[0]()
             return
-        futures = [self._executor.submit(call) for call in calls]
+        from concurrent.futures import wait
+
+        futures = [self.submit(call) for call in calls]
         wait(futures)
         for future in futures:
             future.result()
 
     def close(self) -> None:
         """Wait for what runs; what has not started is dropped."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            made = self._made
+        if made is not None:
+            made.shutdown(wait=True, cancel_futures=True)
 
 
 def wait_any(futures: Collection[Future[Any]], timeout: timedelta) -> None:
     """Return when one of the futures is done, or after ``timeout``."""
+    from concurrent.futures import FIRST_COMPLETED, wait
+
     wait(futures, timeout=max(0.0, timeout.total_seconds()), return_when=FIRST_COMPLETED)
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedState
+
+if TYPE_CHECKING:
+    # Looking needs no actions.
+    from ctrlplane_gitops.state.action import Action, Material, Outcome
 
 LABEL_PLANE = "ctrlplane.dev/plane"
 LABEL_TENANT = "ctrlplane.dev/tenant"

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.state.action import Material
 
 
 @dataclass(frozen=True, slots=True)

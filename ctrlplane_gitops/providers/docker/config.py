@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import ip_address
 from typing import Any
 
 from ctrlplane_gitops.errors import UsageError
@@ -14,6 +13,7 @@ from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.units import parse_duration
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+LOOPBACK = "127.0.0.1"
 _OPTIONS = ("host", "timeout", "publishAddress", "restart")
 _SCHEMES = ("unix://", "tcp://", "http://", "https://")
 _RESTARTS = {"never": "no", "unless-stopped": "unless-stopped"}
@@ -34,7 +34,7 @@ class DockerConfig:
 
     host: str = DEFAULT_HOST
     timeout_s: float = 60.0
-    publish_address: str = "127.0.0.1"
+    publish_address: str = LOOPBACK
     restart_policy: str = "no"
 
     @property
@@ -67,10 +67,18 @@ def parse_config(config: ProviderConfig, environ: Mapping[str, str] = os.environ
         raise UsageError(f"{who}: restart is {restart!r}", hint=f"known: {', '.join(_RESTARTS)}")
     try:
         timeout_s = _seconds(options.get("timeout", "60s"))
-        address = str(ip_address(str(options.get("publishAddress", "127.0.0.1"))))
+        address = _address(options.get("publishAddress"))
     except ValueError as error:
         raise UsageError(f"{who}: {error}") from None
     return DockerConfig(host, timeout_s, address, _RESTARTS[restart])
+
+
+def _address(value: Any) -> str:
+    if value is None:
+        return LOOPBACK
+    from ipaddress import ip_address
+
+    return str(ip_address(str(value)))
 
 
 def _seconds(value: Any) -> float:

@@ -9,25 +9,11 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlencode
 
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
 from ctrlplane_gitops.providers.docker.translate import label_filter
-
-
-class _UnixConnection(HTTPConnection):
-    """HTTP over the socket at ``path``; ``timeout_s`` for each step."""
-
-    def __init__(self, path: str, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def list_containers(
@@ -39,25 +25,40 @@ def list_containers(
     filters = json.dumps(label_filter(labels))
     # Without a version in front the engine answers as itself: nobody has to be asked first.
     target = "/containers/json?" + urlencode({"all": 1, "filters": filters})
-    connection = _UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", target)
-        answer = connection.getresponse()
-        content = answer.read()
-        rows = json.loads(content) if answer.status == 200 else []
-    except (OSError, HTTPException, ValueError) as error:
+        status, content = _get(path, target, timeout_s)
+        rows = json.loads(content) if status == 200 else []
+    except (OSError, ValueError) as error:
         raise UnreachableError(
             f"{provider}: the Docker engine does not answer: {error or type(error).__name__}",
             hint="is it running, and may this user open its socket?",
         ) from error
-    finally:
-        connection.close()
-    if answer.status != 200:
+    if status != 200:
         raise ProviderError(
-            f"{provider}: cannot list containers: {_message(content) or answer.reason}",
-            is_retryable=answer.status >= 500,
+            f"{provider}: cannot list containers: {_message(content) or f'status {status}'}",
+            is_retryable=status >= 500,
         )
     return list(rows)
+
+
+def _get(path: str, target: str, timeout_s: float) -> tuple[int, bytes]:
+    """Status and content; OSError or ValueError where there is no whole answer. ``timeout_s`` is
+    for each step.
+
+    In HTTP/1.0 an answer ends where the connection does, so there is nothing here that would be
+    worth importing TLS and mail for, as ``http.client`` does."""
+    parts = []
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect(path)
+        connection.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii"))
+        while part := connection.recv(1 << 18):
+            parts.append(part)
+    head, end, content = b"".join(parts).partition(b"\r\n\r\n")
+    words = head.split(maxsplit=2)
+    if not end or len(words) < 2 or not words[0].startswith(b"HTTP/1."):
+        raise ValueError("the connection was closed without an answer")
+    return int(words[1]), content
 
 
 def _message(content: bytes) -> str:

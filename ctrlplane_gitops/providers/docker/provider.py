@@ -21,7 +21,6 @@ from ctrlplane_gitops.providers.docker.config import parse_config
 from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.listing import list_containers
 from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
-from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Gap,
@@ -33,6 +32,7 @@ from ctrlplane_gitops.state.observed import (
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.providers.docker.acting import Acting
+    from ctrlplane_gitops.state.action import Action, Material, Outcome
 
 
 class DockerProvider:

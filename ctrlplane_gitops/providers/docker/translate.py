@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import CapabilityError, ProviderError
 from ctrlplane_gitops.providers.base import (
@@ -21,12 +20,14 @@ from ctrlplane_gitops.providers.base import (
     LABEL_TENANT,
 )
 from ctrlplane_gitops.providers.scaling import Slot, replica_name
-from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.expand import expand
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 
 # The list shows port numbers only; this label keeps their names: "http=8080,admin=9000".
 LABEL_PORTS = "ctrlplane.dev/ports"
@@ -243,6 +244,8 @@ def _place(path: str) -> str:
 
 def pack_files(template: ReleaseTemplate, files: Mapping[str, bytes], at: datetime) -> bytes:
     """A tar of the template's files, to be unpacked at ``/``. Owner is root, as in an image."""
+    import tarfile
+
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as archive:
         for file in template.files:
