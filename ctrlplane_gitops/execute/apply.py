@@ -7,6 +7,7 @@ down what is intended in one transaction, and only then has it performed.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from ctrlplane_gitops.state.template import Release
 _TICK = timedelta(milliseconds=250)
 _GAP_PATIENCE = timedelta(seconds=60)
 _TELL_EVERY = timedelta(seconds=10)
+# Works of one provider that are about to act or acting. More would only wait in the pool, with
+# their deadlines running, and have to be gone through at every turn.
+_MAX_ACTING = 64
 
 
 class Ending(StrEnum):
@@ -95,14 +99,19 @@ class ApplyResult:
 
 @dataclass(slots=True)
 class _Active:
-    """A run under way. ``dirty_turn``: only looks begun in that turn or later count."""
+    """A run under way. ``dirty_turn``: only looks begun in that turn or later count. ``is_new``
+    until it waits for the first time for more than a call to end."""
 
     run: InstanceRun
     dirty_turn: int
     in_flight: int = 0
+    is_new: bool = True
     next_at: datetime | None = None
     gap_since: datetime | None = None
     told_at: datetime | None = None
+
+    def wait_until(self, at: datetime) -> None:
+        self.next_at, self.is_new = at, False
 
 
 def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyResult:
@@ -244,8 +253,16 @@ class _Loop:
             self._parts.journal.flush()
 
     def _start_free(self) -> None:
-        """Begin every work whose dependencies are done; skip those whose have failed."""
+        """Begin works whose dependencies are done, as many as may act; skip those whose have
+        failed."""
+        acting = Counter(
+            item.run.work.provider
+            for item in self._active.values()
+            if item.in_flight or item.is_new
+        )
         for key, work in list(self._waiting.items()):
+            if acting[work.provider] >= _MAX_ACTING:
+                continue
             needed = self._plan.dependencies.get(key, ())
             awaited = (*needed, *self._plan.turns.get(key, ()))
             if any(item in self._waiting or item in self._active for item in awaited):
@@ -259,6 +276,7 @@ class _Loop:
             run = begin_run(work, self._recorded, self._parts.journal, self._parts.materials,
                             is_detached=self._parts.is_detached)  # fmt: skip
             self._active[key] = _Active(run, self._turn)
+            acting[work.provider] += 1
 
     def _step(self, active: _Active, has_turned: bool) -> None:
         run, now = active.run, self._clock.now()
@@ -279,7 +297,7 @@ class _Loop:
             sets = self._watch.sets_of(run.work.instance)
             readiness = self._readiness.view(run, sets, now)
             if readiness is None:
-                active.next_at = now + _TICK
+                active.wait_until(now + _TICK)
                 return
             views = readiness
         elif active.next_at is not None and now < active.next_at:
@@ -305,7 +323,7 @@ class _Loop:
         active.gap_since = active.gap_since or now
         if now - active.gap_since >= _GAP_PATIENCE:
             self._finish(active.run.work.instance, active.run.end_of_gap(gap))
-        active.next_at = now + 4 * _TICK
+        active.wait_until(now + 4 * _TICK)
         return False
 
     def _follow(self, active: _Active, step: Act | Pause | End, now: datetime) -> None:
@@ -316,7 +334,7 @@ class _Loop:
         if step.status is not None:
             self._parts.journal.put(instances=(active.run.record(),))
         if isinstance(step, Pause):
-            active.next_at = now + step.wait
+            active.wait_until(now + step.wait)
             return
         for action in step.actions:
             self.effects.intend(action)

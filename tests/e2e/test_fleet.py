@@ -1,16 +1,22 @@
-"""One broken file among a thousand holds back one tenant, and nobody else."""
+"""A thousand tenants: a broken file holds back its own, and who has to wait is left alone."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
 
+from ctrlplane_gitops.cli.main import main
+from ctrlplane_gitops.clock import sleep
 from tests.e2e import specs
 from tests.e2e.plane import Engine, Plane
 
 COUNT = 1000
+MANY = 200
 BROKEN = "tenants/t0500.yaml"
 # No file to ship, and a rollout that does not wait.
 TENANT = specs.tenant("NAME").replace(
@@ -20,16 +26,19 @@ QUICK = "".join(line for line in TENANT.splitlines(True) if "  health: " not in 
 
 
 @pytest.fixture
-def fleet(make_plane: Callable[[Engine], Plane]) -> Plane:
-    """A thousand tenants on a provider whose world is one JSON file."""
-    plane = make_plane(Engine("memory", {"path": "world.json"}))
-    plane.begin()
-    for number in range(COUNT):
+def plane(make_plane: Callable[[Engine], Plane]) -> Plane:
+    """A provider whose world is one JSON file."""
+    made = make_plane(Engine("memory", {"path": "world.json"}))
+    made.begin()
+    return made
+
+
+def add_tenants(plane: Plane, count: int) -> None:
+    for number in range(count):
         name = f"t{number:04}"
         text = QUICK.replace("NAME", name).replace("minReady: 200ms", "minReady: 0s")
         plane.write(f"tenants/{name}.yaml", text)
     plane.commit()
-    return plane
 
 
 def world(plane: Plane) -> list[dict[str, str]]:
@@ -38,35 +47,56 @@ def world(plane: Plane) -> list[dict[str, str]]:
     return found
 
 
-def test_one_broken_file_among_a_thousand(fleet: Plane) -> None:
-    assert fleet.apply().code == 0
-    assert len(world(fleet)) == COUNT
-    for path in sorted((fleet.repo / "tenants").glob("*.yaml")):
+def test_one_broken_file_among_a_thousand(plane: Plane) -> None:
+    add_tenants(plane, COUNT)
+    assert plane.apply().code == 0
+    assert len(world(plane)) == COUNT
+    for path in sorted((plane.repo / "tenants").glob("*.yaml")):
         path.write_text(path.read_text().replace('VERSION: "1"', 'VERSION: "2"'))
-    text = (fleet.repo / BROKEN).read_text()
-    (fleet.repo / BROKEN).write_text(text.replace("  replicas: 1", "  replicas: [1"))
-    fleet.commit()
+    text = (plane.repo / BROKEN).read_text()
+    (plane.repo / BROKEN).write_text(text.replace("  replicas: 1", "  replicas: [1"))
+    plane.commit()
     line = 1 + text.splitlines().index("  replicas: 1")
 
     for arguments in (("validate",), ("plan",), ("apply", "-y")):
-        done = fleet.run(*arguments)
+        done = plane.run(*arguments)
         assert done.code == 65, done.text[-2000:]
         assert f"{BROKEN}:{line + 1}:" in done.text, done.err[-2000:]
         assert done.effects == ()
     assert "--keep-going" in done.err
-    assert "999 to change" in fleet.run("plan").out
+    assert "999 to change" in plane.run("plan").out
 
-    done = fleet.apply("--keep-going")
+    done = plane.apply("--keep-going")
     assert done.code == 3, done.text[-2000:]
-    rows = world(fleet)
+    rows = world(plane)
     assert len(rows) == COUNT
     releases = {row["tenant"]: row["release"] for row in rows}
     assert [name for name, release in releases.items() if str(release) != "2"] == ["t0500"]
 
-    again = fleet.apply("--keep-going")
+    again = plane.apply("--keep-going")
     assert (again.code, again.effects) == (3, ())
-    (fleet.repo / BROKEN).write_text(text)
-    fleet.commit()
-    done = fleet.apply()
+    (plane.repo / BROKEN).write_text(text)
+    plane.commit()
+    done = plane.apply()
     assert done.code == 0, done.text[-2000:]
-    fleet.assert_settled()
+    plane.assert_settled()
+
+
+def test_a_rollout_is_not_begun_before_it_can_act(plane: Plane) -> None:
+    """Its deadlines would run while it waits."""
+    add_tenants(plane, MANY)
+    interrupted: list[str] = []
+
+    def interrupt(effect: str) -> None:
+        if not interrupted:
+            interrupted.append(effect)
+            os.kill(os.getpid(), signal.SIGINT)
+        sleep(0.05)  # until the interrupt is seen, few can end
+
+    out, err = io.StringIO(), io.StringIO()
+    arguments = ["--chdir", str(plane.repo), "apply", "-y"]
+    code = main(arguments, plane.environ, out=out, err=err, on_effect=interrupt)
+    assert code == 8, err.getvalue()[-2000:]
+    assert 0 < err.getvalue().count("rollout.started") < MANY / 2
+    assert plane.apply().code == 0
+    assert len(world(plane)) == MANY
