@@ -178,13 +178,13 @@ def _judge(size: int, bench: ApplyBench, results: dict[str, Samples]) -> Iterato
 
 @contextmanager
 def _one_to_watch(engine: str) -> Iterator[None]:
-    client = RawEngine(engine)
     body = {"Image": IMAGE, "Cmd": SLEEP, "HostConfig": {"NetworkMode": "none"}}
-    made = client.ask("POST", f"/containers/create?name={_WATCHED}", body)
+    made = RawEngine(engine).ask("POST", f"/containers/create?name={_WATCHED}", body)
     try:
         yield
     finally:
-        client.ask("DELETE", f"/containers/{made['Id']}?force=1&v=1")
+        # A connection that was idle for minutes would be closed by now.
+        RawEngine(engine).ask("DELETE", f"/containers/{made['Id']}?force=1&v=1")
 
 
 @contextmanager

@@ -10,13 +10,16 @@ import json
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from threading import local
+from time import sleep
 from typing import Any
 from urllib.parse import urlencode
 
 LABEL = "ctrlplane.dev/plane"
 IMAGE = "ctrlplane-test-app:1"
+_PATIENCE = 20
 COMMAND = ("/bin/busybox", "sleep", "3600")
 
 
@@ -71,10 +74,26 @@ def remove_all(path: str, plane: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(remove, find_all(path, plane)))
     for row in find_all(path, plane, "networks"):
-        RawEngine(path).ask("DELETE", f"/networks/{row['Id']}")
+        _remove_network(path, row["Id"])
     left = find_all(path, plane)
     if left:
         raise RuntimeError(f"{len(left)} containers are left")
+
+
+def _remove_network(path: str, network: str) -> None:
+    """The engine may hold on to the endpoint of a container that is gone: it is cut off then."""
+    for _ in range(_PATIENCE):
+        try:
+            RawEngine(path).ask("DELETE", f"/networks/{network}")
+            return
+        except RuntimeError:
+            found = RawEngine(path).ask("GET", f"/networks/{network}")
+            for container in found["Containers"]:
+                with suppress(RuntimeError):
+                    body = {"Container": container, "Force": True}
+                    RawEngine(path).ask("POST", f"/networks/{network}/disconnect", body)
+            sleep(0.5)
+    raise RuntimeError(f"the network {network} cannot be removed")
 
 
 def start_all(path: str, plane: str, count: int, threads: int) -> None:
