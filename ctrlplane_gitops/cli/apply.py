@@ -7,13 +7,11 @@ from pathlib import Path
 from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
-    gather,
     gather_for_change,
     invalid_specs,
     is_valid,
     opened,
     require_desired,
-    require_folder,
 )
 from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_apply
 from ctrlplane_gitops.cli.plan import policy_of, saved_options, show_plan
@@ -53,9 +51,8 @@ def run_apply(context: Context) -> ExitCode:
 def run_destroy(context: Context) -> ExitCode:
     """Remove everything that is recorded or runs under this control plane's name."""
     policy = policy_of(context.options, is_keep_going=True, is_destroy=True)
-    require_folder(context)
     with opened(context) as app:
-        wanted = gather(app, has_secrets=False)
+        wanted = gather_for_change(context, app, is_destroy=True)
         return run_and_show(context, app, wanted, require_desired(context, wanted), policy, None)
 
 

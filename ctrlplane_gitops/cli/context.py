@@ -62,18 +62,20 @@ def gather(app: App, *, has_secrets: bool = True) -> Wanted:
     return resolve_wanted(wanted, app.backends if has_secrets else None)
 
 
-def gather_for_change(context: Context, app: App) -> Wanted:
+def gather_for_change(context: Context, app: App, *, is_destroy: bool = False) -> Wanted:
     """The same for verbs that could remove something: where there is nothing at all, nothing is
-    done. GuardError, because an emptied repo and a wrong folder look alike."""
+    done. GuardError, because an emptied repo and a wrong folder look alike. ``is_destroy``: no
+    secret is needed."""
     require_folder(context)
-    wanted = gather(app)
+    wanted = gather(app, has_secrets=not is_destroy)
     if not wanted.documents and not any(item.code != _EMPTY for item in wanted.diagnostics):
         options = context.options
         place = options["repo"] or options["chdir"]
         where = f"{place} at {options['ref']}" if options["ref"] else place
+        hint = "check --chdir, --repo and --ref"
         raise GuardError(
             f"there are no specs in {where}, so nothing is done",
-            hint="check --chdir, --repo and --ref; to remove everything use destroy",
+            hint=hint if is_destroy else f"{hint}; to remove everything use destroy",
         )
     return wanted
 
