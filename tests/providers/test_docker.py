@@ -17,11 +17,10 @@ from docker.errors import NotFound
 
 from ctrlplane_gitops.errors import ImageError, ProviderError, UnreachableError
 from ctrlplane_gitops.plan.fields import diff_limits
-from ctrlplane_gitops.providers.base import ProviderSettings
+from ctrlplane_gitops.providers.base import LABEL_PLANE, LABEL_TENANT, ProviderSettings
 from ctrlplane_gitops.providers.conformance import ProviderConformance
 from ctrlplane_gitops.providers.conformance_kit import DB, WEB, wait_until
 from ctrlplane_gitops.providers.docker.provider import DockerProvider
-from ctrlplane_gitops.providers.docker.translate import owner_labels
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import (
     Material,
@@ -135,16 +134,38 @@ class TestContainers(DockerHooks):
         run_beside([partial(self.scale, provider, release, 1) for release in releases])
         assert len(self.client.networks(names=["conf.acme"])) == 1
 
-    def test_of_two_networks_with_one_name_the_one_in_use_is_kept(
+    def add_network(self) -> None:
+        """Another network of the tenant's name: the engine forbids none that is asked for late."""
+        labels = {LABEL_PLANE: self.plane, LABEL_TENANT: "acme"}
+        self.client.create_network("conf.acme", labels=labels, check_duplicate=False)
+
+    def test_of_two_networks_of_the_tenant_the_one_in_use_stays(
         self, provider: DockerProvider
     ) -> None:
+        """A call whose caller was killed may still be carried out after the next one has looked."""
         self.scale(provider, self.make_release(), 1)
-        labels = owner_labels(self.plane, "acme")
-        empty = self.client.create_network("conf.acme", labels=labels)["Id"]
+        [used] = self.client.networks(names=["conf.acme"])
+        self.add_network()
         self.scale(provider, self.make_release(), 2)
-        left = self.client.networks(names=["conf.acme"])
-        assert len(left) == 1 and left[0]["Id"] != empty
+        [left] = self.client.networks(names=["conf.acme"])
+        assert left["Id"] == used["Id"]
         assert len(self.live(provider)) == 2
+
+    def test_a_network_that_comes_late_is_a_failure_that_passes(
+        self, root: Path, provider: DockerProvider
+    ) -> None:
+        def interfere(effect: str) -> None:
+            if effect == f"create:{NAME}" and len(self.client.networks(names=["conf.acme"])) == 1:
+                self.add_network()
+
+        late = self.build(self.plane, root, {}, on_effect=interfere)
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 1)
+        outcome = late.perform(action, Material())
+        late.close()
+        assert outcome.error is not None and outcome.error.is_retryable, outcome.error
+        self.perform(provider, action)
+        assert len(self.live(provider)) == 1
+        assert len(self.client.networks(names=["conf.acme"])) == 1
 
     def test_a_removed_tenant_leaves_nothing(self, provider: DockerProvider) -> None:
         self.scale(provider, self.make_release(), 1)

@@ -12,8 +12,9 @@ from docker.errors import APIError, DockerException
 
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
 
-# A conflict that passes by itself: the engine is still busy with what was asked before.
-_PASSING = re.compile(r"removal of container .* is already in progress|is already in progress")
+# A conflict that passes by itself: the engine is still busy with what was asked before, or has just
+# carried out what a killed caller asked for (the next try removes the second network).
+_PASSING = re.compile(r"is already in progress|network \S+ is ambiguous")
 _NO_SUBNET = "non-overlapping IPv4 address pool"
 _SUBNET_HINT = "give dockerd more or smaller `default-address-pools`: each tenant has a network"
 
