@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ctrlplane_gitops.app import App, open_plane
@@ -21,10 +22,8 @@ from ctrlplane_gitops.cli.stopping import interruptible, stopping
 from ctrlplane_gitops.errors import CancelledError, GuardError, StalePlanError, UsageError
 from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
-from ctrlplane_gitops.reconcile.gather import Wanted
 from ctrlplane_gitops.reconcile.look import Look
-from ctrlplane_gitops.reconcile.run import Amendment, PassParts, run_pass
-from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.reconcile.run import Amendment, PassParts, Specs, run_pass
 
 
 def run_apply(context: Context) -> ExitCode:
@@ -39,35 +38,44 @@ def run_apply(context: Context) -> ExitCode:
                 hint="give it to plan --out FILE instead",
             )
     policy = policy_of({**options, **planned}, is_keep_going=options["keep_going"])
-    with opened(context, ref=planned.get("ref")) as app:
+
+    def read(app: App) -> Specs:
         wanted = gather_for_change(context, app)
         desired = require_desired(context, wanted)
         if not is_valid(wanted) and not options["keep_going"]:
             context.terminal.diagnose(wanted.diagnostics)
             raise invalid_specs(wanted, hint="--keep-going applies the tenants that are sound")
-        return run_and_show(context, app, wanted, desired, policy, saved)
+        return wanted, desired
+
+    with opened(context, ref=planned.get("ref")) as app:
+        return run_and_show(context, app, read, policy, saved)
 
 
 def run_destroy(context: Context) -> ExitCode:
     """Remove everything that is recorded or runs under this control plane's name."""
     policy = policy_of(context.options, is_keep_going=True, is_destroy=True)
-    with opened(context) as app:
+
+    def read(app: App) -> Specs:
         wanted = gather_for_change(context, app, is_destroy=True)
-        return run_and_show(context, app, wanted, require_desired(context, wanted), policy, None)
+        return wanted, require_desired(context, wanted)
+
+    with opened(context) as app:
+        return run_and_show(context, app, read, policy)
 
 
 def run_and_show(
     context: Context,
     app: App,
-    wanted: Wanted,
-    desired: DesiredState,
+    read: Callable[[App], Specs],
     policy: Policy,
-    saved: SavedPlan | None,
+    saved: SavedPlan | None = None,
     amendment: Amendment | None = None,
 ) -> ExitCode:
-    """A whole pass with approval, progress and result."""
+    """A whole pass with approval, progress and result. ``read`` gives what Git says now, or raises
+    when nothing may be done with it."""
     options, terminal = context.options, context.terminal
-    with open_plane(app, desired.plane, is_read_only=False) as plane, stopping(context.cancel):
+    specs = read(app)
+    with open_plane(app, specs[1].plane, is_read_only=False) as plane, stopping(context.cancel):
         parts = PassParts(
             store=plane.store,
             providers=plane.providers,
@@ -84,10 +92,15 @@ def run_and_show(
             is_detached=options["detach"],
         )
         seen, result = run_pass(
-            wanted, desired, parts, policy, lambda look: _approve(context, look, saved), amendment
+            specs,
+            lambda: read(app),
+            parts,
+            policy,
+            lambda look: _approve(context, look, saved),
+            amendment,
         )
     code = exit_of_apply(
-        seen.plan, result, seen.is_blind, is_valid=is_valid(wanted) or policy.is_destroy
+        seen.plan, result, seen.is_blind, is_valid=is_valid(seen.wanted) or policy.is_destroy
     )
     show_result(context, seen.plan, result, code)
     return code

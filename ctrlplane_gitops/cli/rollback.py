@@ -14,7 +14,7 @@ from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease
 from ctrlplane_gitops.plan.change import Policy
-from ctrlplane_gitops.reconcile.run import Amendment
+from ctrlplane_gitops.reconcile.run import Amendment, Specs
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedState
@@ -28,19 +28,20 @@ def run_rollback(context: Context) -> ExitCode:
     key = parse_instance(options["address"])
     if options["clear"] and options["to"]:
         raise UsageError("--to and --clear exclude each other")
-    with opened(context) as app:
+
+    def read(app: App) -> Specs:
         wanted = gather(app)
         desired = require_desired(context, wanted)
         if key not in desired.instances:
             raise UsageError(f"Git has no sound {key}", hint="get instances lists what it has")
-        target = desired.instances[key]
-        globs = [key.address, *([target.deployment.key.address] if target.deployment else [])]
-        policy = Policy(targets=tuple(globs), is_keep_going=True, is_prune_enabled=False)
-        pinning = _pinning(context, app, key, wanted.snapshot.commit)
-        return run_and_show(context, app, wanted, desired, policy, None, pinning)
+        return wanted, desired
+
+    with opened(context) as app:
+        policy = Policy(targets=(key.address,), is_keep_going=True, is_prune_enabled=False)
+        return run_and_show(context, app, read, policy, amendment=_pinning(context, app, key))
 
 
-def _pinning(context: Context, app: App, key: ResourceKey, commit: str) -> Amendment:
+def _pinning(context: Context, app: App, key: ResourceKey) -> Amendment:
     options = context.options
 
     def pin(recorded: RecordedState) -> RecordedState:
@@ -53,7 +54,7 @@ def _pinning(context: Context, app: App, key: ResourceKey, commit: str) -> Amend
         pinned = replace(known, pin=number)
         return replace(recorded, instances={**recorded.instances, key: pinned})
 
-    def write(store: Store, held: HeldLease) -> None:
+    def write(store: Store, held: HeldLease, commit: str) -> None:
         known = pin(store.load_state()).instances[key]
         journal = Journal(
             store, held.fence, context.clock, app.settings.actor, commit, Redactor(),

@@ -22,9 +22,11 @@ _POLL = timedelta(milliseconds=250)
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """``lost`` is set when somebody else took the lease over; nothing may be done after that."""
+    """``lost`` is set when somebody else took the lease over; nothing may be done after that.
+    ``has_waited``: it was not free at first, so somebody else has acted meanwhile."""
 
     fence: Fence
+    has_waited: bool = False
     lost: threading.Event = field(default_factory=threading.Event)
 
 
@@ -36,7 +38,7 @@ def hold_lease(
     CancelledError when ``cancel`` is set meanwhile.
 
     A holder of this machine that is dead is not waited for: a killed apply delays nobody."""
-    held = HeldLease(_acquire(store, clock, timeout, cancel))
+    held = HeldLease(*_acquire(store, clock, timeout, cancel))
     missed = 0
 
     def beat() -> bool:
@@ -60,13 +62,18 @@ def hold_lease(
             store.release(held.fence)
 
 
-def _acquire(store: Store, clock: Clock, timeout: timedelta, cancel: threading.Event) -> Fence:
+def _acquire(
+    store: Store, clock: Clock, timeout: timedelta, cancel: threading.Event
+) -> tuple[Fence, bool]:
+    """The lease, and whether it had to be waited for."""
     holder = describe_holder()
     give_up = clock.now() + timeout
+    has_waited = False
     while True:
         fence = store.acquire(LEASE, holder, TTL, clock.now())
         if fence is not None:
-            return fence
+            return fence, has_waited
+        has_waited = True
         known = store.read_lease(LEASE)
         if known is not None and is_dead(known.holder):
             store.break_lease(LEASE, known.number)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.errors import LockError
 from ctrlplane_gitops.execute.apply import ApplyParts, ApplyResult, apply_plan
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
@@ -48,24 +49,31 @@ class PassParts:
 @dataclass(frozen=True, slots=True)
 class Amendment:
     """A change of the record that a pass begins with (a pin). ``change`` is what the plan is made
-    from; ``write`` writes it down once the plan is approved."""
+    from; ``write`` writes it down once the plan is approved (last: the commit)."""
 
     change: Callable[[RecordedState], RecordedState]
-    write: Callable[[Store, HeldLease], None]
+    write: Callable[[Store, HeldLease, str], None]
+
+
+Specs = tuple[Wanted, DesiredState]
 
 
 def run_pass(
-    wanted: Wanted,
-    desired: DesiredState,
+    specs: Specs,
+    read: Callable[[], Specs],
     parts: PassParts,
     policy: Policy,
     approve: Callable[[Look], None],
     amendment: Amendment | None = None,
     widen: Callable[[], Wanted] | None = None,
 ) -> tuple[Look, ApplyResult]:
-    """A pass under the lease. ``approve`` sees the plan and raises to stop it; ``widen`` is
-    ``look``'s. LockError when the lease is not to be had in time."""
+    """A pass under the lease. ``specs`` are what ``read`` gave last; after a wait they are read
+    anew. ``approve`` sees the plan and raises to stop it; ``widen`` is ``look``'s. LockError when
+    the lease is not to be had in time."""
     with hold_lease(parts.store, parts.clock, parts.lock_timeout, parts.cancel) as held:
+        if held.has_waited:
+            specs = _read_again(specs, read)
+        wanted, desired = specs
         seen = look(
             wanted,
             desired,
@@ -79,8 +87,20 @@ def run_pass(
         )
         approve(seen)
         if amendment is not None:
-            amendment.write(parts.store, held)
+            amendment.write(parts.store, held, wanted.snapshot.commit)
         return seen, _apply(seen, parts, held)
+
+
+def _read_again(before: Specs, read: Callable[[], Specs]) -> Specs:
+    """What was read before the wait may be older than what has been done meanwhile: it would undo
+    that. The store and the providers are opened already, so they must be the same."""
+    specs = read()
+    if specs[1].plane != before[1].plane:
+        raise LockError(
+            "the control plane itself was changed while another apply was at work",
+            hint="run it again",
+        )
+    return specs
 
 
 def _apply(seen: Look, parts: PassParts, held: HeldLease) -> ApplyResult:

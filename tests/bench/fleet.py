@@ -176,7 +176,8 @@ def apply_fleet(fleet: Fleet) -> int:
         )
         before = _count_written()
         try:
-            _, result = run_pass(wanted, wanted.desired, parts, Policy(), lambda seen: None)
+            specs = (wanted, wanted.desired)
+            _, result = run_pass(specs, lambda: specs, parts, Policy(), lambda seen: None)
         finally:
             # The last one to close a store moves its log into it.
             store.close()

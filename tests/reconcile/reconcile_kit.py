@@ -121,7 +121,8 @@ class Plane:
             on_event=self.told.append,
             on_wait=lambda instance, text: None,
         )
-        return run_pass(wanted, wanted.desired, parts, policy or Policy(), approve, amendment)
+        specs = (wanted, wanted.desired)
+        return run_pass(specs, lambda: specs, parts, policy or Policy(), approve, amendment)
 
     def forget_calls(self) -> None:
         for provider in self.providers.values():

@@ -100,8 +100,9 @@ class Plane:
             on_event=lambda event: None,
             on_wait=lambda instance, text: None,
         )
+        specs = (wanted, wanted.desired)
         done = run_pass(
-            wanted, wanted.desired, parts, Policy(), lambda seen: None, widen=self.follower.widen
+            specs, lambda: specs, parts, Policy(), lambda seen: None, widen=self.follower.widen
         )
         self.follower.settle(done[0].wanted)
         return done
