@@ -20,12 +20,12 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def make_plane(tmp_path: Path) -> Iterator[Callable[[Engine], Plane]]:
-    """Planes that are removed with the test."""
+def make_plane(tmp_path: Path) -> Iterator[Callable[..., Plane]]:
+    """Planes that are removed with the test; a second one needs a ``name`` of its own."""
     with ExitStack() as stack:
 
-        def make(engine: Engine) -> Plane:
-            plane = Plane(tmp_path / "plane", engine)
+        def make(engine: Engine, name: str = "plane") -> Plane:
+            plane = Plane(tmp_path / name, engine)
             stack.callback(plane.close)
             return plane
 

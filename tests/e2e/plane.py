@@ -7,12 +7,13 @@ import json
 import os
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -173,6 +174,17 @@ class Plane:
     def status(self) -> dict[str, Any]:
         """What ``status --json`` says of each instance, by address."""
         return {item["address"]: item for item in self.ok("status", "--json").json["instances"]}
+
+    def events(self, prefix: str = "") -> list[dict[str, Any]]:
+        """What happened, oldest first, of the types that begin with ``prefix``."""
+        done = self.ok("events", "--json", "--type", prefix, "--limit", "10000")
+        return list(done.json["events"])
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the store, past the command line."""
+        path = (self.state / self.name / "state.db").as_uri()
+        with closing(sqlite3.connect(f"{path}?mode=ro", uri=True, timeout=10)) as connection:
+            return connection.execute(sql).fetchall()
 
     def urls(self, address: str) -> list[str]:
         return [item["url"] for item in self.status()[address]["endpoints"]]
