@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 
 from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.cli.context import Context, opened, require_plane
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.cli.history import parse_instance
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError, UnreachableError, UsageError
+from ctrlplane_gitops.execute.pool import merge
 from ctrlplane_gitops.providers.base import LogLine, Provider
 from ctrlplane_gitops.reconcile.gather import gather_documents
 from ctrlplane_gitops.reconcile.observe import observe_all
@@ -24,19 +25,13 @@ def run_logs(context: Context) -> ExitCode:
     """What the replicas printed; each line names its replica when there are several."""
     options = context.options
     key = parse_instance(options["address"])
-    with opened(context) as app, _replicas(context, app, key) as replicas:
-        is_single = len(replicas) == 1
-        if options["follow"] and not is_single:
-            _follow_all(context, app, replicas)
-            return ExitCode.OK
-        try:
-            for provider, replica in replicas:
-                for line in provider.read_logs(
-                    replica.name, tail=options["tail"], is_follow=options["follow"]
-                ):
-                    _print_line(context, line, is_single=is_single)
-        except KeyboardInterrupt:
-            return ExitCode.OK
+    # Interrupting is how following is ended.
+    with (
+        opened(context) as app,
+        _replicas(context, app, key) as replicas,
+        suppress(KeyboardInterrupt),
+    ):
+        _print_logs(context, replicas)
     return ExitCode.OK
 
 
@@ -81,32 +76,27 @@ def _replicas(context: Context, app: App, key: ResourceKey) -> Iterator[list[_Fo
         yield found
 
 
-def _follow_all(context: Context, app: App, replicas: list[_Found]) -> None:
-    """Several streams as one, in the order their lines arrive."""
-    lines: queue.Queue[LogLine | CtrlplaneError | None] = queue.Queue()
+def _print_logs(context: Context, replicas: list[_Found]) -> None:
+    """Replica by replica; when following, in the order the lines arrive."""
+    options = context.options
+    is_merged = options["follow"] and len(replicas) > 1
 
-    def read(provider: Provider, replica: ObservedReplica) -> None:
+    def read(provider: Provider, replica: ObservedReplica) -> Iterator[LogLine | CtrlplaneError]:
         try:
-            for line in provider.read_logs(
-                replica.name, tail=context.options["tail"], is_follow=True
-            ):
-                lines.put(line)
+            yield from provider.read_logs(
+                replica.name, tail=options["tail"], is_follow=options["follow"]
+            )
         except CtrlplaneError as error:
-            lines.put(error)
-        finally:
-            lines.put(None)
+            if not is_merged:
+                raise
+            yield error
 
-    for provider, replica in replicas:
-        app.probes.submit(lambda p=provider, r=replica: read(p, r))  # type: ignore[misc]
-    left = len(replicas)
-    while left:
-        item = lines.get()
-        if item is None:
-            left -= 1
-        elif isinstance(item, CtrlplaneError):
+    streams = [read(provider, replica) for provider, replica in replicas]
+    for item in merge(streams) if is_merged else chain.from_iterable(streams):
+        if isinstance(item, CtrlplaneError):
             context.terminal.fail(item)
         else:
-            _print_line(context, item, is_single=False)
+            _print_line(context, item, is_single=len(streams) == 1)
 
 
 def _print_line(context: Context, line: LogLine, *, is_single: bool) -> None:

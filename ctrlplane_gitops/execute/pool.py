@@ -1,9 +1,11 @@
-"""The threads of an apply: a bounded pool, and a heartbeat. No other file starts one."""
+"""The threads there are: a bounded pool, a heartbeat, and readers of streams. No other file starts
+one."""
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -83,3 +85,26 @@ def beating(clock: Clock, interval: timedelta, beat: Callable[[], bool]) -> Iter
     finally:
         stop.set()
         thread.join()
+
+
+def merge(streams: Sequence[Iterable[T]]) -> Iterator[T]:
+    """The items of all streams in the order they come, until every one has ended. Whoever stops
+    early waits for none of them: a silent stream's thread ends with the process."""
+    items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+
+    def read(stream: Iterable[T]) -> None:
+        try:
+            for item in stream:
+                items.put((item,))
+        finally:
+            items.put(None)
+
+    for stream in streams:
+        threading.Thread(target=read, args=(stream,), name="reader", daemon=True).start()
+    left = len(streams)
+    while left:
+        found = items.get()
+        if found is None:
+            left -= 1
+        else:
+            yield found[0]
