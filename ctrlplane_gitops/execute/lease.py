@@ -78,15 +78,16 @@ def _acquire(
         if known is not None and is_dead(known.holder):
             store.break_lease(LEASE, known.number)
             continue
+        who = f"another apply is at work here: {_name(known.holder) if known else 'unknown'}"
         now = clock.now()
-        if now < give_up and clock.wait(cancel, min(_POLL, give_up - now)):
-            raise CancelledError("interrupted while another apply is at work; nothing was changed")
         if now >= give_up:
             raise LockError(
-                f"another apply is at work here: {_name(known.holder) if known else 'unknown'}",
+                who,
                 hint="wait for it, or give a longer --lock-timeout; a lease that is no longer "
                 f"refreshed frees itself within {TTL.seconds}s",
             )
+        if clock.wait(cancel, min(_POLL, give_up - now)):
+            raise CancelledError(f"interrupted, nothing was changed; {who}")
 
 
 def _name(holder: str) -> str:
