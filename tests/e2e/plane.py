@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ class Plane:
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         self.said: list[str] = []
+        self._started: list[subprocess.Popen[str]] = []
 
     # The repository.
 
@@ -122,15 +124,26 @@ class Plane:
 
     # Commands.
 
-    def run(self, *arguments: str, repo: Path | None = None, **environ: str) -> Done:
+    def run(
+        self,
+        *arguments: str,
+        repo: Path | None = None,
+        on_effect: Callable[[str], None] = lambda effect: None,
+        **environ: str,
+    ) -> Done:
         """In this process, with the mutating calls told."""
         out, err, effects = io.StringIO(), io.StringIO(), list[str]()
+
+        def tell(effect: str) -> None:
+            effects.append(effect)
+            on_effect(effect)
+
         code = main(
             ["--chdir", str(repo or self.repo), *arguments],
             {**self.environ, **environ},
             out=out,
             err=err,
-            on_effect=effects.append,
+            on_effect=tell,
         )
         self.said += [out.getvalue(), err.getvalue()]
         return Done(code, out.getvalue(), err.getvalue(), tuple(effects))
@@ -147,7 +160,7 @@ class Plane:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """In a process of its own, without a terminal."""
         command = [sys.executable, "-m", "ctrlplane_gitops", "--chdir", str(self.repo), *arguments]
-        return subprocess.Popen(
+        started = subprocess.Popen(
             command,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -155,6 +168,8 @@ class Plane:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(started)
+        return started
 
     def spawn(self, *arguments: str) -> Done:
         with self.start(*arguments) as process:
@@ -244,10 +259,21 @@ class Plane:
         finally:
             client.close()
 
+    def has_read_the_specs(self, process: subprocess.Popen[str]) -> bool:
+        """Whether a command of ours has the store open, whose place it knows from the specs."""
+        store, found = self.state / self.name / "state.db", []
+        for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(entry.readlink())
+        return store in found
+
     # The end.
 
     def close(self) -> None:
         """Remove everything that runs; no process of ours is left."""
+        for started in self._started:
+            with started:
+                started.kill()
         with self.provider() as provider:
             sets = provider.observe().replica_sets
             for key in {item.instance for item in sets}:
@@ -302,7 +328,7 @@ def polling(urls: Sequence[str]) -> Iterator[Poll]:
                 try:
                     text = fetch(url)
                     poll.answers[text] = poll.answers.get(text, 0) + 1
-                except OSError as error:
+                except (OSError, HTTPException) as error:
                     poll.failures.append(f"{url}: {error}")
 
     thread = threading.Thread(target=ask)

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -60,7 +58,7 @@ def test_apply_that_waited_reads_the_specs_again(slow: Plane) -> None:
     """Else one that read an older commit would undo what a newer one has done meanwhile."""
     first = begin_apply(slow)
     second = slow.start("apply", "-y", "--json")
-    wait_until(lambda: has_read_the_specs(second, slow))
+    wait_until(lambda: slow.has_read_the_specs(second))
     slow.edit("tenants/acme.yaml", 'VERSION: "1"', 'VERSION: "2"')
     assert finish(first)[0] == 0
     code, told = finish(second)
@@ -72,23 +70,13 @@ def test_apply_that_waited_reads_the_specs_again(slow: Plane) -> None:
 def test_apply_that_waited_refuses_what_is_invalid_by_then(slow: Plane) -> None:
     first = begin_apply(slow)
     second = slow.start("apply", "-y")
-    wait_until(lambda: has_read_the_specs(second, slow))
+    wait_until(lambda: slow.has_read_the_specs(second))
     slow.edit("tenants/acme.yaml", "replicas: 1", "replicas: many")
     assert finish(first)[0] == 0
     with second:
         _, err = second.communicate(timeout=60)
     assert second.returncode == 65
     assert "tenants/acme.yaml:" in err
-
-
-def has_read_the_specs(process: subprocess.Popen[str], plane: Plane) -> bool:
-    """It has the store open, whose place it knows from them."""
-    store = plane.state / plane.name / "state.db"
-    links = []
-    for entry in Path(f"/proc/{process.pid}/fd").iterdir():
-        with suppress(OSError):
-            links.append(entry.readlink())
-    return store in links
 
 
 def test_apply_that_may_not_wait_names_who_is_at_work(slow: Plane) -> None:
