@@ -117,7 +117,7 @@ def _check_all(scope: Scope) -> Iterator[Diagnostic]:
     yield from check_dependencies(scope)
 
 
-def _freeze(scope: Scope, diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
+def explain_freezes(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
     """Why each frozen tenant is, by its first error: ``tenants/a.yaml:3:5: ... (and 2 more)``."""
     first: dict[str, Diagnostic] = {}
     count: Counter[str] = Counter()
@@ -125,11 +125,15 @@ def _freeze(scope: Scope, diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
         if item.is_error and item.tenant:
             first.setdefault(item.tenant, item)
             count[item.tenant] += 1
-    frozen = {
+    return {
         tenant: f"{item.origin or item.address}: {item.summary}"
         + (f" (and {count[tenant] - 1} more)" if count[tenant] > 1 else "")
         for tenant, item in first.items()
     }
+
+
+def _freeze(scope: Scope, diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
+    frozen = explain_freezes(diagnostics)
     for specs in scope.tenants.values():
         for secret in specs.secrets.values():
             if secret.key not in scope.digests:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from ctrlplane_gitops.catalog.build import build_catalog
+from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
 from ctrlplane_gitops.catalog.control_plane import parse_control_plane
 from ctrlplane_gitops.catalog.secret import secret_refs_of
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
@@ -107,10 +107,15 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
     earlier = [*wanted.diagnostics, *found]
     desired, more = build_catalog(wanted.documents, earlier, wanted.snapshot.entries, digests)
     located = _locate([*found, *more], wanted.snapshot)
+    diagnostics = sort_diagnostics([*wanted.diagnostics, *located])
+    if desired is not None and desired.frozen:
+        # The catalog knows only where the documents begin.
+        frozen = {**desired.frozen, **explain_freezes(diagnostics)}
+        desired = replace(desired, frozen=dict(sorted(frozen.items())))
     return replace(
         wanted,
         desired=desired,
-        diagnostics=sort_diagnostics([*wanted.diagnostics, *located]),
+        diagnostics=diagnostics,
         secrets=values,
     )
 
