@@ -41,7 +41,7 @@ spec:
   command: [python3, app/server.py]
   env: {{VERSION: "1"}}
   strategy:
-    {{type: rolling, minReady: 200ms, healthyDeadline: 4s, progressDeadline: 8s, stopTimeout: 5s}}
+    {{type: rolling, minReady: 200ms, healthyDeadline: 20s, progressDeadline: 40s, stopTimeout: 5s}}
 """
 
 SECRET = """\

@@ -12,17 +12,27 @@ from tests.engines.program import free_port
 WEB = "instance/acme/web"
 FILE = "tenants/acme.yaml"
 OLD = "Hello from acme, version 1\n"
+PATIENT, IMPATIENT = "healthyDeadline: 20s", "healthyDeadline: 3s"
 GOOD = 'env: {VERSION: "1"}'
 SICK = 'env: {VERSION: "2", HEALTH: "503"}'
 
 
 def begin(plane: Plane, *tenants: str) -> Plane:
     plane.begin(*tenants, replicas=2)
-    for tenant in tenants:
-        plane.edit(f"tenants/{tenant}.yaml", "healthyDeadline: 4s", "healthyDeadline: 3s")
     done = plane.apply()
     assert done.code == 0, done.text
     return plane
+
+
+def spoil(plane: Plane, before: str, after: str) -> None:
+    """Commit a release that does not come up, without waiting long for it."""
+    plane.edit(FILE, PATIENT, IMPATIENT)
+    plane.edit(FILE, before, after)
+
+
+def mend(plane: Plane, before: str, after: str) -> None:
+    plane.edit(FILE, IMPATIENT, PATIENT)
+    plane.edit(FILE, before, after)
 
 
 @pytest.fixture
@@ -45,7 +55,7 @@ def assert_blocked(plane: Plane, cause: str) -> None:
 
 def test_release_that_never_becomes_healthy_is_rolled_back(running: Plane) -> None:
     before = running.identities()
-    running.edit(FILE, GOOD, SICK)
+    spoil(running, GOOD, SICK)
     with polling(running.urls(WEB)) as poll:
         done = running.apply()
         assert done.code == 4, done.text
@@ -65,7 +75,7 @@ def test_release_that_never_becomes_healthy_is_rolled_back(running: Plane) -> No
         assert word in told["message"]
         assert word in running.ok("status").out
 
-    running.edit(FILE, SICK, 'env: {VERSION: "3"}')
+    mend(running, SICK, 'env: {VERSION: "3"}')
     done = running.apply()
     assert done.code == 0, done.text
     assert running.answers(WEB) == ["Hello from acme, version 3\n"] * 2
@@ -74,7 +84,7 @@ def test_release_that_never_becomes_healthy_is_rolled_back(running: Plane) -> No
 
 def test_command_that_ends_at_once_is_rolled_back(running: Plane) -> None:
     before = running.identities()
-    running.edit(FILE, "[python3, app/server.py]", "[python3, -c, 'raise SystemExit(3)']")
+    spoil(running, "[python3, app/server.py]", "[python3, -c, 'raise SystemExit(3)']")
     with polling(running.urls(WEB)) as poll:
         done = running.apply()
     assert done.code == 4, done.text
@@ -86,7 +96,7 @@ def test_command_that_ends_at_once_is_rolled_back(running: Plane) -> None:
 def test_changes_beside_a_bad_release_are_made(local: Plane) -> None:
     """What is held back is the release, not the instance."""
     running = begin(local, "acme")
-    running.edit(FILE, GOOD, SICK)
+    spoil(running, GOOD, SICK)
     assert running.apply().code == 4
     running.edit(FILE, "replicas: 2", "replicas: 3")
     done = running.apply()
@@ -101,7 +111,7 @@ def test_changes_beside_a_bad_release_are_made(local: Plane) -> None:
 
 def test_first_release_that_fails_is_left_for_inspection(local: Plane) -> None:
     local.begin("acme")
-    local.edit(FILE, GOOD, SICK)
+    spoil(local, GOOD, SICK)
     done = local.apply()
     assert done.code == 1, done.text
     assert "left for inspection" in done.text
@@ -113,7 +123,7 @@ def test_first_release_that_fails_is_left_for_inspection(local: Plane) -> None:
     assert again.code != 0 and again.effects == (), again.text
     assert list(local.replicas()) == [name]
 
-    local.edit(FILE, SICK, GOOD)
+    mend(local, SICK, GOOD)
     done = local.apply()
     assert done.code == 0, done.text
     assert local.answers(WEB) == [OLD]
@@ -128,7 +138,7 @@ class TestImages:
 
     def test_image_that_is_not_there_fails_and_the_old_release_runs_on(self, docked: Plane) -> None:
         before, image = docked.identities(), f"127.0.0.1:{free_port()}/shop:2"
-        docked.edit(FILE, "ctrlplane-test-app:1", image)
+        spoil(docked, "ctrlplane-test-app:1", image)
         docked.edit("tenants/globex.yaml", GOOD, 'env: {VERSION: "2"}')
         with polling(docked.urls(WEB)) as poll:
             done = docked.apply()
@@ -145,7 +155,7 @@ class TestImages:
         assert image in str(status["conditions"])
 
     def test_command_that_the_image_lacks_is_rolled_back(self, docked: Plane) -> None:
-        docked.edit(FILE, "[python3, app/server.py]", "[no-such-program]")
+        spoil(docked, "[python3, app/server.py]", "[no-such-program]")
         with polling(docked.urls(WEB)) as poll:
             done = docked.apply()
         assert done.code == 4, done.text

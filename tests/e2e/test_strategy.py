@@ -142,6 +142,7 @@ def test_recreate_has_downtime_and_the_plan_says_so(plane: Plane) -> None:
 
 def test_recreate_that_fails_brings_the_old_release_back(local: Plane) -> None:
     begin(local, "type: recreate")
+    local.edit(FILE, "healthyDeadline: 20s", "healthyDeadline: 5s")
     local.edit(FILE, 'VERSION: "2"', 'VERSION: "2", HEALTH: "500"')
     done = local.apply()
     assert done.code == 4, done.text
