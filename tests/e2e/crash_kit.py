@@ -36,7 +36,6 @@ class Runtime:
     bad_provider: str
     program: str
     checks: str = "[]"
-    deadline: str = "700ms"
 
 
 MEMORY = Runtime(
@@ -54,12 +53,13 @@ DOCKER = Runtime(
     "{type: docker}",
     "{type: docker}",
     "image: 'ctrlplane-test-app:1'",
-    deadline="20s",
 )
 
 
 def app(runtime: Runtime, tenant: str, replicas: int, version: str) -> str:
-    """An instance with its deployment. ``version`` makes a revision of its own."""
+    """An instance with its deployment. ``version`` makes a revision of its own; a bad one is soon
+    given up."""
+    deadline = "700ms" if version.startswith("bad") else "20s"
     return (
         f"{_HEADER}kind: Instance\nmetadata: {{tenant: {tenant}, name: web}}\n"
         f"spec:\n  replicas: {replicas}\n  health: {runtime.checks}\n"
@@ -67,7 +67,7 @@ def app(runtime: Runtime, tenant: str, replicas: int, version: str) -> str:
         f"{_HEADER}kind: Deployment\nmetadata: {{tenant: {tenant}, name: web}}\n"
         f"spec:\n  instance: web\n  {runtime.program}\n  env: {{VERSION: '{version}'}}\n"
         "  strategy: {type: rolling, minReady: 0s, progressDeadline: 30s, stopTimeout: 5s,"
-        f" healthyDeadline: {runtime.deadline}}}\n---\n"
+        f" healthyDeadline: {deadline}}}\n---\n"
     )
 
 
@@ -125,6 +125,11 @@ class CrashWorld:
         self.killed_code = os.waitstatus_to_exitcode(status)
         return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
+    def run_told(self, *arguments: str) -> tuple[int, list[str]]:
+        """The same undisturbed: its exit code, and its mutating calls, each told twice."""
+        told: list[str] = []
+        return self.run(*arguments, on_effect=told.append), told
+
     def look(self) -> list[Any]:
         """The end state as it can be told apart: instances, phases, revisions, replicas."""
         assert self.run("status", "--json") == 0, self.errors
@@ -132,6 +137,21 @@ class CrashWorld:
             (item["address"], item["phase"], item["revision"], item["replicas"])
             for item in json.loads(self.output)["instances"]
         ]
+
+    def containers(self) -> tuple[list[str], list[str]]:
+        """The names of this world's containers, dead ones included, and of its networks."""
+        from tests.engines.dockerd import connect
+
+        client = connect(self.environ["DOCKER_HOST"])
+        ours = {"label": f"ctrlplane.dev/plane={self.plane}"}
+        try:
+            rows = client.containers(all=True, filters=ours)
+            return (
+                sorted(row["Names"][0] for row in rows),
+                sorted(row["Name"] for row in client.networks(filters=ours)),
+            )
+        finally:
+            client.close()
 
     def sleepers(self) -> list[int]:
         """The pids of the applications of this world, by their working directory."""
