@@ -88,15 +88,18 @@ def beating(clock: Clock, interval: timedelta, beat: Callable[[], bool]) -> Iter
 
 
 def merge(streams: Sequence[Iterable[T]]) -> Iterator[T]:
-    """The items of all streams in the order they come, until every one has ended. Whoever stops
-    early waits for none of them: a silent stream's thread ends with the process."""
-    items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+    """The items of all streams in the order they come, until every one has ended; what one of them
+    raises is raised here. Whoever stops early waits for none of them: a silent stream's thread
+    ends with the process."""
+    items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
     def read(stream: Iterable[T]) -> None:
         try:
             for item in stream:
                 items.put((item,))
-        finally:
+        except BaseException as error:
+            items.put(error)
+        else:
             items.put(None)
 
     for stream in streams:
@@ -104,6 +107,8 @@ def merge(streams: Sequence[Iterable[T]]) -> Iterator[T]:
     left = len(streams)
     while left:
         found = items.get()
+        if isinstance(found, BaseException):
+            raise found
         if found is None:
             left -= 1
         else:
