@@ -149,15 +149,25 @@ def _write_removals(connection: sqlite3.Connection, batch: RecordBatch) -> None:
 def _write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
     many = connection.executemany
     many(
-        "INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO open_intents VALUES (?, ?, ?, ?)",
         [
-            (item.id, encode_time(item.at), item.address, item.action,
-             None if item.closed_at is None else encode_time(item.closed_at), item.outcome)
+            (item.id, encode_time(item.at), item.address, item.action)
             for item in batch.intents
+            if item.closed_at is None
+        ],
+    )
+    closed = [(item, item.closed_at) for item in batch.intents if item.closed_at is not None]
+    many("DELETE FROM open_intents WHERE id = ?", [(item.id,) for item, _ in closed])
+    many(
+        "INSERT INTO closed_intents VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+        [
+            (item.id, encode_time(item.at), item.address, item.action, encode_time(at),
+             item.outcome)
+            for item, at in closed
         ],
     )  # fmt: skip
     many(
-        "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)",
         [
             (item.id, encode_time(item.at), item.type, item.address, item.message,
              encode_json(dict(item.data)) if item.data else "")
@@ -165,7 +175,7 @@ def _write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
         ],
     )  # fmt: skip
     many(
-        "INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
         [
             (item.id, encode_time(item.at), item.actor, item.action, item.address, item.commit,
              item.outcome)

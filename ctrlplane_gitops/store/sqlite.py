@@ -75,15 +75,8 @@ class SqliteStore:
         return [AuditEntry(row[0], decode_time(row[1]), *row[2:]) for row in reversed(rows)]
 
     def read_open_intents(self) -> Sequence[Intent]:
-        rows = self._select(
-            "SELECT id, at, address, action, outcome FROM intents WHERE closed_at IS NULL "
-            "ORDER BY at, id",
-            (),
-        )
-        return [
-            Intent(id, decode_time(at), address, action, None, outcome)
-            for id, at, address, action, outcome in rows
-        ]
+        rows = self._select("SELECT id, at, address, action FROM open_intents ORDER BY at, id", ())
+        return [Intent(id, decode_time(at), address, action) for id, at, address, action in rows]
 
     def acquire(self, lease: str, holder: str, ttl: timedelta, now: datetime) -> Fence | None:
         with self._writing() as connection:
@@ -151,9 +144,8 @@ class SqliteStore:
 # What is kept: the newest 10,000 events, the newest 1,000 closed intents, and the contents that a
 # kept release uses.
 _TRIM = (
-    "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET 10000)",
-    "DELETE FROM intents WHERE closed_at IS NOT NULL AND id <= "
-    "(SELECT id FROM intents WHERE closed_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 1000)",
+    "DELETE FROM events WHERE number <= (SELECT max(number) - 10000 FROM events)",
+    "DELETE FROM closed_intents WHERE number <= (SELECT max(number) - 1000 FROM closed_intents)",
     "DELETE FROM blobs WHERE digest NOT IN "
     "(SELECT json_extract(file.value, '$[1]') "
     "FROM releases, json_each(releases.template, '$.files') AS file)",

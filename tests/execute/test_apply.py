@@ -262,7 +262,7 @@ def test_a_secret_in_an_error_is_masked_wherever_it_goes(scene: Scene, is_retrya
     assert "hunter22" not in "\n".join(said)
     written = scene.dump()
     assert "hunter22" not in written
-    for table in ("events", "intents", "audit", "instances"):
+    for table in ("events", "closed_intents", "audit", "instances"):
         rows = [line for line in written.splitlines() if f'INTO "{table}"' in line]
         assert any(MASK in line for line in rows), table
 

@@ -116,7 +116,7 @@ def test_the_newest_events_and_closed_intents_are_kept(tmp_path: Path) -> None:
         "late",
     ]
     assert [item.id for item in store.read_open_intents()] == [ids[0], ids[700]]
-    closed = "SELECT id FROM intents WHERE closed_at IS NOT NULL ORDER BY id"
+    closed = "SELECT id FROM closed_intents ORDER BY id"
     assert [row[0] for row in store._select(closed, ())] == [
         id for n, id in enumerate(ids) if n not in (0, 1, 2, 700)
     ]
