@@ -97,6 +97,7 @@ class InstanceRun:
         self._swept = False
         self._attempt = 0
         self._not_before: datetime | None = None
+        self._rest_until: datetime | None = None
         self._scale_error = ""
         self._is_transient = False
         self._error: CtrlplaneError | None = None
@@ -162,6 +163,8 @@ class InstanceRun:
             return Act((self._queue[0],))
         if self.work.release is None or self.work.desired is None:
             return End(WorkState.DONE)
+        if self._rest_until is not None and now < self._rest_until:
+            return Pause(self._rest_until - now)
         return self._roll(sets, views, now)
 
     def _roll(
@@ -184,6 +187,7 @@ class InstanceRun:
         changed = decision.status if decision.status != self.status else None
         self.status = decision.status
         if decision.steps:
+            self._rest_until = now + decision.wait
             return Act(tuple(self._dress(step, sets, now) for step in decision.steps), changed)
         if decision.is_done:
             return self._end()

@@ -200,3 +200,16 @@ def test_a_detached_rollout_is_ended_by_the_next_pass_with_its_deadlines(
     result = scene.run(ONE)
     assert states(result) == {"acme/web": "failed"}
     assert scene.store.load_state().instances[WEB].rollout.started_at == started_at
+
+
+def test_what_dies_at_once_is_started_again_after_a_pause(scene: Scene) -> None:
+    """Not as fast as it can be looked at: an hour's crash loop would be an hour's load."""
+
+    def kill_all() -> None:
+        for name in scene.local.memory.world.read().replicas:
+            scene.local.memory.kill(name)
+
+    scene.local.before_look = kill_all
+    scene.run(make_desired({"acme/web": App(replicas=1)}), within=timedelta(seconds=60))
+    starts = [item for item in scene.local.performed if isinstance(item, ScaleReplicaSet)]
+    assert 2 <= len(starts) <= 61
