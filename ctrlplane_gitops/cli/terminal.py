@@ -65,6 +65,7 @@ class Terminal(NamedTuple):
         """Whether the person says yes, in so many letters."""
         _put(self.err, self._paint(question, _BOLD))
         try:
+            _wait_for_line()
             return input().strip() == "yes"
         except (EOFError, KeyboardInterrupt) as ended:
             _put(self.err, "\n")
@@ -79,6 +80,16 @@ class Terminal(NamedTuple):
 
     def _paint(self, text: str, color: str) -> str:
         return f"{color}{text}{_RESET}" if color and self.is_err_color else text
+
+
+def _wait_for_line() -> None:
+    """Until somebody has typed. Not by ``input`` alone: a signal that comes just before it begins
+    to wait would be heeded only after the next line."""
+    import select
+    import sys
+
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        pass
 
 
 def _put(stream: TextIO, text: str, *, is_needed: bool = False) -> None:
