@@ -60,7 +60,7 @@ def exit_of_plan(plan: Plan, is_blind: bool, *, is_valid: bool, is_detailed: boo
         (not is_valid, ExitCode.INVALID),
         (bool(plan.refusals) or is_guarded(plan), ExitCode.REFUSED),
         (is_blind, ExitCode.UNREACHABLE),
-        (is_detailed and (not plan.is_empty or bool(plan.drift)), ExitCode.CHANGES),
+        (is_detailed and _is_different(plan), ExitCode.CHANGES),
     )
     return next((code for is_met, code in rules if is_met), ExitCode.OK)
 
@@ -76,7 +76,7 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
     failed = [item for item in result.results if item.state is WorkState.FAILED]
     is_some_done = WorkState.DONE in states or WorkState.STARTED in states
     has_failed = bool(failed or result.errors or WorkState.SKIPPED in states)
-    is_bad = any(item.blocked and item.blocked.code == "bad-release" for item in plan.changes)
+    is_bad = _has_bad_release(plan)
     is_kept = any(item.blocked and item.blocked.code in _HELD for item in plan.changes)
     rules: tuple[tuple[bool, ExitCode], ...] = (
         (result.ending is Ending.LOST, ExitCode.LOCKED),
@@ -104,6 +104,15 @@ _GUARDED = frozenset(
 def is_guarded(plan: Plan) -> bool:
     """Whether a guard holds back a part of the plan."""
     return any(item.blocked and item.blocked.code in _GUARDED for item in plan.changes)
+
+
+def _is_different(plan: Plan) -> bool:
+    """Whether what runs is not what Git says, even where nothing would be done about it."""
+    return not plan.is_empty or bool(plan.drift) or _has_bad_release(plan)
+
+
+def _has_bad_release(plan: Plan) -> bool:
+    return any(item.blocked and item.blocked.code == "bad-release" for item in plan.changes)
 
 
 def _worst(errors: Iterable[BaseException | None]) -> ExitCode:

@@ -273,9 +273,15 @@ def _scale_reason(case: Case) -> str:
 
 def _instance_change(case: Case, hold: Blocked | None) -> Change:
     assert case.row is not None
-    is_new = case.row.recorded is None
-    action = ChangeAction.CREATE if is_new else ChangeAction.UPDATE
-    reason = "not there yet" if is_new else "specs changed"
+    action, reason = ChangeAction.UPDATE, "specs changed"
+    if case.row.recorded is None:
+        action, reason = ChangeAction.CREATE, "not there yet"
+    elif _touches(case.row, "provider"):
+        # Replicas are made there and removed here, and volumes do not move along.
+        action = ChangeAction.REPLACE
+        reason = f"moves to provider {case.instance.provider}"
+        if case.instance.template and case.instance.template.volumes:
+            reason += "; its volumes stay behind"
     return make_change(case.row, action, reason, blocked=hold, basis=_basis(case))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from plan_kit import MIB, NOW, App, World, applied, find, make_desired, rows
 
-from ctrlplane_gitops.plan.change import ABSENT, FieldChange, Policy
+from ctrlplane_gitops.plan.change import ABSENT, ChangeAction, FieldChange, Policy
 from ctrlplane_gitops.plan.order import order_layers
 from ctrlplane_gitops.state.desired import PrunePolicy, Resources, RolloutParams, StrategyType
 from ctrlplane_gitops.state.key import instance_key, parse_address
@@ -133,6 +133,8 @@ def test_moving_to_another_provider_sweeps_the_old_one() -> None:
     (work,) = plan.works
     assert (work.provider, work.sweep, work.active) == ("docker", ("local",), 1)
     assert "moves from provider local to docker" in find(plan, "deployment/acme/web").reason
+    moved = find(plan, "instance/acme/web")
+    assert (moved.action, moved.reason) == (ChangeAction.REPLACE, "moves to provider docker")
 
 
 def test_a_rollout_under_way_goes_on() -> None:
