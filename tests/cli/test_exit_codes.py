@@ -182,7 +182,7 @@ def test_the_result_as_json_says_what_the_exit_code_says(
 ) -> None:
     provider = f"{{type: memory, path: world.json, {options}}}"
     applied.runtime = replace(MEMORY, provider=provider)
-    applied.write(web("2"))
+    applied.write(web("2").replace("healthyDeadline: 20s", "healthyDeadline: 700ms"))
     assert applied.run("apply", "-y", "--json") == code, applied.errors
     found = json.loads(applied.output)
     validate(found, APPLY)

@@ -162,8 +162,9 @@ def test_nothing_to_change_beside_errors_is_not_called_a_match(applied: Folder) 
 
 
 def test_an_apply_that_did_not_wait_does_not_say_complete(folder: Folder) -> None:
-    folder.write(web().replace("minReady: 0s", "minReady: 20s").replace("700ms", "30s")
-                 .replace("progressDeadline: 30s", "progressDeadline: 1m"))  # fmt: skip
+    text = web().replace("minReady: 0s", "minReady: 25s")
+    text = text.replace("healthyDeadline: 20s", "healthyDeadline: 28s")
+    folder.write(text)
     said = folder.ok("apply", "-y", "--detach")
     assert said.endswith("\nApply left off: 1 rollout is under way; apply again goes on.\n")
     assert "progressing" in folder.ok("status")

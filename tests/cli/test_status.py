@@ -29,7 +29,7 @@ def mixed(tmp_path: Path) -> Folder:
     port = "spec:\n  ports: [{name: http, port: 80}]\n  replicas"
     acme = web().replace("spec:\n  replicas", port) + IDLE
     kim = web(name="kim").replace("spec: {}", "spec: {suspended: true}")
-    zen = web(name="zen").replace("healthyDeadline: 700ms", "healthyDeadline: 100ms")
+    zen = web(name="zen").replace("healthyDeadline: 20s", "healthyDeadline: 100ms")
     made.write(acme + kim + zen)
     assert made.run("apply", "-y") == 3, made.errors
     made.write(acme + kim + zen + web(name="new"))

@@ -116,7 +116,7 @@ def make_amendment(log: list[str]) -> Amendment:
         pinned = replace(recorded.instances[WEB], pin=1)
         return replace(recorded, instances={**recorded.instances, WEB: pinned})
 
-    def write(store: Store, held: HeldLease) -> None:
+    def write(store: Store, held: HeldLease, commit: str) -> None:
         log.append("write")
         known = store.load_state().instances[WEB]
         store.record(RecordBatch(instances=(replace(known, pin=1),)), held.fence)
