@@ -23,10 +23,14 @@ from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
 
-_ACTIONS = 8
+# An action holds its thread for as long as it takes, a graceful stop for its whole grace, so there
+# are many of them; what makes an engine work is bounded by the starts (measured on two cores: more
+# than six at a time are not started any faster).
+_ACTIONS = 32
 _LOOKS = 8
 _PROBES = 16
 _STARTS = 6
+_STOPS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class App:
     looks: Pool
     probes: Pool
     starts: Pool
+    stops: Pool
     cancel: threading.Event
     on_effect: Callable[[str], None]
 
@@ -76,7 +81,13 @@ def open_app(
 ) -> Iterator[App]:
     """The app for the block; its threads end with it."""
     with ExitStack() as stack:
-        sizes = {"action": _ACTIONS, "look": _LOOKS, "probe": _PROBES, "start": _STARTS}
+        sizes = {
+            "action": _ACTIONS,
+            "look": _LOOKS,
+            "probe": _PROBES,
+            "start": _STARTS,
+            "stop": _STOPS,
+        }
         pools = {name: Pool(size, name) for name, size in sizes.items()}
         for pool in pools.values():
             stack.callback(pool.close)
@@ -91,6 +102,7 @@ def open_app(
             pools["look"],
             pools["probe"],
             pools["start"],
+            pools["stop"],
             cancel,
             on_effect,
         )
@@ -110,7 +122,8 @@ def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[
                     plane=spec.name,
                     config=config,
                     state_dir=str(plane_dir(app.settings, spec.name)),
-                    run_all=app.starts.run_all,
+                    start_all=app.starts.run_all,
+                    stop_all=app.stops.run_all,
                     on_effect=app.on_effect,
                     environ=app.environ,
                 )

@@ -31,6 +31,7 @@ from ctrlplane_gitops.execute.start import begin_run, record_plan
 from ctrlplane_gitops.execute.watch import Watch
 from ctrlplane_gitops.ids import IdPrefix, new_id
 from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.plan.order import interleave
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.rollout.view import ReplicaSetView
 from ctrlplane_gitops.state.action import Outcome
@@ -156,7 +157,7 @@ class _Loop:
         self._recorded = recorded
         self._parts = parts
         self._clock = parts.clock
-        self._waiting = {work.instance: work for work in plan.works}
+        self._waiting = {work.instance: work for work in interleave(plan.works)}
         self._active: dict[ResourceKey, _Active] = {}
         self._watch = Watch(parts.providers, parts.looks, parts.clock)
         self._probing = Probing(parts.probes, parts.clock)

@@ -41,10 +41,8 @@ class Pool:
         return self._executor.submit(call)
 
     def run_all(self, calls: Sequence[Callable[[], None]]) -> None:
-        """All calls, side by side; raises the first error when every one has ended."""
-        if len(calls) == 1:
-            calls[0]()
-            return
+        """All calls, side by side; raises the first error when every one has ended. One alone is
+        counted as well: several callers may have one each."""
         from concurrent.futures import wait
 
         futures = [self.submit(call) for call in calls]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ctrlplane_gitops.plan.change import Work
@@ -30,6 +31,18 @@ def order_works(
                     before[key].add(work.instance)
     _drop_cycles(before)
     return {key: tuple(sorted(keys)) for key, keys in sorted(before.items())}
+
+
+def interleave(works: Sequence[Work]) -> tuple[Work, ...]:
+    """One work of each tenant, then a second one of each, and so on: whoever is begun first must
+    not take all there is to be had from the others."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for work in works:
+        turns.append(seen[work.instance.tenant])
+        seen[work.instance.tenant] += 1
+    order = sorted(range(len(works)), key=lambda place: (turns[place], place))
+    return tuple(works[place] for place in order)
 
 
 def order_layers(

@@ -55,7 +55,7 @@ class ExecResult:
 
 
 def run_serially(tasks: Sequence[Callable[[], None]]) -> None:
-    """The default for adapters that may start several replicas at once."""
+    """The default for adapters that may start or stop several replicas at once."""
     for task in tasks:
         task()
 
@@ -63,14 +63,16 @@ def run_serially(tasks: Sequence[Callable[[], None]]) -> None:
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """What every provider is built from. ``state_dir`` is the control plane's own directory (not
-    the store's file). ``run_all`` runs calls side by side where the caller has threads.
+    the store's file). ``start_all`` and ``stop_all`` run calls side by side where the caller has
+    threads: few that work (starting), many that mostly wait (a graceful stop).
     ``on_effect`` is told before and after every mutating call: the seam crash tests use.
     ``environ`` is the controller's environment (``DOCKER_HOST``, ``PATH``)."""
 
     plane: str
     config: ProviderConfig
     state_dir: str
-    run_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
+    start_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
+    stop_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
     on_effect: Callable[[str], None] = lambda effect: None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.state.action import Action, Outcome, RemoveInstance, RemoveTenant
@@ -125,3 +127,17 @@ def test_the_audit_has_one_entry_per_row_with_its_outcome(scene: Scene) -> None:
     }
     assert scene.told[0].type == "apply.started"
     assert scene.told[0].message == "6 to add, 0 to change, 0 to destroy"
+
+
+def test_a_tenant_whose_calls_hang_does_not_keep_the_others_waiting(scene: Scene) -> None:
+    apps = {f"acme/web{number}": App(replicas=1) for number in range(10)} | {"zen/web": App()}
+    is_zen_begun = threading.Event()
+
+    def hang(action: Action) -> None:
+        if action.instance.tenant == "zen":  # type: ignore[union-attr]
+            is_zen_begun.set()
+        else:
+            assert is_zen_begun.wait(10), "it is behind all of the others"
+
+    scene.local.before = hang
+    assert set(states(scene.run(make_desired(apps))).values()) == {"done"}

@@ -137,7 +137,7 @@ class Acting:
             launch = self._launcher.prepare(action, material, effects)
             self._remove([found[index] for index in steps.replace], timedelta(0), effects)
             try:
-                self._settings.run_all(
+                self._settings.start_all(
                     [
                         partial(self._launcher.start, action, launch, index, effects)
                         for index in starts
@@ -151,7 +151,7 @@ class Acting:
     def _remove(self, containers: Sequence[Container], grace: timedelta, effects: Effects) -> None:
         """Side by side: each may take its whole grace."""
         if containers:
-            self._settings.run_all(
+            self._settings.stop_all(
                 [partial(self.engine.remove, item, grace, effects) for item in containers]
             )
 

@@ -44,6 +44,8 @@ class Engine:
                         base_url=config.host,
                         version="auto",
                         timeout=math.ceil(config.timeout_s),
+                        # As many as there are threads that may be stopping something.
+                        max_pool_size=96,
                         tls=given.get("tls", False),
                     )
             return self._client

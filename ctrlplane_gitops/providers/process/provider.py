@@ -218,7 +218,7 @@ class ProcessProvider:
         check_material(action.release.template, material)
         self._clear([found[index] for index in steps.replace])
         before = {index: item.spec.ports for index, item in found.items() if item.spec is not None}
-        self._settings.run_all(
+        self._settings.start_all(
             [
                 partial(self._start, action, material, index, before.get(index, {}), effects)
                 for index in indices
