@@ -83,26 +83,23 @@ def _c_events(parser: Any, text: str) -> Iterator[Any]:
 
 def _guard(text: str, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     """Only the parser's own step is guarded, so that a bug of ours is not called a syntax error."""
-    line, column = 1, 1
+    event: Any = None
     try:
-        events = start()
+        take = start().__next__
+        while True:
+            event = take()
+            # A consumer's exception does not come in here: it ends the generator from outside.
+            yield event
+    except StopIteration:
+        return
     except Exception as failure:
-        raise SyntaxProblemError(_explain(failure, line, column, text)) from None
-    while True:
-        try:
-            event = next(events)
-        except StopIteration:
-            return
-        except Exception as failure:
-            # ruamel raises ValueError, KeyError, AttributeError and RecursionError on some texts.
-            raise SyntaxProblemError(_explain(failure, line, column, text)) from None
-        yield event
-        mark = event.start_mark
-        line, column = mark.line + 1, mark.column + 1
+        # ruamel raises ValueError, KeyError, AttributeError and RecursionError on some texts.
+        raise SyntaxProblemError(_explain(failure, event, text)) from None
 
 
-def _explain(failure: Exception, line: int, column: int, content: str) -> Problem:
-    """``line`` and ``column`` of the last event, for failures that do not say where."""
+def _explain(failure: Exception, last: Any, content: str) -> Problem:
+    """``last`` is the event before the failure, for those that do not say where."""
+    line, column = (last.start_mark.line + 1, last.start_mark.column + 1) if last else (1, 1)
     text = str(getattr(failure, "problem", None) or "the parser cannot read this")
     mark = getattr(failure, "problem_mark", None)
     context = getattr(failure, "context_mark", None)

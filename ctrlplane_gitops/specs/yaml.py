@@ -6,7 +6,9 @@ an alias bomb nor a merge bomb grows past ``MAX_NODES``. Nothing here recurses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ctrlplane_gitops.specs.event import (
@@ -83,12 +85,19 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 def _compose(text: str, with_places: bool, events: Events) -> ComposedFile:
     composer = _Composer(with_places)
+    takers = composer.takers
     try:
         for event in events(text):
-            composer.take(event)
+            taker = takers.get(type(event))
+            if taker is not None:
+                taker(event)
     except SyntaxProblemError as failure:
         return ComposedFile(tuple(composer.documents), failure.problem)
     return ComposedFile(tuple(composer.documents))
+
+
+# A repository says the same few words over and over.
+_resolve = lru_cache(maxsize=8192)(resolve_scalar)
 
 
 @dataclass(slots=True)
@@ -117,7 +126,7 @@ class _Composer:
         self._stack: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int, int]] = {}
         self._nodes = 0
-        self._takers = {
+        self.takers: dict[type, Callable[[Any], None]] = {
             events.ScalarEvent: self._take_scalar,
             events.MappingStartEvent: self._open_mapping,
             events.MappingEndEvent: self._close_mapping,
@@ -127,12 +136,6 @@ class _Composer:
             events.DocumentStartEvent: self._open_document,
             events.DocumentEndEvent: self._close_document,
         }
-
-    def take(self, event: Any) -> None:
-        """SyntaxProblemError when a limit is passed."""
-        taker = self._takers.get(type(event))
-        if taker is not None:
-            taker(event)
 
     def _open_document(self, event: Any) -> None:
         places: Places | None = {} if self._with_places else None
@@ -148,7 +151,7 @@ class _Composer:
     def _take_scalar(self, event: Any) -> None:
         value: Any = event.value
         if not event.style:
-            value = resolve_scalar(value)
+            value = _resolve(value)
             if value is None:
                 self._document.has_null = True
             elif isinstance(value, Problem):
