@@ -11,7 +11,10 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 
+# A repository says the same few quantities over and over.
+_remembered = lru_cache(maxsize=1024)
 _DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _BYTES = _DECIMAL | _BINARY
@@ -21,6 +24,7 @@ _DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?\Z",
 _PERCENT = re.compile(r"^(\d{1,3})%\Z", re.ASCII)
 
 
+@_remembered
 def parse_cpu(text: str) -> int:
     """Millicores; ValueError for anything else.
 
@@ -32,6 +36,7 @@ def parse_cpu(text: str) -> int:
     return int(text[:-1]) if text.endswith("m") else int(Fraction(text) * 1000)
 
 
+@_remembered
 def format_cpu(millicores: int) -> str:
     """The shortest text for millicores.
 
@@ -41,6 +46,7 @@ def format_cpu(millicores: int) -> str:
     return f"{millicores // 1000}" if millicores % 1000 == 0 else f"{millicores}m"
 
 
+@_remembered
 def parse_bytes(text: str) -> int:
     """Bytes; ValueError for anything else.
 
@@ -53,6 +59,7 @@ def parse_bytes(text: str) -> int:
     return int(Fraction(match[1]) * _BYTES[match[2]])
 
 
+@_remembered
 def format_bytes(size: int) -> str:
     """The largest binary unit that divides ``size``, else plain bytes.
 
@@ -65,6 +72,7 @@ def format_bytes(size: int) -> str:
     return str(size)
 
 
+@_remembered
 def parse_duration(text: str) -> timedelta:
     """A duration; ValueError for anything else.
 
@@ -81,6 +89,7 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f"{text!r} is too long a duration") from None
 
 
+@_remembered
 def format_duration(duration: timedelta) -> str:
     """The same duration as text.
 

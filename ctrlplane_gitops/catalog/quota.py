@@ -4,7 +4,6 @@ executor's to guard."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from ctrlplane_gitops.catalog.finding import fault
@@ -12,9 +11,6 @@ from ctrlplane_gitops.catalog.index import TenantSpecs
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.units import format_bytes, format_cpu, parse_bytes, parse_cpu
-
-cpu_of = lru_cache(maxsize=4096)(parse_cpu)
-bytes_of = lru_cache(maxsize=4096)(parse_bytes)
 
 
 def check_quota(specs: TenantSpecs) -> Iterator[Diagnostic]:
@@ -25,8 +21,8 @@ def check_quota(specs: TenantSpecs) -> Iterator[Diagnostic]:
     if document is None or not quota:
         return
     yield from _check_count(document, quota, "instances", len(specs.instances))
-    yield from _check_limits(specs, document, quota, "cpu", cpu_of, format_cpu)
-    yield from _check_limits(specs, document, quota, "memory", bytes_of, format_bytes)
+    yield from _check_limits(specs, document, quota, "cpu", parse_cpu, format_cpu)
+    yield from _check_limits(specs, document, quota, "memory", parse_bytes, format_bytes)
     yield from _check_disk(specs, document, quota)
     hosts = {host.lower() for item in specs.routes.values() for host in item.spec["hosts"]}
     yield from _check_count(document, quota, "domains", len(hosts))
@@ -83,8 +79,8 @@ def _check_disk(specs: TenantSpecs, document: Document, quota: Any) -> Iterator[
                     hint="set its size",
                 )
             else:
-                total += bytes_of(size)
-    if total > bytes_of(limit):
+                total += parse_bytes(size)
+    if total > parse_bytes(limit):
         yield _over(document, "disk", format_bytes(total), limit)
 
 
