@@ -20,7 +20,8 @@ from ctrlplane_gitops.clock import SystemClock, monotonic_s
 from ctrlplane_gitops.config import load_settings
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import Provider
-from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_wanted
+from ctrlplane_gitops.reconcile.follow import Follower
+from ctrlplane_gitops.reconcile.gather import Wanted
 from ctrlplane_gitops.reconcile.look import look
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
@@ -42,23 +43,20 @@ class Counted:
         return getattr(self._provider, name)
 
 
-def make_pass(app: App, plane: Plane) -> Callable[[], int]:
+def make_pass(app: App, plane: Plane, follower: Follower) -> Callable[[], int]:
     """One pass over whatever Git says by now, up to its plan; how many files it parsed."""
 
     def run() -> int:
-        wanted = gather(app)
+        wanted = follower.follow()
         seen = look(
             wanted, desired_of(wanted), plane.providers, plane.store, app.looks, Policy(),
-            app.clock.now(),
+            app.clock.now(), widen=follower.widen,
         )  # fmt: skip
         assert len(seen.plan.works) == 1, f"{len(seen.plan.works)} works after a change of one file"
+        follower.settle(seen.wanted)
         return wanted.parsed
 
     return run
-
-
-def gather(app: App) -> Wanted:
-    return resolve_wanted(gather_documents(app.source, app.cache), app.backends)
 
 
 def desired_of(wanted: Wanted) -> DesiredState:
@@ -70,12 +68,14 @@ def serve(url: str, ref: str) -> None:
     settings, clock, cancel = load_settings(os.environ), SystemClock(), threading.Event()
     where = Where(url, ref)
     with open_app(settings, os.environ, clock, where, cancel, lambda effect: None) as app:
+        follower = Follower(app.source, app.cache, app.backends)
         with gc_off():
-            spec = desired_of(gather(app)).plane
+            wanted = follower.follow()
+            follower.settle(wanted)
         gc.freeze()
-        with open_plane(app, spec, is_read_only=True) as opened:
+        with open_plane(app, desired_of(wanted).plane, is_read_only=True) as opened:
             counted = {name: Counted(item) for name, item in opened.providers.items()}
-            one_pass = make_pass(app, replace(opened, providers=counted))
+            one_pass = make_pass(app, replace(opened, providers=counted), follower)
             print("{}", flush=True)
             for _ in sys.stdin:
                 before = sum(item.reads for item in counted.values())
