@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ctrlplane_gitops.process_id import ProcessId, find_process, read_environ
 from ctrlplane_gitops.providers.base import Provider, ProviderSettings
 from ctrlplane_gitops.providers.conformance_kit import ConformanceKit
 from ctrlplane_gitops.providers.process.fleet import Tagged, find_processes
-from ctrlplane_gitops.providers.process.identity import ProcessId, find_process, read_environ
 from ctrlplane_gitops.providers.process.layout import Layout
 from ctrlplane_gitops.providers.process.provider import ProcessProvider
 from ctrlplane_gitops.state.desired import ProviderConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.process_id import ProcessId, find_process, send_signal
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.providers.conformance_kit import wait_until
-from ctrlplane_gitops.providers.process.identity import ProcessId, find_process, send_signal
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.key import Kind, ResourceKey

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from ctrlplane_gitops.providers.process.identity import find_process
+from ctrlplane_gitops.process_id import find_process
 
 CONTROLLERS = ("memory", "cpu")
 _PERIOD_US = 100_000

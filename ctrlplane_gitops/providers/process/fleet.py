@@ -6,6 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ctrlplane_gitops.process_id import (
+    ProcessId,
+    find_tagged,
+    is_alive,
+    leads_session,
+    read_boot_id,
+)
 from ctrlplane_gitops.providers.base import (
     LABEL_INSTANCE,
     LABEL_PLANE,
@@ -13,13 +20,6 @@ from ctrlplane_gitops.providers.base import (
     LABEL_REPLICA,
     LABEL_REVISION,
     LABEL_TENANT,
-)
-from ctrlplane_gitops.providers.process.identity import (
-    ProcessId,
-    find_tagged,
-    is_alive,
-    leads_session,
-    read_boot_id,
 )
 from ctrlplane_gitops.providers.process.layout import Layout, Slug, read_json
 from ctrlplane_gitops.providers.process.limit import read_in_force

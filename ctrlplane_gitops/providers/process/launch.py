@@ -15,7 +15,7 @@ from typing import Any
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.process.identity import reap
+from ctrlplane_gitops.process_id import reap
 from ctrlplane_gitops.providers.process.layout import (
     Layout,
     Slug,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ctrlplane_gitops.process_id import ProcessId
 from ctrlplane_gitops.providers.process import cgroup
-from ctrlplane_gitops.providers.process.identity import ProcessId
 from ctrlplane_gitops.providers.process.translate import ReplicaSpec
 from ctrlplane_gitops.state.desired import Resources
 

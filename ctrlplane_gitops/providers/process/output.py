@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from ctrlplane_gitops.clock import parse_rfc3339, sleep
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.process_id import ProcessId, is_alive, read_environ
 from ctrlplane_gitops.providers.base import ExecResult, LogLine
-from ctrlplane_gitops.providers.process.identity import ProcessId, is_alive, read_environ
 
 _POLL_S = 0.1
 

@@ -13,11 +13,11 @@ from functools import partial
 from typing import assert_never
 
 from ctrlplane_gitops.errors import CapabilityError, CtrlplaneError, ProviderError
+from ctrlplane_gitops.process_id import is_alive, reap
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
 from ctrlplane_gitops.providers.process.cgroup import find_bases, remove_groups
 from ctrlplane_gitops.providers.process.config import parse_config
 from ctrlplane_gitops.providers.process.fleet import Replica, group_sets, read_fleet
-from ctrlplane_gitops.providers.process.identity import is_alive, reap
 from ctrlplane_gitops.providers.process.launch import (
     Launch,
     lock_replica,

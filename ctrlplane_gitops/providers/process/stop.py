@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.process_id import is_alive, send_signal
 from ctrlplane_gitops.providers.process.fleet import Replica, find_processes
-from ctrlplane_gitops.providers.process.identity import is_alive, send_signal
 from ctrlplane_gitops.providers.process.layout import Layout
 
 # What a keeper may take beyond the grace to drain the output and write the exit code.
