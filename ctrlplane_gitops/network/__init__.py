@@ -1,0 +1,1 @@
+"""Routers: who gets which requests, behind one protocol and one conformance suite."""

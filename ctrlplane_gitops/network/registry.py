@@ -1,0 +1,33 @@
+"""Routers by type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ctrlplane_gitops.diagnostics import did_you_mean
+from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.network.router import Router, RouterSettings
+
+
+def _build_memory(settings: RouterSettings) -> Router:
+    from ctrlplane_gitops.network.memory import MemoryRouter
+
+    return MemoryRouter(settings)
+
+
+_BUILDERS: dict[str, Callable[[RouterSettings], Router]] = {
+    "memory": _build_memory,
+}
+
+ROUTER_TYPES = tuple(sorted(_BUILDERS))
+
+
+def build_router(settings: RouterSettings) -> Router:
+    """The router of ``settings.type``; UsageError with the closest known type for another."""
+    builder = _BUILDERS.get(settings.type)
+    if builder is None:
+        raise UsageError(
+            f"the router has the unknown type {settings.type!r}",
+            hint=did_you_mean(settings.type, ROUTER_TYPES),
+        )
+    return builder(settings)
