@@ -186,6 +186,20 @@ class RouterConformance(RouterKit):
             router.apply(RouteTable((self.rich_entries()[2],)), {})
         assert len(effects) == made
 
+    def test_a_certificate_with_another_key_is_refused_and_not_shown(
+        self, router: Router, effects: list[str], tmp_path: Path
+    ) -> None:
+        made = len(effects)
+        one, two = (make_certificate(tmp_path, host).reveal() for host in ("a.test", "b.test"))
+        chain, key = one.partition(b"-----BEGIN PRIVATE")[0], two.partition(b"CATE-----\n")[2]
+        for value in (chain + key, chain, b"hunter22"):
+            with pytest.raises(ProviderError, match="secret/acme/cert") as caught:
+                router.apply(
+                    RouteTable((self.rich_entries()[2],)), {CERTIFICATE: SecretValue(value)}
+                )
+            assert "hunter22" not in str(caught.value) and "BEGIN" not in str(caught.value)
+        assert len(effects) == made
+
     def test_what_cannot_be_counted_is_not_made_up(self, router: Router) -> None:
         if RouterCapability.OBSERVABLE_DRAIN not in router.capabilities:
             assert router.count_in_flight([A]) is None

@@ -177,13 +177,13 @@ class Load:
 
 
 @contextmanager
-def load(port: int, *, keep_alive: int = 4, fresh: int = 2) -> Iterator[Load]:
+def load(port: int, *, keep_alive: int = 3, fresh: int = 2) -> Iterator[Load]:
     """Clients that never retry, on connections of both sorts; all end with the block."""
     met, is_over = Load(), threading.Event()
 
     def run(is_fresh: bool) -> None:
         client = Client(port)
-        while not is_over.wait(0.003):
+        while not is_over.wait(0.005):
             try:
                 reply = client.get()
                 met.replicas[reply.replica] += 1
@@ -239,9 +239,15 @@ class RouterKit:
         """Where the router's own files lie, among which others' may be."""
         return root
 
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        return tmp_path
+    @pytest.fixture(scope="class")
+    @classmethod
+    def root(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+        """One router for all tests of the class: starting one takes a while."""
+        root = tmp_path_factory.mktemp("router")
+        yield root
+        router = cls().make_router(cls.plane, root, lambda effect: None)
+        router.stop()
+        router.close()
 
     @pytest.fixture
     def effects(self) -> list[str]:
@@ -249,10 +255,12 @@ class RouterKit:
 
     @pytest.fixture
     def router(self, root: Path, effects: list[str]) -> Iterator[Router]:
+        """It runs and has no routes."""
         router = self.make_router(self.plane, root, effects.append)
         router.ensure_running()
+        self.put(router)
+        effects.clear()
         yield router
-        router.stop()
         router.close()
 
     def put(

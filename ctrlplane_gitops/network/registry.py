@@ -15,8 +15,15 @@ def _build_memory(settings: RouterSettings) -> Router:
     return MemoryRouter(settings)
 
 
+def _build_traefik(settings: RouterSettings) -> Router:
+    from ctrlplane_gitops.network.traefik.router import TraefikRouter
+
+    return TraefikRouter(settings)
+
+
 _BUILDERS: dict[str, Callable[[RouterSettings], Router]] = {
     "memory": _build_memory,
+    "traefik": _build_traefik,
 }
 
 ROUTER_TYPES = tuple(sorted(_BUILDERS))

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.network.certificate import parse_pem
 from ctrlplane_gitops.network.codec import encode_entry
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.key import ResourceKey
@@ -63,13 +64,18 @@ def require_sound(
     entry_points: Mapping[str, bool],
     certificates: Mapping[ResourceKey, SecretValue],
 ) -> None:
-    """ProviderError with all problems of the table, a certificate without its value included."""
+    """ProviderError with all problems of the table, a certificate that is missing or
+    cannot be used included."""
     needed = {entry.certificate for entry in table.entries if entry.certificate is not None}
-    missing = sorted(key for key in needed if key not in certificates)
-    problems = (
-        *find_problems(table, entry_points),
-        *(f"{key}: the certificate has no value" for key in missing),
-    )
+    problems = [*find_problems(table, entry_points)]
+    for key in sorted(needed):
+        if key not in certificates:
+            problems.append(f"{key}: the certificate has no value")
+            continue
+        try:
+            parse_pem(certificates[key])
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
     if problems:
         raise ProviderError(f"the route table is refused: {'; '.join(problems)}")
 

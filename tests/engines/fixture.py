@@ -9,6 +9,7 @@ import pytest
 
 from tests.engines.program import MissingEngineError, give_up
 from tests.engines.registry import Registry, image_registry
+from tests.engines.router import find_traefik
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         except MissingEngineError as missing:
             give_up("registry", str(missing))
         yield started
+
+
+@pytest.fixture(scope="session")
+def traefik() -> str:
+    """The program's path."""
+    try:
+        return find_traefik()
+    except MissingEngineError as missing:
+        give_up("traefik", str(missing))
+        raise

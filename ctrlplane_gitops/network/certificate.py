@@ -1,0 +1,49 @@
+"""A secret of type tls: a certificate chain and its key in one PEM."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
+
+from ctrlplane_gitops.redact import SecretValue
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pem:
+    chain: str
+    key: str = field(repr=False)
+
+
+def parse_pem(value: SecretValue) -> Pem:
+    """The certificates, leaf first, and the key, each block as it was written; ValueError says
+    what is wrong, and shows nothing of it. The key is really that of the leaf."""
+    text = value.reveal().decode("ascii", "replace").replace("\r\n", "\n")
+    blocks = [(match[1], match[0]) for match in _BLOCK.finditer(text)]
+    chain = [block for kind, block in blocks if kind == "CERTIFICATE"]
+    keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
+    if not chain or len(keys) != 1:
+        raise ValueError(
+            f"it has {len(chain)} certificates and {len(keys)} private keys in PEM;"
+            " it needs the chain and one key"
+        )
+    pem = Pem("\n".join(chain) + "\n", keys[0] + "\n")
+    _load(pem)
+    return pem
+
+
+def _load(pem: Pem) -> None:
+    # In memory only: a file would leave the key on a disk.
+    handle = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(handle, (pem.chain + pem.key).encode())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"/proc/self/fd/{handle}", password=lambda: "")
+    except (ssl.SSLError, ValueError, OSError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise ValueError(f"its certificate and key cannot be used: {reason}") from None
+    finally:
+        os.close(handle)

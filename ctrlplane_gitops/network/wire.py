@@ -1,0 +1,87 @@
+"""Asking a router over HTTP: its API, and its entry points under any name."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ctrlplane_gitops.errors import UnreachableError
+from ctrlplane_gitops.network.options import EntryPoint
+
+_MAX_BYTES = 64 * 2**20
+SENTINEL_STATUS = 418
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+def fetch(url: str, timeout_s: float = 5.0) -> Answer:
+    """GET it, without proxies or redirects; UnreachableError when nobody answers."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    return _ask(connection, target, {}, f"{parts.scheme}://{parts.netloc}")
+
+
+def fetch_json(url: str) -> Any:
+    """The JSON behind it; UnreachableError when there is none."""
+    answer = fetch(url)
+    try:
+        if answer.status == 200:
+            return json.loads(answer.body)
+    except ValueError:
+        pass
+    raise UnreachableError(f"{url} answers {answer.status}, not with what was asked for")
+
+
+def knock(point: EntryPoint, name: str, timeout_s: float = 2.0) -> int:
+    """The status of ``/`` under that host name at an entry point; UnreachableError when nobody
+    answers. Certificates are not judged: this is about who answers at all."""
+    connection: http.client.HTTPConnection
+    if point.is_tls:
+        connection = _NamedConnection(point, name, timeout_s)
+    else:
+        connection = http.client.HTTPConnection(point.probe_host, point.port, timeout=timeout_s)
+    return _ask(connection, "/", {"Host": name}, f"entry point {point.name!r}").status
+
+
+def _ask(
+    connection: http.client.HTTPConnection, target: str, headers: dict[str, str], who: str
+) -> Answer:
+    try:
+        connection.request("GET", target, headers={"Connection": "close", **headers})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(_MAX_BYTES))
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreachableError(f"{who} does not answer: {reason}") from None
+    finally:
+        connection.close()
+
+
+class _NamedConnection(http.client.HTTPSConnection):
+    """TLS to an entry point under a name of our choice."""
+
+    def __init__(self, point: EntryPoint, name: str, timeout_s: float) -> None:
+        self._tls = ssl.create_default_context()
+        self._tls.check_hostname = False
+        self._tls.verify_mode = ssl.CERT_NONE
+        super().__init__(point.probe_host, point.port, timeout=timeout_s, context=self._tls)
+        self._name = name
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        try:
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)
+        except OSError:
+            plain.close()
+            raise
