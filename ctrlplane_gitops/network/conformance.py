@@ -24,6 +24,7 @@ from ctrlplane_gitops.network.conformance_kit import (
     backend,
     make_certificate,
     route_key,
+    wait_until,
 )
 from ctrlplane_gitops.network.router import Router
 from ctrlplane_gitops.redact import SecretValue
@@ -134,7 +135,7 @@ class RouterConformance(RouterKit):
         generation = self.put(router, self.entry(backend(1, 70, A, B), backend(2, 30, C)))
         before = router.observe()
         self.kill_router(router, root)
-        assert router.observe().gap is not None
+        wait_until(lambda: router.observe().gap is not None, "the death to show")
         assert router.ensure_running()
         report = router.wait_live(generation, PATIENCE)
         assert report.is_live, report.message

@@ -312,6 +312,7 @@ class TrafficConformance(RouterConformance):
         one, two = start("one"), start("two")
         self.put(router, self.entry(backend(1, 0, one), backend(2, 100, two)))
         self.kill_router(router, root)
+        wait_until(lambda: router.observe().gap is not None, "the death to show")
         with pytest.raises(OSError):
             self.get()
         assert router.ensure_running()

@@ -15,6 +15,12 @@ def _build_memory(settings: RouterSettings) -> Router:
     return MemoryRouter(settings)
 
 
+def _build_haproxy(settings: RouterSettings) -> Router:
+    from ctrlplane_gitops.network.haproxy.router import HaproxyRouter
+
+    return HaproxyRouter(settings)
+
+
 def _build_traefik(settings: RouterSettings) -> Router:
     from ctrlplane_gitops.network.traefik.router import TraefikRouter
 
@@ -22,6 +28,7 @@ def _build_traefik(settings: RouterSettings) -> Router:
 
 
 _BUILDERS: dict[str, Callable[[RouterSettings], Router]] = {
+    "haproxy": _build_haproxy,
     "memory": _build_memory,
     "traefik": _build_traefik,
 }

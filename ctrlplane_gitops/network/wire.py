@@ -43,12 +43,15 @@ def fetch_json(url: str) -> Any:
     raise UnreachableError(f"{url} answers {answer.status}, not with what was asked for")
 
 
-def knock(point: EntryPoint, name: str, timeout_s: float = 2.0) -> int:
+def knock(
+    point: EntryPoint, name: str, *, tls_name: str | None = None, timeout_s: float = 2.0
+) -> int:
     """The status of ``/`` under that host name at an entry point; UnreachableError when nobody
-    answers. Certificates are not judged: this is about who answers at all."""
+    answers. ``tls_name`` is what is asked for in the handshake, where that is another name.
+    Certificates are not judged: this is about who answers at all."""
     connection: http.client.HTTPConnection
     if point.is_tls:
-        connection = _NamedConnection(point, name, timeout_s)
+        connection = _NamedConnection(point, tls_name or name, timeout_s)
     else:
         connection = http.client.HTTPConnection(point.probe_host, point.port, timeout=timeout_s)
     return _ask(connection, "/", {"Host": name}, f"entry point {point.name!r}").status

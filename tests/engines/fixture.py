@@ -9,7 +9,7 @@ import pytest
 
 from tests.engines.program import MissingEngineError, give_up
 from tests.engines.registry import Registry, image_registry
-from tests.engines.router import find_traefik
+from tests.engines.router import find_haproxy, find_traefik
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +49,14 @@ def traefik() -> str:
         return find_traefik()
     except MissingEngineError as missing:
         give_up("traefik", str(missing))
+        raise
+
+
+@pytest.fixture(scope="session")
+def haproxy() -> str:
+    """The program's path."""
+    try:
+        return find_haproxy()
+    except MissingEngineError as missing:
+        give_up("haproxy", str(missing))
         raise

@@ -22,11 +22,13 @@ from ctrlplane_gitops.network.conformance_kit import (
     backend,
     make_certificate,
     route_key,
+    wait_until,
 )
 from ctrlplane_gitops.network.conformance_traffic import TrafficConformance
 from ctrlplane_gitops.network.router import Router, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint
 from ctrlplane_gitops.network.traefik.router import TraefikRouter
+from ctrlplane_gitops.process_id import find_process
 from ctrlplane_gitops.state.traffic import RouteTable
 from tests.engines.program import free_port
 
@@ -57,7 +59,9 @@ class TestTraefikConformance(TrafficConformance):
         return root / "router/traefik/dynamic"
 
     def kill_router(self, router: Router, root: Path) -> None:
-        os.kill(read_pid(root), signal.SIGKILL)
+        pid = read_pid(root)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: find_process(pid) is None, "the router to die")
 
 
 def read_pid(root: Path) -> int:

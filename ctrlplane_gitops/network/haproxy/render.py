@@ -1,0 +1,257 @@
+"""A shape and its seats as HAProxy's configuration and maps. Pure.
+
+A request's host and path are looked up in ``routes.map`` (longest prefix), the route's set in
+``state.map``: by a rule (header, cookie), the only one with a weight, or the next of a hundred
+slots dealt out in turn. So a set's share does not depend on how many of its servers are up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+
+from ctrlplane_gitops.network.codec import encode_entry
+from ctrlplane_gitops.network.haproxy.seat import Seats
+from ctrlplane_gitops.network.haproxy.shape import (
+    SET_NAMES,
+    RouteShape,
+    Shape,
+    encode_shape,
+    slug_of,
+)
+from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
+
+ROUTES, STATE = "routes.map", "state.map"
+SHAPE_MARK = "# shape: "
+SOCKET, MASTER = "run.sock", "master.sock"
+# In a second: what durations are summed up in, in 32 bits.
+TICKS = 10_000
+_SLOTS = 100
+_COOKIE = "Path=/;\\ HttpOnly;\\ SameSite=Lax"
+
+
+def sentinel_host(plane: str, generation: str) -> str:
+    """A name nobody owns (RFC 2606); only a router that has the generation answers to it."""
+    return f"{generation}.{plane}.ctrlplane.invalid"
+
+
+def shape_digest(shape: Shape, directory: str) -> str:
+    """Names what a process was loaded with; also other when this version writes it otherwise."""
+    text = "\n".join((shape.certificate_digest, *_config_lines(shape, {}, {}, directory, "")))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def render_config(shape: Shape, seats: Seats, addresses: Mapping[str, str], directory: str) -> str:
+    """``addresses`` are the IP addresses of members' hosts."""
+    digest = shape_digest(shape, directory)
+    lines = _config_lines(shape, seats, addresses, directory, digest)
+    return "\n".join((f"{SHAPE_MARK}{encode_shape(shape)}", *lines)) + "\n"
+
+
+def render_routes(plane: str, table: RouteTable) -> dict[str, str]:
+    """``routes.map``: every key ends with a slash, and so does what is looked up, so that ``/api``
+    is no beginning of ``/apis``."""
+    return {
+        f"{entry.entry_point}/{host}{entry.path.rstrip('/')}/": slug_of(plane, entry)
+        for entry in table.entries
+        for host in entry.hosts
+    }
+
+
+def render_state(plane: str, table: RouteTable, seats: Seats, generation: str) -> dict[str, str]:
+    """``state.map``: where each route's requests go, and what the rest of us must know."""
+    lines = {f"gen|{sentinel_host(plane, generation)}": generation}
+    for entry in table.entries:
+        slug = slug_of(plane, entry)
+        sets = {seat.release: name for name, seat in seats.items() if _slug(name) == slug}
+        lines |= _shares(slug, entry, sets)
+        if entry.header is not None:
+            lines[f"{slug}:header"] = sets[entry.header.release]
+        note = encode_entry(entry)
+        note["backends"] = []
+        lines[f"note|{slug}"] = _compact(note)
+        for release, name in sets.items():
+            lines[f"release|{name}"] = f"{slug}.v{release}"
+            for server, member in seats[name].servers.items():
+                lines[f"server|{name}/{server}"] = _compact(
+                    [member.replica, member.host, member.port]
+                )
+    return lines
+
+
+def dump_map(lines: Mapping[str, str]) -> str:
+    return "".join(f"{key} {value}\n" for key, value in sorted(lines.items()))
+
+
+def load_map(text: str) -> dict[str, str]:
+    """
+    >>> load_map(dump_map({"a": "b c", "d": "e"}))
+    {'a': 'b c', 'd': 'e'}
+    """
+    pairs = (line.partition(" ") for line in text.splitlines() if line)
+    return {key: value for key, _, value in pairs}
+
+
+def _slug(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def _shares(slug: str, entry: RouteEntry, sets: Mapping[int, str]) -> dict[str, str]:
+    weighted = [backend for backend in entry.backends if backend.weight]
+    lines: dict[str, str] = {}
+    if entry.is_sticky:
+        for backend in weighted:
+            name = sets[backend.release]
+            lines[f"{slug}={name.rpartition('.')[2]}"] = name
+    if len(weighted) == 1:
+        return lines | {slug: sets[weighted[0].release]}
+    slot = 0
+    for backend in weighted:
+        for _ in range(backend.weight):
+            lines[f"{slug}:{slot}"] = sets[backend.release]
+            slot += 1
+    return lines
+
+
+def _config_lines(
+    shape: Shape, seats: Seats, addresses: Mapping[str, str], directory: str, digest: str
+) -> Iterator[str]:
+    routes = shape.routes or {}
+    yield from (
+        "global",
+        f"  stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners",
+        f"  description {digest or '-'}",
+        "  hard-stop-after 1h",
+        "defaults",
+        "  mode http",
+        "  timeout connect 5s",
+        "  timeout client 180s",
+        "  timeout http-keep-alive 180s",
+        "  timeout server 1h",
+        "  timeout tunnel 1d",
+        # A member that cannot be connected to costs no request, and its own set answers instead.
+        "  retries 3",
+        "  option redispatch 1",
+        # After a reload a kept connection ends with an answer, not with a reset.
+        "  option idle-close-on-response",
+        "backend -turns",
+        "  stick-table type string len 300 size 100k store gpc0",
+        "backend -counts",
+        "  stick-table type string len 300 size 100k store gpt0,http_req_cnt,http_fail_cnt",
+    )
+    for name, address, is_tls in shape.points:
+        bind = f"  bind {address if address[0] != ':' else f'*{address}'}"
+        if is_tls:
+            bind += f" ssl crt-list {directory}/certs/{name}.list strict-sni alpn h2,http/1.1"
+        here = {slug: route for slug, route in routes.items() if route.entry_point == name}
+        yield from (f"frontend {name}", bind, *_frontend_lines(name, here, directory))
+    for slug, route in routes.items():
+        for letter in SET_NAMES[: route.sets]:
+            yield from _set_lines(slug, f"{slug}.{letter}", route, seats, addresses)
+
+
+def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str) -> Iterator[str]:
+    state = f"map_str({directory}/{STATE})"
+    is_open = "unless { var(txn.set) -m found }"
+    request = (
+        "set-var(txn.begun) date(0,us)",
+        "set-var(txn.host) req.hdr(host),host_only,lower",
+        f"set-var(txn.generation) str(gen|),concat(,txn.host),{state}",
+        "return status 418 if { var(txn.generation) -m found }",
+        "set-var(txn.path) path",
+        f"set-var(txn.route) str({point}/),concat(,txn.host),concat(,txn.path,/),"
+        f"map_beg({directory}/{ROUTES})",
+        "return status 404 unless { var(txn.route) -m found }",
+        "set-header X-Forwarded-For %[src]",
+        "set-header X-Forwarded-Host %[req.hdr(host)]",
+        "set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+        *_rule_lines(routes),
+        f"set-var(txn.set) var(txn.route),concat(:,txn.rule),{state}"
+        " if { var(txn.rule) -m found }",
+        f"set-var(txn.set) var(txn.route),concat(=,txn.cookie),{state}"
+        f" if {{ var(txn.cookie) -m found }} !{{ var(txn.set) -m found }}",
+        f"set-var(txn.set) var(txn.route),{state} {is_open}",
+        f"track-sc0 var(txn.route) table -turns {is_open}",
+        # 37 and 100 have no common divisor: every slot has its turn, the shares interleaved.
+        f"set-var(txn.turn) sc0_inc_gpc0(-turns),mul(37),mod({_SLOTS}) {is_open}",
+        f"set-var(txn.set) var(txn.route),concat(:,txn.turn),{state} {is_open}",
+        f"return status 503 {is_open}",
+        "set-var(txn.letter) var(txn.set),field(-1,.)",
+        f"set-var(txn.release) str(release|),concat(,txn.set),{state}",
+        "track-sc1 var(txn.release) table -counts if { var(txn.release) -m found }",
+    )
+    yield from (f"  http-request {line}" for line in request)
+    response = (
+        "set-var(txn.sum) sc1_get_gpt0(-counts)",
+        f"set-var(txn.sum) date(0,us),sub(txn.begun),div({1_000_000 // TICKS}),add(txn.sum)",
+        "sc-set-gpt0(1) var(txn.sum)",
+    )
+    yield from (f"  http-response {line}" for line in response)
+    for slug, route in routes.items():
+        if route.is_sticky:
+            yield (
+                f"  http-response add-header Set-Cookie {_cookie(slug)}=%[var(txn.letter)];"
+                f"\\ {_COOKIE} if {{ var(txn.route) -m str {slug} }}"
+                " !{ var(txn.cookie),strcmp(txn.letter) eq 0 }"
+            )
+    yield "  use_backend %[var(txn.set)]"
+
+
+def _rule_lines(routes: Mapping[str, RouteShape]) -> Iterator[str]:
+    for slug, route in routes.items():
+        is_route = f"{{ var(txn.route) -m str {slug} }}"
+        if route.header is not None:
+            name, value = route.header
+            is_match = f"{{ req.hdr({name}) -m str {value} }}"
+            yield f"set-var(txn.rule) str(header) if {is_route} {is_match}"
+        if route.is_sticky:
+            yield f"set-var(txn.cookie) req.cook({_cookie(slug)}) if {is_route}"
+
+
+def _set_lines(
+    slug: str, name: str, route: RouteShape, seats: Seats, addresses: Mapping[str, str]
+) -> Iterator[str]:
+    yield f"backend {name}"
+    yield "  balance roundrobin"
+    if route.strip:
+        yield f"  http-request replace-path ^{_quote(route.strip)}(?:/(.*))?$ /\\1"
+    if route.is_sticky:
+        yield (f"  cookie {_cookie(slug)}-m insert indirect nocache httponly attr SameSite=Lax")
+    if route.health is not None:
+        path, interval_ms, timeout_ms = route.health
+        yield "  option httpchk"
+        yield f"  http-check send meth GET uri {path}"
+        yield f"  timeout check {timeout_ms}ms"
+        yield f"  default-server check inter {interval_ms}ms fall 2 rise 1"
+    servers = seats[name].servers if name in seats else {}
+    for number in range(1, route.servers + 1):
+        server = f"s{number}"
+        member = servers.get(server)
+        address = "127.0.0.1:1" if member is None else _join(addresses[member.host], member.port)
+        cookie = f" cookie {server}" if route.is_sticky else ""
+        yield f"  server {server} {address}{cookie}{'' if member else ' disabled'}"
+
+
+def _join(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _cookie(slug: str) -> str:
+    """It differs by route, so that two on one host do not take each other's for theirs."""
+    return f"ctrlplane-{hashlib.blake2b(slug.encode(), digest_size=5).hexdigest()}"
+
+
+def _quote(path: str) -> str:
+    """A path as a pattern that matches it and nothing else, in HAProxy's own quoting.
+
+    >>> print(_quote("/a.b"))
+    /a\\\\x2eb
+    """
+    return "".join(
+        char if char.isalnum() or char == "/" else f"\\\\x{ord(char):02x}" for char in path
+    )
