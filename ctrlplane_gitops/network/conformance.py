@@ -88,7 +88,7 @@ class RouterConformance(RouterKit):
         made = len(effects)
         assert made > 0
         assert self.put(router, *self.rich_entries(), certificates=certificates) == before
-        assert len(effects) == made
+        assert effects[made:] == []
 
     def test_a_changed_table_or_certificate_is_another_generation(
         self, router: Router, tmp_path: Path
@@ -117,7 +117,7 @@ class RouterConformance(RouterKit):
         assert not again.ensure_running()
         assert again.observe() == router.observe()
         assert again.apply(router.observe().table, {}) == generation
-        assert len(effects) == made
+        assert effects[made:] == []
         again.close()
 
     def test_a_router_that_does_not_run_is_a_gap_not_an_empty_table(
@@ -185,7 +185,7 @@ class RouterConformance(RouterKit):
         made = len(effects)
         with pytest.raises(ProviderError, match="secret/acme/cert"):
             router.apply(RouteTable((self.rich_entries()[2],)), {})
-        assert len(effects) == made
+        assert effects[made:] == []
 
     def test_a_certificate_with_another_key_is_refused_and_not_shown(
         self, router: Router, effects: list[str], tmp_path: Path
@@ -199,7 +199,7 @@ class RouterConformance(RouterKit):
                     RouteTable((self.rich_entries()[2],)), {CERTIFICATE: SecretValue(value)}
                 )
             assert "hunter22" not in str(caught.value) and "BEGIN" not in str(caught.value)
-        assert len(effects) == made
+        assert effects[made:] == []
 
     def test_what_cannot_be_counted_is_not_made_up(self, router: Router) -> None:
         if RouterCapability.OBSERVABLE_DRAIN not in router.capabilities:

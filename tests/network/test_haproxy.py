@@ -15,6 +15,7 @@ import pytest
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.network.conformance import CERTIFICATE, A, B, C, RouterConformance
 from ctrlplane_gitops.network.conformance_kit import (
+    HOST,
     PATIENCE,
     Client,
     Reply,
@@ -205,6 +206,36 @@ def test_a_reload_under_load_loses_no_request(
             assert "reload" in effects_of(make, replace(entry, header=rule))
     upstream.down()
     assert met.failures == [] and met.replicas["r"] > 100
+
+
+def test_a_connection_of_the_process_before_a_reload_follows_the_table(
+    make: Callable[..., HaproxyRouter], port: int
+) -> None:
+    """A client that was idle during the whole rollout: nothing of the old release is left."""
+    router, old, new = make(), Upstream("old"), Upstream("new")
+    router.ensure_running()
+    put(router, OTHER, KIT.entry(backend(1, 100, old)))
+    put(router, OTHER, KIT.entry(backend(1, 100, old), backend(2, 0, A)))
+    with socket.create_connection(("127.0.0.1", port)) as idle:
+        assert b"200 OK" in ask(idle)
+        shares = backend(1, 100, old), backend(2, 0, new)
+        rule = HeaderRule("X-Canary", "yes", 2)
+        assert "reload" in effects_of(make, OTHER, KIT.entry(*shares, header=rule))
+        put(router, KIT.entry(backend(1, 0, old), backend(2, 100, new), header=rule))
+        put(router, KIT.entry(backend(2, 100, new), header=rule))
+        old.down()
+        assert ask(idle).endswith(b"new /")
+    new.down()
+
+
+def ask(connection: socket.socket) -> bytes:
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\n\r\n")
+    answer = b""
+    while b" /" not in answer.partition(b"\r\n\r\n")[2]:
+        received = connection.recv(4096)
+        assert received, f"closed after {answer!r}"
+        answer += received
+    return answer
 
 
 def test_requests_of_the_process_before_a_reload_are_in_flight_still(

@@ -176,7 +176,7 @@ class HaproxyProgram:
         while True:
             # The master's own socket is the last to be there again.
             with suppress(UnreachableError):
-                if all(map(is_stopping, self.socket.ask_old("show info"))):
+                if all(is_stopping(old.ask("show info")) for old in self.socket.find_old()):
                     return
             if monotonic_s() > deadline:
                 raise ProviderError("the router before does not stop", is_retryable=True)

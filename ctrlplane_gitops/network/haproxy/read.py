@@ -79,13 +79,14 @@ def parse_map(text: str) -> dict[str, str]:
 
 
 def parse_servers(text: str) -> dict[tuple[str, str], Server]:
-    """From ``show servers state``, whose second line names the columns."""
+    """From ``show servers state``, whose second line names the columns. Backends with a dash
+    before their name are no sets."""
     lines = [line for line in text.splitlines() if line]
     names = next((line[2:].split() for line in lines if line.startswith("# be_id")), [])
     found: dict[tuple[str, str], Server] = {}
     for line in lines:
         values = line.split()
-        if len(values) == len(names):
+        if len(values) == len(names) and not values[1].startswith("-"):
             row = dict(zip(names, values, strict=True))
             found[(row["be_name"], row["srv_name"])] = Server(
                 (row["srv_addr"], int(row["srv_port"])),

@@ -23,6 +23,7 @@ from ctrlplane_gitops.network.haproxy.shape import (
 from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 
 ROUTES, STATE = "routes.map", "state.map"
+ONWARD = "onward"
 SHAPE_MARK = "# shape: "
 SOCKET, MASTER = "run.sock", "master.sock"
 # In a second: what durations are summed up in, in 32 bits.
@@ -34,6 +35,11 @@ _COOKIE = "Path=/;\\ HttpOnly;\\ SameSite=Lax"
 def sentinel_host(plane: str, generation: str) -> str:
     """A name nobody owns (RFC 2606); only a router that has the generation answers to it."""
     return f"{generation}.{plane}.ctrlplane.invalid"
+
+
+def onward_set(point: str) -> str:
+    """The backend that is this very entry point: of the process that listens there by then."""
+    return f"-{ONWARD}.{point}"
 
 
 def shape_digest(shape: Shape, directory: str) -> str:
@@ -150,9 +156,23 @@ def _config_lines(
             bind += f" ssl crt-list {directory}/certs/{name}.list strict-sni alpn h2,http/1.1"
         here = {slug: route for slug, route in routes.items() if route.entry_point == name}
         yield from (f"frontend {name}", bind, *_frontend_lines(name, here, directory))
+        near = _near_address(address)
+        sni = " ssl verify none sni var(txn.host)" if is_tls else ""
+        yield from (f"backend {onward_set(name)}", f"  server self {near}{sni}")
     for slug, route in routes.items():
         for letter in SET_NAMES[: route.sets]:
             yield from _set_lines(slug, f"{slug}.{letter}", route, seats, addresses)
+
+
+def _near_address(address: str) -> str:
+    """Where a process on this machine reaches an entry point.
+
+    >>> _near_address(":80"), _near_address("0.0.0.0:80"), _near_address("10.1.2.3:80")
+    ('127.0.0.1:80', '127.0.0.1:80', '10.1.2.3:80')
+    """
+    host, _, port = address.rpartition(":")
+    near = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+    return f"{near.get(host, host)}:{port}"
 
 
 def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str) -> Iterator[str]:
@@ -164,17 +184,20 @@ def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str
         f"set-var(txn.generation) str(gen|),concat(,txn.host),{state}",
         "return status 418 if { var(txn.generation) -m found }",
         "set-var(txn.path) path",
+        f"set-var(txn.set) str({ONWARD}|{point}),{state}",
         f"set-var(txn.route) str({point}/),concat(,txn.host),concat(,txn.path,/),"
-        f"map_beg({directory}/{ROUTES})",
-        "return status 404 unless { var(txn.route) -m found }",
-        "set-header X-Forwarded-For %[src]",
+        f"map_beg({directory}/{ROUTES}) {is_open}",
+        "return status 404 unless { var(txn.route) -m found } || { var(txn.set) -m found }",
+        # From ourselves or another program here: what it says of the client is all there is.
+        "set-header X-Forwarded-For %[src] unless { src 127.0.0.0/8 ::1 }"
+        " { req.hdr(X-Forwarded-For) -m found }",
         "set-header X-Forwarded-Host %[req.hdr(host)]",
         "set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
         *_rule_lines(routes),
         f"set-var(txn.set) var(txn.route),concat(:,txn.rule),{state}"
-        " if { var(txn.rule) -m found }",
+        " if { var(txn.rule) -m found } !{ var(txn.set) -m found }",
         f"set-var(txn.set) var(txn.route),concat(=,txn.cookie),{state}"
-        f" if {{ var(txn.cookie) -m found }} !{{ var(txn.set) -m found }}",
+        " if { var(txn.cookie) -m found } !{ var(txn.set) -m found }",
         f"set-var(txn.set) var(txn.route),{state} {is_open}",
         f"track-sc0 var(txn.route) table -turns {is_open}",
         # 37 and 100 have no common divisor: every slot has its turn, the shares interleaved.

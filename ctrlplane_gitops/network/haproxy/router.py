@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
-from ctrlplane_gitops.network.certificate import Pem, parse_pem
+from ctrlplane_gitops.network.certificate import parse_pem
+from ctrlplane_gitops.network.haproxy.change import Wanted, change_in_place, pass_on
 from ctrlplane_gitops.network.haproxy.config import NAME, parse_config
 from ctrlplane_gitops.network.haproxy.program import HaproxyProgram
 from ctrlplane_gitops.network.haproxy.read import (
+    InFlight,
     Running,
     parse_counts,
     parse_in_flight,
@@ -31,8 +32,8 @@ from ctrlplane_gitops.network.haproxy.render import (
     sentinel_host,
     shape_digest,
 )
-from ctrlplane_gitops.network.haproxy.seat import Seats, assign_seats, count_seats
-from ctrlplane_gitops.network.haproxy.shape import Shape, build_shape, covers
+from ctrlplane_gitops.network.haproxy.seat import assign_seats, count_seats
+from ctrlplane_gitops.network.haproxy.shape import build_shape, covers
 from ctrlplane_gitops.network.router import LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.network.wire import SENTINEL_STATUS, knock
@@ -47,20 +48,6 @@ from ctrlplane_gitops.state.traffic import (
 )
 
 _POLL_S = 0.02
-# A request that has chosen its set has also chosen its server long before.
-_CHOICE_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a table comes to."""
-
-    shape: Shape
-    seats: Seats
-    addresses: Mapping[str, str]
-    routes: Mapping[str, str]
-    state: Mapping[str, str]
-    pems: Mapping[str, Pem]
 
 
 class HaproxyRouter:
@@ -122,9 +109,7 @@ class HaproxyRouter:
             return None
         addresses = _resolve(member.host for member in members)
         wanted = {_join(addresses[member.host], member.port) for member in members}
-        answers = self._program.socket.ask_all("show stat")
-        found = [item for answer in answers for item in parse_in_flight(answer)]
-        return sum(item.requests for item in found if item.address in wanted)
+        return sum(item.requests for item in self._in_flight() if item.address in wanted)
 
     def count_traffic(self) -> Mapping[tuple[ResourceKey, int], TrafficCount]:
         """Since it was started or reloaded. Seconds are until the head of the answer, and start
@@ -146,6 +131,11 @@ class HaproxyRouter:
             raise UnreachableError("the router does not run")
         return self._program.socket.read()
 
+    def _in_flight(self) -> list[InFlight]:
+        """Also of processes that a reload left to finish."""
+        answers = self._program.socket.ask_all("show stat")
+        return [item for answer in answers for item in parse_in_flight(answer)]
+
     def _written(self) -> str:
         """The generation on disk, which is written before the process is told."""
         return _generation_of(self._program.read_map(STATE))
@@ -156,11 +146,10 @@ class HaproxyRouter:
         certificates: Mapping[ResourceKey, SecretValue],
         generation: str,
         running: Running | None,
-    ) -> _Wanted:
-        plane, busy = self._settings.plane, []
+    ) -> Wanted:
+        plane = self._settings.plane
         before = read_seats(self._program.read_map(STATE) if running is None else running.state)
-        if running is not None:
-            busy = [item.server for item in parse_in_flight(self._program.socket.ask("show stat"))]
+        busy = [] if running is None else [item.server for item in self._in_flight()]
         seats = assign_seats(plane, table, before, busy)
         used = {entry.certificate for entry in table.entries if entry.certificate is not None}
         pems = {f"{key.tenant}.{key.name}.pem": parse_pem(certificates[key]) for key in used}
@@ -174,7 +163,7 @@ class HaproxyRouter:
             plane, self._config.entry_points, table, count_seats(seats), digest if used else ""
         )
         loaded = self._program.read_shape()
-        return _Wanted(
+        return Wanted(
             loaded if loaded is not None and covers(loaded, shape) else shape,
             seats,
             _resolve(member.host for seat in seats.values() for member in seat.servers.values()),
@@ -183,7 +172,7 @@ class HaproxyRouter:
             pems,
         )
 
-    def _write(self, wanted: _Wanted) -> None:
+    def _write(self, wanted: Wanted) -> None:
         lists = {name: list(found) for name, found in (wanted.shape.certificates or {}).items()}
         self._program.write_certificates(lists, wanted.pems)
         self._program.write_config(
@@ -192,55 +181,14 @@ class HaproxyRouter:
         self._program.write_map(ROUTES, wanted.routes)
         self._program.write_map(STATE, wanted.state)
 
-    def _change(self, running: Running, wanted: _Wanted) -> None:
+    def _change(self, running: Running, wanted: Wanted) -> None:
         digest = shape_digest(wanted.shape, self._directory)
         if running.digest != digest:
             self._program.reload(digest)
-            return
-        self._admit(running, wanted)
-        is_moved = (running.state, running.routes) != (wanted.state, wanted.routes)
-        for name, now, lines in (
-            (STATE, running.state, wanted.state),
-            (ROUTES, running.routes, wanted.routes),
-        ):
-            if now != lines:
-                with self._settings.effect(f"map:{name}"):
-                    self._program.socket.replace_map(name, lines)
-        self._dismiss(running, wanted, is_moved)
-
-    def _admit(self, running: Running, wanted: _Wanted) -> None:
-        for name, seat in sorted(wanted.seats.items()):
-            for server, member in seat.servers.items():
-                now = running.servers[(name, server)]
-                address = wanted.addresses[member.host], member.port
-                if now.is_ready and now.address == address:
-                    continue
-                with self._settings.effect(f"admit:{name}/{server}"):
-                    self._set(
-                        name,
-                        server,
-                        f"addr {address[0]} port {address[1]}",
-                        ("IP changed", "port changed", "no need to change"),
-                    )
-                    self._set(name, server, "state ready")
-
-    def _dismiss(self, running: Running, wanted: _Wanted, is_moved: bool) -> None:
-        """Members that are not in the table any more get nothing new; what they have to answer
-        they answer. Maintenance, for a drained server goes on with the clients that stick to it."""
-        gone = [
-            (name, server)
-            for (name, server), now in sorted(running.servers.items())
-            if now.is_ready
-            and (name not in wanted.seats or server not in wanted.seats[name].servers)
-        ]
-        if gone and is_moved:
-            sleep(_CHOICE_S)
-        for name, server in gone:
-            with self._settings.effect(f"dismiss:{name}/{server}"):
-                self._set(name, server, "state maint")
-
-    def _set(self, name: str, server: str, what: str, expected: tuple[str, ...] = ("",)) -> None:
-        self._program.socket.order(f"set server {name}/{server} {what}", expected)
+        else:
+            change_in_place(self._program.socket, running, wanted, self._settings)
+        for old in self._program.socket.find_old():
+            pass_on(old, self._config.tls_by_name, self._settings)
 
     def _find_missing(self, running: Running, generation: str) -> str:
         """Why this process does not serve that generation; empty when it does."""

@@ -27,9 +27,11 @@ _VERSION = "New version created: "
 
 @dataclass(frozen=True, slots=True)
 class CommandSocket:
-    """The sockets of the router in ``directory``."""
+    """The sockets of the router in ``directory``. ``worker`` is the pid of a process that a
+    reload left to finish its requests: it is spoken to through the master."""
 
     directory: Path
+    worker: str = ""
 
     def ask(self, command: str, name: str = SOCKET) -> str:
         """The answer; UnreachableError when nobody gives one. While it is reloaded, nobody does
@@ -37,6 +39,8 @@ class CommandSocket:
         deadline = monotonic_s() + _RELOAD_S
         while True:
             try:
+                if self.worker:
+                    return self._ask(f"@!{self.worker} {command}", MASTER)
                 return self._ask(command, name)
             except (ConnectionError, FileNotFoundError) as error:
                 if monotonic_s() > deadline:
@@ -74,10 +78,13 @@ class CommandSocket:
         """Everything it does now."""
         return Running(
             parse_digest(self.ask("show info")),
-            parse_map(self.ask(f"show map {self.directory / ROUTES}")),
-            parse_map(self.ask(f"show map {self.directory / STATE}")),
+            self.read_map(ROUTES),
+            self.read_map(STATE),
             parse_servers(self.ask("show servers state")),
         )
+
+    def read_map(self, name: str) -> dict[str, str]:
+        return parse_map(self.ask(f"show map {self.directory / name}"))
 
     def replace_map(self, name: str, lines: Mapping[str, str]) -> None:
         """The whole map at once: requests meet the old one or the new one."""
@@ -92,18 +99,25 @@ class CommandSocket:
             payload += line
         self.order(f"commit map @{version} {path}")
 
+    def is_there(self) -> bool:
+        """Whether that process has not ended: the master answers for one that has."""
+        try:
+            return "\nPid: " in self.ask("show info")
+        except UnreachableError:
+            return False
+
     def ask_all(self, command: str) -> list[str]:
         """The answers of the worker and of those that a reload left to finish their requests."""
-        return self._ask_workers(command, "# workers")
+        return [it.ask(command) for it in self._find("# workers")]
 
-    def ask_old(self, command: str) -> list[str]:
-        """The answers of those that a reload left to finish their requests."""
-        return self._ask_workers(command, "# old workers")
+    def find_old(self) -> list[CommandSocket]:
+        """Those that a reload left to finish their requests."""
+        return self._find("# old workers")
 
-    def _ask_workers(self, command: str, first: str) -> list[str]:
+    def _find(self, first: str) -> list[CommandSocket]:
         listed = self.ask("show proc", MASTER).partition(first)[2].partition("# programs")[0]
         pids = [line.split()[0] for line in listed.splitlines() if line[:1].isdigit()]
-        return [self.ask(f"@!{pid} {command}", MASTER) for pid in pids]
+        return [CommandSocket(self.directory, pid) for pid in pids]
 
 
 def _unreachable(error: OSError) -> UnreachableError:

@@ -1,0 +1,101 @@
+"""Changing a running HAProxy in place: admit, move, dismiss."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from ctrlplane_gitops.clock import sleep
+from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.network.certificate import Pem
+from ctrlplane_gitops.network.haproxy.read import Running
+from ctrlplane_gitops.network.haproxy.render import ONWARD, ROUTES, STATE, onward_set
+from ctrlplane_gitops.network.haproxy.seat import Seats
+from ctrlplane_gitops.network.haproxy.shape import Shape
+from ctrlplane_gitops.network.haproxy.socket import CommandSocket
+from ctrlplane_gitops.network.router import RouterSettings
+
+# A request that has chosen its set has also chosen its server long before.
+_CHOICE_S = 0.02
+_ADDRESS_SET = ("IP changed", "port changed", "no need to change")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a table comes to."""
+
+    shape: Shape
+    seats: Seats
+    addresses: Mapping[str, str]
+    routes: Mapping[str, str]
+    state: Mapping[str, str]
+    pems: Mapping[str, Pem]
+
+
+def change_in_place(
+    commands: CommandSocket, running: Running, wanted: Wanted, settings: RouterSettings
+) -> None:
+    """New members get requests before the maps send any there, and the old ones lose them after:
+    there is no moment without somebody to answer."""
+    _admit(commands, running, wanted, settings)
+    is_moved = False
+    for name, now, lines in (
+        (STATE, running.state, wanted.state),
+        (ROUTES, running.routes, wanted.routes),
+    ):
+        if now != lines:
+            is_moved = True
+            with settings.effect(f"map:{name}"):
+                commands.replace_map(name, lines)
+    _dismiss(commands, running, wanted, settings, is_moved=is_moved)
+
+
+def pass_on(commands: CommandSocket, points: Collection[str], settings: RouterSettings) -> None:
+    """A process that a reload left to finish its requests hands new ones, which come on kept
+    connections, to the process after it: its own table can only be out of date."""
+    lines = {f"{ONWARD}|{point}": onward_set(point) for point in points}
+    if commands.read_map(STATE) == lines or not commands.is_there():
+        return
+    with settings.effect(f"pass-on:{commands.worker}"):
+        try:
+            commands.replace_map(STATE, lines)
+        except ProviderError:
+            if commands.is_there():  # else it has ended, with nothing left to hand over
+                raise
+
+
+def _admit(
+    commands: CommandSocket, running: Running, wanted: Wanted, settings: RouterSettings
+) -> None:
+    for name, seat in sorted(wanted.seats.items()):
+        for server, member in seat.servers.items():
+            now = running.servers[(name, server)]
+            address = wanted.addresses[member.host], member.port
+            if now.is_ready and now.address == address:
+                continue
+            with settings.effect(f"admit:{name}/{server}"):
+                what = f"set server {name}/{server}"
+                commands.order(f"{what} addr {address[0]} port {address[1]}", _ADDRESS_SET)
+                commands.order(f"{what} state ready")
+
+
+def _dismiss(
+    commands: CommandSocket,
+    running: Running,
+    wanted: Wanted,
+    settings: RouterSettings,
+    *,
+    is_moved: bool,
+) -> None:
+    """Members that are not in the table any more get nothing new; what they have to answer they
+    answer. Maintenance, for a drained server goes on with the clients that stick to it."""
+    gone = [
+        (name, server)
+        for (name, server), now in sorted(running.servers.items())
+        if now.is_ready and (name not in wanted.seats or server not in wanted.seats[name].servers)
+    ]
+    if gone and is_moved:
+        sleep(_CHOICE_S)
+    for name, server in gone:
+        with settings.effect(f"dismiss:{name}/{server}"):
+            commands.order(f"set server {name}/{server} state maint")
