@@ -154,6 +154,13 @@ class TrafficConformance(RouterConformance):
         self.put(router, self.entry(backend(1, 100, *stable), backend(2, 0, canary)))
         assert self.spread(60)["canary"] == 0
 
+    def test_a_member_that_died_costs_no_request(self, router: Router, start: Start) -> None:
+        members = [start(f"r{number}") for number in range(3)]
+        self.put(router, self.entry(backend(1, 100, *members)))
+        assert len(self.spread(12)) == 3
+        members[0].down()
+        assert self.spread(30).keys() == {"r1", "r2"}
+
     def test_a_share_stays_as_it_is_while_a_member_of_the_other_set_is_down(
         self, router: Router, start: Start
     ) -> None:
@@ -187,6 +194,19 @@ class TrafficConformance(RouterConformance):
                 old = new
         assert met.failures == []
         assert serial == 20 and set(met.replicas) == {"r0", *(f"r{it}" for it in range(2, 7))}
+
+    def test_members_swapped_at_once_under_load_lose_no_request(
+        self, router: Router, start: Start
+    ) -> None:
+        one, two = [start(f"a{number}") for number in range(2)], [start("b")]
+        self.put(router, self.entry(backend(1, 100, *one)))
+        with load(self.web_port) as met:
+            for number in range(8):
+                now = (two, one)[number % 2]
+                self.put(router, self.entry(backend(1, 100, *now)))
+                assert self.get().replica in {upstream.replica for upstream in now}
+        assert met.failures == []
+        assert set(met.replicas) == {"a0", "a1", "b"}
 
     def wait_drained(self, router: Router, member: Member) -> None:
         """As a rollout does: by the count where there is one, else for a while."""
@@ -257,6 +277,18 @@ class TrafficConformance(RouterConformance):
         assert {self.get(Cookie=first.cookie).replica for _ in range(12)} == {first.replica}
         self.put(router, self.entry(backend(1, 0, *old), backend(2, 100, new), is_sticky=True))
         assert {self.get(Cookie=first.cookie).replica for _ in range(12)} == {"new"}
+
+    def test_a_sticky_client_leaves_a_member_that_was_taken_out(
+        self, router: Router, start: Start
+    ) -> None:
+        members = [start(f"r{number}") for number in range(3)]
+        self.put(router, self.entry(backend(1, 100, *members), is_sticky=True))
+        first = self.get()
+        assert {self.get(Cookie=first.cookie).replica for _ in range(6)} == {first.replica}
+        left = [upstream for upstream in members if upstream.replica != first.replica]
+        self.put(router, self.entry(backend(1, 100, *left), is_sticky=True))
+        found = {self.get(Cookie=first.cookie).replica for _ in range(12)}
+        assert found <= {upstream.replica for upstream in left}
 
     def test_tls_shows_the_certificate_of_the_name_asked_for(
         self, router: Router, start: Start, tmp_path: Path

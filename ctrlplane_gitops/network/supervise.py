@@ -45,7 +45,10 @@ class Supervisor:
     def locked(self) -> Iterator[None]:
         """Nobody else starts or ends this router inside the block; ProviderError (retryable) when
         somebody does so for too long."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProviderError(f"the router has no place: {error}", is_retryable=True) from None
         with (self.directory / "lock").open("ab") as lock:
             deadline = monotonic_s() + _PATIENCE_S
             while True:
@@ -84,15 +87,18 @@ class Supervisor:
             (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
-        pid = os.posix_spawn(
-            argv[0],
-            list(argv),
-            dict(environ),
-            file_actions=actions,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD),
-        )
+        try:
+            pid = os.posix_spawn(
+                argv[0],
+                list(argv),
+                dict(environ),
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD),
+            )
+        except OSError as error:
+            raise ProviderError(f"{argv[0]} cannot be started: {error.strerror}") from None
         started = find_process(pid) or ProcessId(pid, 0)
         record = {"pid": pid, "ticks": started.ticks, "boot": read_boot_id()}
         write_file(self.directory / "process.json", json.dumps(record), 0o600)

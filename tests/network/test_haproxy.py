@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.errors import ProviderError, UsageError
 from ctrlplane_gitops.network.conformance import CERTIFICATE, A, B, C, RouterConformance
 from ctrlplane_gitops.network.conformance_kit import (
     HOST,
@@ -281,6 +281,18 @@ def test_one_that_does_not_start_says_why(make: Callable[..., HaproxyRouter]) ->
         point = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ProviderError, match="Address already in use"):
             make(entryPoints={"web": point}).ensure_running()
+
+
+def test_a_binary_that_is_no_program_is_refused(
+    make: Callable[..., HaproxyRouter], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="is not a program"):
+        make(binary=str(tmp_path)).ensure_running()
+    broken = tmp_path / "haproxy"
+    broken.write_bytes(b"\x7fELF")
+    broken.chmod(0o755)
+    with pytest.raises(ProviderError, match="cannot be started"):
+        make(binary=str(broken)).ensure_running()
 
 
 def test_other_entry_points_are_opened_by_the_next_apply(

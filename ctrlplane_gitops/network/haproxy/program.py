@@ -105,7 +105,12 @@ class HaproxyProgram:
         draft = self.directory / "draft.cfg"
         write_file(draft, text, 0o600)
         argv = [self._binary(), "-c", "-q", "-C", str(self.directory), "-f", str(draft)]
-        ran = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
+        try:
+            ran = subprocess.run(
+                argv, capture_output=True, text=True, errors="replace", check=False
+            )
+        except OSError as error:
+            raise ProviderError(f"{argv[0]} cannot be started: {error.strerror}") from None
         if ran.returncode:
             words = " ".join((ran.stdout + ran.stderr).split())[-400:]
             raise ProviderError(f"the router refused its configuration: {words}")
