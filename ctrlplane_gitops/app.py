@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctrlplane_gitops import __version__
@@ -22,6 +21,7 @@ from ctrlplane_gitops.source.cache import ParseCache
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
+from ctrlplane_gitops.value import struct
 
 # An action holds its thread for as long as it takes, a graceful stop for its whole grace, so there
 # are many of them; what makes an engine work is bounded by the starts (measured on two cores: more
@@ -33,7 +33,7 @@ _STARTS = 6
 _STOPS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Where:
     """Where the specs are. ``repo`` is a path or URL; with ``ref`` None the files of the directory
     are read as they are."""
@@ -42,7 +42,7 @@ class Where:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class App:
     """Everything that does not depend on which control plane it is."""
 
@@ -61,7 +61,7 @@ class App:
     on_effect: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Plane:
     """One control plane with its store and its providers by alias."""
 

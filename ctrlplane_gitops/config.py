@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.value import struct
 
 _NAME = "ctrlplane-gitops"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Settings:
     """``state_home`` holds one directory per control plane (store, processes, volumes);
     ``cache_home`` holds what can be lost (parse cache, mirrors). ``secrets_dir`` is the root of

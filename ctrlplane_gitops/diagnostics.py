@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
+
+from ctrlplane_gitops.value import ordered_struct, struct
 
 
 class Severity(StrEnum):
@@ -16,7 +18,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@ordered_struct
 class Origin:
     """A place in a file. ``line`` and ``column`` count from 1; 0 means not known."""
 
@@ -32,7 +34,7 @@ class Origin:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Diagnostic:
     """One problem.
 

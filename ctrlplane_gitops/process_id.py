@@ -6,14 +6,15 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from ctrlplane_gitops.value import struct
 
 _PROC = Path("/proc")
 _ZOMBIE_OR_DEAD = (b"Z", b"X", b"x")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ProcessId:
     """``ticks`` is when it started, in clock ticks since this boot."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from functools import lru_cache
+
+from ctrlplane_gitops.value import struct
 
 # A repository says the same few quantities over and over.
 _remembered = lru_cache(maxsize=1024)
@@ -105,7 +106,7 @@ def format_duration(duration: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class CountOrPercent:
     """A number of replicas, or a share of them (``maxSurge: 25%``)."""
 

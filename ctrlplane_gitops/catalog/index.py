@@ -11,6 +11,7 @@ from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.value import struct
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Index:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Scope:
     """What checks look at besides one tenant. ``entries`` maps the snapshot's paths to blob ids.
     ``names`` are the declared tenants and ``paths`` those of the snapshot, sorted.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
+from ctrlplane_gitops.value import struct
 
 # What the catalog says of a repo without a control plane.
 _EMPTY = "no-control-plane"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Context:
     """``options`` has the value of every flag of the verb by its ``dest``, and of the verb's
     arguments by their name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +166,8 @@ def _show_invalid(context: Context, wanted: Wanted) -> ExitCode:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; whole or not at all."""
+    import tempfile  # it takes longer to import than most plans have to write
+
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

@@ -39,6 +39,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.value import struct
 
 _TICK = timedelta(milliseconds=250)
 _GAP_PATIENCE = timedelta(seconds=60)
@@ -57,7 +58,7 @@ class Ending(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ApplyParts:
     """What an apply works with. ``actions``, ``looks`` and ``probes`` are three pools so that no
     kind of call can hold up another. ``cancel`` and ``lost`` stop it after what is in flight;
@@ -77,7 +78,7 @@ class ApplyParts:
     on_wait: Callable[[ResourceKey, str], None] = lambda instance, text: None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class WorkResult:
     """How the work on one instance ended; ``message`` says why, where it did not simply succeed."""
 
@@ -87,7 +88,7 @@ class WorkResult:
     error: CtrlplaneError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ApplyResult:
     """``effects`` counts the mutating calls made to providers. ``results`` are sorted."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
@@ -13,6 +13,7 @@ from ctrlplane_gitops.errors import CancelledError, LockError, StoreError
 from ctrlplane_gitops.execute.holder import describe_holder, is_dead
 from ctrlplane_gitops.execute.pool import beating
 from ctrlplane_gitops.store.base import Fence, Store
+from ctrlplane_gitops.value import struct
 
 LEASE = "apply"
 TTL = timedelta(seconds=15)
@@ -20,7 +21,7 @@ _REFRESH = timedelta(seconds=4)
 _POLL = timedelta(milliseconds=250)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class HeldLease:
     """``lost`` is set when somebody else took the lease over; nothing may be done after that.
     ``has_waited``: it was not free at first, so somebody else has acted meanwhile."""

@@ -7,7 +7,7 @@ the middle of a rollout somebody else began goes on where the world stands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -28,6 +28,7 @@ from ctrlplane_gitops.state.action import (
 from ctrlplane_gitops.state.observed import Gap, ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase, RolloutStatus
 from ctrlplane_gitops.state.template import Release, ReleaseTemplate
+from ctrlplane_gitops.value import struct
 
 _LONGEST_WAIT = timedelta(seconds=1)
 _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
@@ -44,7 +45,7 @@ class WorkState(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Act:
     """Do these, side by side, then look again."""
 
@@ -52,7 +53,7 @@ class Act:
     status: RolloutStatus | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Pause:
     """Nothing to do before ``wait`` has passed or a probe has turned."""
 
@@ -60,7 +61,7 @@ class Pause:
     status: RolloutStatus | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class End:
     """The work ended; ``settled`` is what to write down (None: nothing but the outcome)."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutStatus
 from ctrlplane_gitops.state.template import Release, ReleaseState
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Settled:
     """The instance's new record, the releases whose state changed, and those to forget."""
 

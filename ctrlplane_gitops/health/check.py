@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ProbeResult:
     """``message`` says why a probe failed, or what passed (``200``); it quotes no body."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.value import struct
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Pem:
     chain: str
     key: str = field(repr=False)

@@ -29,6 +29,7 @@ from ctrlplane_gitops.state.traffic import (
     RouterCapability,
     RouteTable,
 )
+from ctrlplane_gitops.value import struct
 
 PATIENCE = timedelta(seconds=15)
 WEB = instance_key("acme", "web")
@@ -106,7 +107,7 @@ class Upstream(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Reply:
     status: int
     body: str

@@ -33,6 +33,7 @@ from ctrlplane_gitops.state.traffic import (
     RouteTable,
     TrafficCount,
 )
+from ctrlplane_gitops.value import struct
 
 _OPTIONS = (
     "capabilities",
@@ -65,7 +66,7 @@ class RouterFaults:
     counts: dict[tuple[ResourceKey, int], TrafficCount] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouterWorld:
     """The router itself. ``looks_left`` is how often one must look before ``written`` is served.
     ``applies`` counts the writing ones over its whole life."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import did_you_mean
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.network.table import is_host
 from ctrlplane_gitops.state.desired import Json
+from ctrlplane_gitops.value import struct
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 _ENTRY_OPTIONS = ("address", "tls")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class EntryPoint:
     """Where requests come in. An empty ``host`` is every address of the machine."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Protocol
 
@@ -19,9 +19,10 @@ from ctrlplane_gitops.state.traffic import (
     RouteTable,
     TrafficCount,
 )
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouterSettings:
     """What every router is built from. ``options`` is ``spec.router`` without ``type``.
     ``state_dir`` is the control plane's own directory. ``on_effect`` is told before and after
@@ -43,7 +44,7 @@ class RouterSettings:
         self.on_effect(name)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class LiveReport:
     """Whether a generation is what requests meet; ``message`` says what is missing if not."""
 

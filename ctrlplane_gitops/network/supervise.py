@@ -12,7 +12,6 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,14 @@ from ctrlplane_gitops.process_id import (
     reap,
     send_signal,
 )
+from ctrlplane_gitops.value import struct
 
 _PROC = Path("/proc")
 _PATIENCE_S = 20.0
 _MAX_LOG_BYTES = 10 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Supervisor:
     """``directory`` is the router's own. ``marker`` is the argument only it has."""
 

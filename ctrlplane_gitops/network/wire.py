@@ -6,18 +6,18 @@ import http.client
 import json
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ctrlplane_gitops.errors import UnreachableError
 from ctrlplane_gitops.network.options import EntryPoint
+from ctrlplane_gitops.value import struct
 
 _MAX_BYTES = 64 * 2**20
 SENTINEL_STATUS = 418
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Answer:
     status: int
     body: bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +13,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Gap
 from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.rollout.preview import RolloutPreview
@@ -41,7 +42,7 @@ class ChangeAction(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class FieldChange:
     """One attribute: ``("env", "LOG_LEVEL")``, before and after as JSON values or ``ABSENT``.
     A secret's value digest is masked on both sides."""
@@ -51,7 +52,7 @@ class FieldChange:
     after: Any
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Blocked:
     """Why something is not done, and the way out. ``code`` is one of ``bad-release``, ``gap``,
     ``frozen``, ``protected``, ``prune-limit``, ``prune-off``, ``empty-desired``, ``incomplete``,
@@ -62,7 +63,7 @@ class Blocked:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Change:
     """One row. ``hidden`` counts the attributes that stay as they are. ``fingerprint`` changes
     when anything the row was decided from changes (specs, record, replicas, target release).
@@ -83,7 +84,7 @@ class Change:
     after: Json | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Drift:
     """Observed moved away from desired without a commit. ``text`` is ``replicas 3 -> 2, ...``."""
 
@@ -93,7 +94,7 @@ class Drift:
     is_corrected: bool
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Work:
     """What is executed for one instance; at most one per instance.
 
@@ -120,7 +121,7 @@ class Work:
     is_volumes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class PlanHeader:
     """Where the plan comes from. ``is_dirty`` None: not known (not a work tree)."""
 
@@ -132,7 +133,7 @@ class PlanHeader:
     is_destroy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Policy:
     """What the caller allows. ``max_delete`` is a count that replaces ``spec.prune.maxDelete``."""
 
@@ -152,7 +153,7 @@ class Counts(NamedTuple):
     destroy: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Plan:
     """Everything a pass would do.
 

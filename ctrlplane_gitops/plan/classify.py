@@ -23,11 +23,12 @@ from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet, ObservedState
 from ctrlplane_gitops.state.recorded import RecordedResource, RecordedState
+from ctrlplane_gitops.value import struct
 
 KINDS = (Kind.TENANT, Kind.SECRET, Kind.INSTANCE, Kind.DEPLOYMENT, Kind.ROUTE)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Look:
     """The three states side by side. ``sets`` are the observed sets by instance. ``is_lost``: the
     store has no identity although replicas of ours run, so this pass only writes down."""
@@ -41,7 +42,7 @@ class Look:
     is_lost: bool
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Row:
     """A resource whose specs and record are not the same; either side may be missing."""
 

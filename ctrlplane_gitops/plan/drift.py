@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctrlplane_gitops.plan.change import FieldChange
 from ctrlplane_gitops.plan.fields import diff_limits
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet, ReplicaPhase
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Live:
     """What runs of one instance, held against a release. ``limits`` are the differing limits,
     ``texts`` say in words what is off (empty: exactly as wanted)."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ctrlplane_gitops.plan.change import Blocked
 from ctrlplane_gitops.plan.classify import Look, Row, Rows, is_targeted
 from ctrlplane_gitops.plan.hold import find_gap, providers_of
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
+from ctrlplane_gitops.value import struct
 
 MIN_CAP = 10
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Removal:
     """Something to delete. ``instance`` is whose replicas go with it (instances, deployments)."""
 
@@ -21,7 +21,7 @@ class Removal:
     instance: ResourceKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Guarded:
     """All removals, those that are blocked, and the refusals that stop the whole apply."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from ctrlplane_gitops.plan.change import (
@@ -23,11 +23,12 @@ from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedResource, RolloutPhase
 from ctrlplane_gitops.state.template import Release, ReleaseState
+from ctrlplane_gitops.value import struct
 
 _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Decision:
     """What a plan says of one instance. ``instances`` and ``releases`` are adopted ones to write
     down without work, ``records`` rows that need no work."""
@@ -41,7 +42,7 @@ class Decision:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Case:
     """Everything known about one instance. ``row`` and ``deployment`` are None where specs and
     record are the same; ``is_tenant_changed`` says that the tenant's row differs too."""

@@ -33,13 +33,17 @@ def order_works(
     return {key: tuple(sorted(keys)) for key, keys in sorted(before.items())}
 
 
+_AT_A_TIME = 8
+
+
 def interleave(works: Sequence[Work]) -> tuple[Work, ...]:
-    """One work of each tenant, then a second one of each, and so on: whoever is begun first must
-    not take all there is to be had from the others."""
+    """A few works of each tenant, then a few more of each, and so on: whoever is begun first must
+    not take all there is to be had from the others. Not one by one, for what is written down about
+    one tenant stands together."""
     seen: Counter[str] = Counter()
     turns = []
     for work in works:
-        turns.append(seen[work.instance.tenant])
+        turns.append(seen[work.instance.tenant] // _AT_A_TIME)
         seen[work.instance.tenant] += 1
     order = sorted(range(len(works)), key=lambda place: (turns[place], place))
     return tuple(works[place] for place in order)

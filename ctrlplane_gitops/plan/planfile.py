@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.plan.as_json import header_as_json
 from ctrlplane_gitops.plan.change import Plan, PlanHeader
 from ctrlplane_gitops.state.desired import Json
+from ctrlplane_gitops.value import struct
 
 FORMAT = "ctrlplane-gitops/plan"
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class SavedPlan:
     """``changes`` maps an address to its action and fingerprint; ``options`` is the caller's own
     (flags the plan was made with); ``summary`` is ``{"add": 1, "change": 0, "destroy": 0}``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from ctrlplane_gitops.plan.change import Blocked, Work
@@ -11,6 +11,7 @@ from ctrlplane_gitops.rollout.preview import preview_rollout
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey, tenant_key
 from ctrlplane_gitops.units import format_bytes, format_cpu, parse_bytes, parse_cpu
+from ctrlplane_gitops.value import struct
 
 
 class _Amount(NamedTuple):
@@ -23,7 +24,7 @@ class _Amount(NamedTuple):
         return _Amount(self.cpu + other.cpu, self.memory + other.memory)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Surge:
     """``blocked``: instances whose rollout alone does not fit. ``turns``: for each instance those
     whose rollouts must have ended before, because they do not fit side by side."""

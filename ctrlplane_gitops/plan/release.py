@@ -3,7 +3,7 @@ Git's is known to be bad."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from ctrlplane_gitops.plan.change import Blocked
@@ -12,9 +12,10 @@ from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase
 from ctrlplane_gitops.state.template import Release, ReleaseState
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Target:
     """``release`` is what to run (None: nothing can be run), ``active`` what to return to;
     ``was`` is the active release where it is recorded. ``note`` says what is unusual."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
     # Looking needs no actions.
@@ -38,7 +39,7 @@ class Capability(StrEnum):
     EXEC = "exec"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class LogLine:
     """One line a replica printed. ``stream``: ``stdout``, ``stderr`` or ``log`` (unknown)."""
 
@@ -48,7 +49,7 @@ class LogLine:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ExecResult:
     exit_code: int
     output: bytes
@@ -60,7 +61,7 @@ def run_serially(tasks: Sequence[Callable[[], None]]) -> None:
         task()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ProviderSettings:
     """What every provider is built from. ``state_dir`` is the control plane's own directory (not
     the store's file). ``start_all`` and ``stop_all`` run calls side by side where the caller has

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from ctrlplane_gitops.value import struct
 
-@dataclass(frozen=True, slots=True)
+
+@struct
 class MemoryReplica:
     """One replica; JSON values only. ``phase`` is a ``ReplicaPhase`` value, times are RFC 3339."""
 

@@ -4,18 +4,18 @@ backend, the same for every provider that keeps replicas by index."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.state.action import Material
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Slot:
     """A replica that exists, live or not."""
 
@@ -24,7 +24,7 @@ class Slot:
     is_live: bool
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ScaleSteps:
     """``replace`` are dead replicas to start again in their index, ``start`` free indices,
     ``remove`` indices to stop and clean up. All sorted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
@@ -19,11 +19,12 @@ from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.specs.validate import is_spec, parse
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.value import struct
 
 ROOT_FILE = "ctrlplane.yaml"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Part:
     """What a narrow pass is about: some tenants, with the instances they have or had."""
 
@@ -31,7 +32,7 @@ class Part:
     instances: frozenset[ResourceKey]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Wanted:
     """One snapshot and what it means.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from ctrlplane_gitops.errors import SpecError
@@ -17,9 +16,10 @@ from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.store.base import Store
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Look:
     """Everything one pass looked at, and what it would do about it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
@@ -23,9 +22,10 @@ from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import Event, RecordedState
 from ctrlplane_gitops.store.base import Store
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class PassParts:
     """What a pass works with. ``on_event`` is told of every event once it is
     written, ``on_wait`` what an instance is waiting for.
@@ -46,7 +46,7 @@ class PassParts:
     is_detached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Amendment:
     """A change of the record that a pass begins with (a pin). ``change`` is what the plan is made
     from; ``write`` writes it down once the plan is approved (last: the commit)."""

@@ -5,13 +5,12 @@ Source: ``ResolveFenceposts`` in Kubernetes ``pkg/controller/deployment/util``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctrlplane_gitops.diagnostics import Diagnostic, error
 from ctrlplane_gitops.state.desired import RolloutParams
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Budget:
     """``most`` live replicas at one time and ``fewest`` available ones, of all releases together.
     ``surge`` and ``unavailable`` are counts, never both 0 unless nothing is to run."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctrlplane_gitops.rollout.budget import budget_of
 from ctrlplane_gitops.state.desired import RolloutParams, StrategyType
 from ctrlplane_gitops.units import format_duration
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RolloutPreview:
     """``most_replicas`` live at one time and ``fewest_ready`` at any time, of both releases
     together. They hold from ``replicas`` available replicas on, as long as none of those that

@@ -21,6 +21,7 @@ from ctrlplane_gitops.rollout.view import (
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.state.recorded import RolloutStatus
+from ctrlplane_gitops.value import struct
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 LONG_AGO = EPOCH - timedelta(days=1)
@@ -28,7 +29,7 @@ TICK = timedelta(milliseconds=100)
 INSTANCE = instance_key("acme", "web")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Behaviour:
     """What every replica of a release does, counted from its start. ``ready_after`` None: never
     ready; ``dies_after`` None: stays alive. ``scale_error`` refuses to start any."""
@@ -39,7 +40,7 @@ class Behaviour:
     scale_error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Fault:
     """Something that befalls the replica in a place, ``at`` after the epoch: it dies, or it is
     not ready for as long as ``lasts`` says."""
@@ -50,7 +51,7 @@ class Fault:
     lasts: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Tick:
     """One tick as it was: what was seen, what was decided."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RolloutStatus
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ReplicaView:
     """``ready_since`` is set while every check passes; one that is not alive must be replaced."""
 
@@ -32,14 +32,14 @@ class ReplicaView:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ReplicaSetView:
     release: int
     revision: str
     replicas: tuple[ReplicaView, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RolloutView:
     """One instance at one tick. ``target`` is the release to run, ``replicas`` how many of it.
     ``sets`` are all observed sets, the target's included when it exists, sorted by release.
@@ -60,7 +60,7 @@ class RolloutView:
         return next((item for item in self.sets if item.release == release), None)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ScaleStep:
     """Make ``replicas`` live replicas of a release exist; 0 removes the set."""
 
@@ -69,7 +69,7 @@ class ScaleStep:
     retire: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class StepDecision:
     """One tick. ``is_done`` means the rollout ended and ``status`` says how. ``wait`` is how long
     nothing will change by itself: look again then at the latest. A decision without steps that is

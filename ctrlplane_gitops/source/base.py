@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from ctrlplane_gitops.diagnostics import Diagnostic
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Snapshot:
     """All regular files at one moment.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -76,6 +75,8 @@ def _read_private(path: Path) -> bytes:
 
 def _replace(path: Path, content: bytes) -> bool:
     """Write through a temporary file, so that a reader sees the old or the new one."""
+    import tempfile  # only who writes needs it, and it takes long to import
+
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

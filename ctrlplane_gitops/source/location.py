@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source.command import scrub
+from ctrlplane_gitops.value import struct
 
 TOKEN_VARIABLE = "CTRLPLANE_GIT_TOKEN"
 _HELPER = re.compile(r"^[A-Za-z0-9_+.-]+::")
@@ -16,7 +16,7 @@ _SCP = re.compile(r"^(?:[A-Za-z0-9_.-]+@)[A-Za-z0-9][A-Za-z0-9_.-]*:(?!-)[^\s:]+
 _HOST = re.compile(r"^[A-Za-z0-9\[][A-Za-z0-9_.:\]-]*$")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RemoteUrl:
     """``url`` carries no credential. ``protocol`` is ``https``, ``ssh`` or ``file``; ``origin`` is
     the part credentials of https belong to (``https://example.com/``), else empty."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctrlplane_gitops.diagnostics import Diagnostic, did_you_mean
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source import tree
 from ctrlplane_gitops.source.command import GitFailedError, run_git, scrub
+from ctrlplane_gitops.value import struct
 
 _OBJECT_ID = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")
 _SHORT_ID = re.compile(r"^[0-9a-f]{4,64}$", re.IGNORECASE)
@@ -24,7 +24,7 @@ class BrokenRepositoryError(Exception):
     """Objects are missing or damaged."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Place:
     """Where a path lies: the repository, the work tree's root (None for a bare repository), and
     the path's folder below that root ("" at the root)."""
@@ -34,7 +34,7 @@ class Place:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Commit:
     """A pinned commit. ``ref`` is the full name it was found by (``refs/heads/main``)."""
 
@@ -132,7 +132,7 @@ def _missing_ref(git_dir: Path, ref: str, environ: Mapping[str, str], where: str
     return SourceError(f"no branch, tag or commit {ref!r} in {where}", hint=hint or None)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Listing:
     """The files of a commit's folder and the entries that are refused, each by path. It is kept
     from fetch to fetch and never changed."""

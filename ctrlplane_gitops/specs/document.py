@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.value import struct
 
 # A tenth of the time of asking the enum: a large repo has tens of thousands of documents.
 _KINDS = {kind.value: kind for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Document:
     """``spec`` is the normalised spec: camelCase keys, JSON values, every default filled in and
     every quantity, duration and percentage in its canonical text (``500m``, ``256Mi``, ``1h30m``),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +30,7 @@ from ctrlplane_gitops.specs.secret import SecretDocument
 from ctrlplane_gitops.specs.tenant import TenantDocument
 from ctrlplane_gitops.specs.yaml import ComposedDocument
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.value import struct
 
 MODELS: dict[str, type[Envelope]] = {
     "ControlPlane": ControlPlaneDocument,
@@ -44,7 +45,7 @@ _GROUP = API_VERSION.split("/", 1)[0]
 _IGNORE_HINT = "if it is not meant for us, add its path to spec.ignore in ctrlplane.yaml"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Finding:
     """The problems of a document that is not sound. ``address`` and ``tenant`` are empty where
     they cannot be known. Of a Secret even a path may hold a value that lost its key."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ctrlplane_gitops.value import struct
 
 Field = tuple[str | int, ...]
 """A path below a document's root: ``("spec", "ports", 0, "port")``."""
@@ -24,7 +24,7 @@ KEY_CODES = frozenset(
 """Problems of a key rather than of its value: they are located at the key."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Problem:
     """``line`` and ``column`` count from 1; 0 means that ``field`` says where. ``summary`` and
     ``hint`` never carry a value of a Secret."""

@@ -20,6 +20,7 @@ from ctrlplane_gitops.specs.event import (
 from ctrlplane_gitops.specs.problem import Field, Problem, show_word
 from ctrlplane_gitops.specs.scalar import resolve_scalar
 from ctrlplane_gitops.specs.text import decode, has_control
+from ctrlplane_gitops.value import struct
 
 MAX_DEPTH = 64
 MAX_NODES = 200_000
@@ -49,7 +50,7 @@ class ComposedDocument:
     places: Places | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ComposedFile:
     """``problem`` ended the reading of the file: what follows it is not known."""
 

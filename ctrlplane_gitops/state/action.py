@@ -4,7 +4,7 @@ needs besides travels in ``Material`` and is never written down."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -13,9 +13,10 @@ from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class PrepareRelease:
     """Make sure the release can start: resolve and pull the image. No replica is touched.
     The outcome's ``resolved`` is stored with the release (``{"image": "repo@sha256:..."}``)."""
@@ -25,7 +26,7 @@ class PrepareRelease:
     release: Release
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ScaleReplicaSet:
     """Make exactly ``replicas`` live replicas of the release exist; 0 removes the set.
 
@@ -43,7 +44,7 @@ class ScaleReplicaSet:
     retire: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class UpdateResources:
     """Change the limits of every live replica of the instance in place, no restart."""
 
@@ -52,7 +53,7 @@ class UpdateResources:
     resources: Resources
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RemoveInstance:
     """Remove every replica and leftover of the instance on this provider; volumes only if asked."""
 
@@ -62,7 +63,7 @@ class RemoveInstance:
     is_volumes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RemoveTenant:
     """Remove what the provider keeps per tenant (a network, a directory). Fails while an instance
     of the tenant is left."""
@@ -76,7 +77,7 @@ Action: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Material:
     """What ``perform`` needs and no journal may hold: contents of ``FileMount.digest`` and values
     of secrets by key."""
@@ -85,7 +86,7 @@ class Material:
     secrets: Mapping[ResourceKey, SecretValue] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Outcome:
     """What came of an action. ``effects`` counts the mutating calls made (0: all was as asked)."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -12,11 +12,12 @@ from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.units import CountOrPercent
+from ctrlplane_gitops.value import struct
 
 Json: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Resources:
     """Limits; None means not limited."""
 
@@ -30,7 +31,7 @@ class ProbeType(StrEnum):
     COMMAND = "command"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class HealthCheck:
     """A probe run by us. ``retries`` consecutive failures make a replica unhealthy, one success
     makes it healthy. ``statuses`` is the inclusive range of HTTP status codes that pass."""
@@ -53,7 +54,7 @@ class StrategyType(StrEnum):
     CANARY = "canary"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RolloutParams:
     """How to get from one release to the next; names and defaults after Nomad and Kubernetes."""
 
@@ -69,7 +70,7 @@ class RolloutParams:
     max_unavailable: CountOrPercent = CountOrPercent(0)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class DesiredResource:
     """What every kind has. ``attributes`` is the normalised spec (camelCase, JSON values, no
     secret value): what a plan compares field by field and what ``fingerprint`` hashes."""
@@ -81,7 +82,7 @@ class DesiredResource:
     is_protected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class DesiredInstance:
     """A running application: its own row, its deployment's row, and what they mean together.
 
@@ -106,7 +107,7 @@ class DesiredInstance:
         return self.resource.key
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class SecretRef:
     """Where a secret's value comes from: ``backend`` is ``env`` (``locator`` is a variable of the
     controller's environment) or ``file`` (``locator`` is a path, see ``secrets/file.py``)."""
@@ -116,7 +117,7 @@ class SecretRef:
     locator: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ProviderConfig:
     """A provider as ``spec.providers`` names it; ``options`` is everything but ``type``."""
 
@@ -125,7 +126,7 @@ class ProviderConfig:
     options: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class PrunePolicy:
     """``max_delete_percent`` of what is recorded, or 10 objects where that is more."""
 
@@ -133,7 +134,7 @@ class PrunePolicy:
     is_volumes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ControlPlane:
     """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default.
     ``ignore`` are globs of files that hold no specs."""
@@ -146,7 +147,7 @@ class ControlPlane:
     ignore: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class DesiredState:
     """Everything Git says.
 

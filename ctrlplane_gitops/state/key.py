@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from ctrlplane_gitops.value import ordered_struct
 
 
 class Kind(StrEnum):
@@ -15,7 +16,7 @@ class Kind(StrEnum):
     ROUTE = "route"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@ordered_struct
 class ResourceKey:
     """Identity of a resource. A tenant has its own name in ``tenant`` and in ``name``; the control
     plane has an empty ``tenant``.

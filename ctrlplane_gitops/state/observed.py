@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.value import struct
 
 
 class ReplicaPhase(StrEnum):
@@ -21,7 +22,7 @@ class ReplicaPhase(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Endpoint:
     """Where a replica's named port answers, seen from this machine."""
 
@@ -30,7 +31,7 @@ class Endpoint:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ObservedReplica:
     """One container or process. ``name`` is deterministic (``<plane>.<tenant>.<instance>.v3.0``),
     ``id`` is the provider's own and changes when the replica is replaced."""
@@ -46,7 +47,7 @@ class ObservedReplica:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ObservedReplicaSet:
     """All replicas of one release of one instance, sorted by index."""
 
@@ -61,7 +62,7 @@ class ObservedReplicaSet:
         return tuple(item for item in self.replicas if item.phase is not ReplicaPhase.STOPPED)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Gap:
     """A provider, or some of its instances, that did not answer. ``instances`` None: all of it."""
 
@@ -70,7 +71,7 @@ class Gap:
     instances: frozenset[ResourceKey] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ObservedState:
     """What is there. ``warnings`` are honest notes (a limit that could not be enforced)."""
 
@@ -97,7 +98,7 @@ class ObservedState:
 EMPTY = ObservedState()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Verdict:
     """What our probes say of one replica (by provider id)."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RecordedResource:
     """The last applied spec of one resource. ``attributes_json`` is parsed only when a plan shows
     a difference; equality is by ``fingerprint``. ``path`` is the file it came from."""
@@ -41,7 +42,7 @@ class RolloutPhase(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RolloutStatus:
     """Where a rollout stands. ``best_available`` is the most target replicas that were available
     at one time: only a new best is progress, a flickering replica is not."""
@@ -55,7 +56,7 @@ class RolloutStatus:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RecordedInstance:
     """``release`` is the active one; ``pin`` the one a user rolled back to (None: follow Git)."""
 
@@ -66,7 +67,7 @@ class RecordedInstance:
     rollout: RolloutStatus = RolloutStatus()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RecordedState:
     """Everything recorded. ``plane_id`` None means the store has no identity row: it is new or was
     lost, so what carries our labels is adopted. ``releases`` are sorted by number."""
@@ -77,7 +78,7 @@ class RecordedState:
     releases: Mapping[ResourceKey, tuple[Release, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Event:
     """Something that happened, in past tense: ``rollout.completed``. ``address`` may be empty."""
 
@@ -89,7 +90,7 @@ class Event:
     data: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class AuditEntry:
     """Who did what to which resource, from which commit, with what outcome. Actors are
     ``user:<name>`` or ``system:<worker>``."""
@@ -103,7 +104,7 @@ class AuditEntry:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Intent:
     """An action about to be performed; ``closed_at`` and ``outcome`` are filled when it ended."""
 
@@ -115,7 +116,7 @@ class Intent:
     outcome: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RecordBatch:
     """What one store transaction writes; all of it or none. Puts replace by key (releases by
     instance and number); removals win over nothing: a key is in puts or in removals."""

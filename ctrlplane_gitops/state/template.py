@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Port:
     """A named port the application listens on. Processes get a port of their own instead, in
     ``PORT`` (first port) and ``PORT_<NAME>``; containers listen on ``port`` itself."""
@@ -19,7 +20,7 @@ class Port:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Volume:
     """A directory, named volume or claim that outlives releases."""
 
@@ -28,7 +29,7 @@ class Volume:
     size_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class FileMount:
     """A file shipped into each replica. ``digest`` is the Git blob id (SHA-1) of the content,
     whether it came from the repo or inline, so that an unchanged file is never read."""
@@ -45,7 +46,7 @@ class SecretType(StrEnum):
     TLS = "tls"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class SecretMount:
     """How a secret reaches a replica. ``target`` is the environment variable (``env``), the path
     (``file``) or the registry host (``registry``). ``digest`` changes when the value rotates."""
@@ -56,7 +57,7 @@ class SecretMount:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ReleaseTemplate:
     """What must be replaced when it changes: the input of ``revision``. The provider is part of
     it, so moving an instance to another provider is an ordinary rollout. All tuples are sorted by
@@ -81,7 +82,7 @@ class ReleaseState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Release:
     """Immutable numbered snapshot of what an instance ran. Only ``state``, ``reason`` and
     ``resolved`` are filled in later. ``resolved`` holds what the provider resolved once for all

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.value import ordered_struct, struct
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@ordered_struct
 class Member:
     """One replica that may be sent requests, and where it answers."""
 
@@ -18,7 +18,7 @@ class Member:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Backend:
     """The members of one replica set, sorted, and the share of requests they get together, in
     percent. Within a set everybody gets the same."""
@@ -28,7 +28,7 @@ class Backend:
     members: tuple[Member, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class HeaderRule:
     """Requests with this header go to one release, whatever the weights."""
 
@@ -37,7 +37,7 @@ class HeaderRule:
     release: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouteHealth:
     """How the router itself finds out that a member is down between two passes: an HTTP path."""
 
@@ -46,7 +46,7 @@ class RouteHealth:
     timeout: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouteEntry:
     """One route as a router serves it. ``hosts`` are lower case and sorted; ``path`` is ``/`` or a
     prefix without a slash at its end, matched at path boundaries (``/api`` matches ``/api`` and
@@ -68,7 +68,7 @@ class RouteEntry:
     variant: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouteTable:
     """Everything a router serves for one control plane, sorted by key and variant."""
 
@@ -86,7 +86,7 @@ class RouterCapability(StrEnum):
     COUNTS = "counts"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouterState:
     """What a router serves now, read back from it. ``gap`` says why it cannot be known (it does
     not run, does not answer): unknown is not empty. ``generation`` names the table last written;
@@ -101,7 +101,7 @@ class RouterState:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class TrafficCount:
     """Since the router started: answered requests of one release, those answered 5xx or not at
     all, and the seconds they took in sum."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -24,6 +23,7 @@ from ctrlplane_gitops.state.recorded import (
     RolloutStatus,
 )
 from ctrlplane_gitops.state.template import Release, ReleaseState
+from ctrlplane_gitops.value import struct
 
 VerdictOf = Mapping[tuple[str, str, datetime | None], Verdict]
 
@@ -45,7 +45,7 @@ class InstancePhase(StrEnum):
     RUNNING = "running"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Condition:
     """After Kubernetes: ``status`` is ``True``, ``False`` or ``Unknown``."""
 
@@ -55,7 +55,7 @@ class Condition:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class InstanceStatus:
     """``desired`` and ``ready`` count replicas; ``release`` and ``revision`` are the active
     release's, None before the first. ``endpoints`` are those of ready replicas."""
@@ -71,7 +71,7 @@ class InstanceStatus:
     conditions: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class StatusDocument:
     """Everything ``status`` shows."""
 
@@ -80,7 +80,7 @@ class StatusDocument:
     instances: tuple[InstanceStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class _Facts:
     key: ResourceKey
     known: RecordedInstance | None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch, RecordedState
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Fence:
     """Proof of a lease. ``number`` grows with every acquisition; a write with an older number than
     the lease's current one is refused with ``LockError``."""
@@ -20,7 +20,7 @@ class Fence:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class LeaseInfo:
     lease: str
     holder: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from ctrlplane_gitops.clock import sleep
 from ctrlplane_gitops.errors import ProviderError
@@ -14,13 +13,14 @@ from ctrlplane_gitops.network.haproxy.seat import Seats
 from ctrlplane_gitops.network.haproxy.shape import Shape
 from ctrlplane_gitops.network.haproxy.socket import CommandSocket
 from ctrlplane_gitops.network.router import RouterSettings
+from ctrlplane_gitops.value import struct
 
 # A request that has chosen its set has also chosen its server long before.
 _CHOICE_S = 0.02
 _ADDRESS_SET = ("IP changed", "port changed", "no need to change")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Wanted:
     """What a table comes to."""
 

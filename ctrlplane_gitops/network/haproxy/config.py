@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.network.options import (
     EntryPoint,
@@ -13,12 +11,13 @@ from ctrlplane_gitops.network.options import (
     parse_text,
 )
 from ctrlplane_gitops.state.desired import Json
+from ctrlplane_gitops.value import struct
 
 NAME = "haproxy"
 _OPTIONS = ("binary", "entryPoints", "managed")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class HaproxyConfig:
     """``binary`` is where the program is, None to look for it on the PATH."""
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
@@ -32,13 +31,14 @@ from ctrlplane_gitops.network.router import RouterSettings
 from ctrlplane_gitops.network.supervise import Supervisor
 from ctrlplane_gitops.process_id import ProcessId, is_alive, send_signal
 from ctrlplane_gitops.state.traffic import RouteTable
+from ctrlplane_gitops.value import struct
 
 _READY_S = 20.0
 _GRACE_S = 5.0
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class HaproxyProgram:
     """Everything of it is in ``directory``."""
 

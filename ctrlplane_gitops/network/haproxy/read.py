@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ctrlplane_gitops.network.codec import decode_entry
@@ -19,11 +19,12 @@ from ctrlplane_gitops.state.traffic import (
     RouteTable,
     TrafficCount,
 )
+from ctrlplane_gitops.value import struct
 
 _IN_MAINTENANCE = 1
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Server:
     """``address`` is IP and port; ``is_ready``: it gets requests (when it is healthy)."""
 
@@ -31,7 +32,7 @@ class Server:
     is_ready: bool
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class InFlight:
     """``server`` is backend and server, ``address`` as in ``127.0.0.1:80``."""
 
@@ -44,7 +45,7 @@ Servers = Mapping[tuple[str, str], Server]
 """By backend and server."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Running:
     """A process, read back. ``digest`` is of the shape it was loaded with."""
 

@@ -7,13 +7,14 @@ requests in flight is given to nobody else, for its address is how they are foun
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctrlplane_gitops.network.haproxy.shape import SET_NAMES, sets_of, slug_of
 from ctrlplane_gitops.state.traffic import Member, RouteEntry, RouteTable
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class SetSeat:
     """What a set (backend) is used for."""
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ctrlplane_gitops.network.codec import encode_entry
 from ctrlplane_gitops.network.options import EntryPoint
 from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
+from ctrlplane_gitops.value import struct
 
 SET_NAMES = "abcdefghijklmnopqrstuvwxyz"
 _MIN_SETS = 3
 _MIN_SERVERS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RouteShape:
     """One route's. ``strip`` is the prefix taken off, empty for none. ``header`` is name and
     value; ``health`` path, interval and timeout in milliseconds."""
@@ -34,7 +35,7 @@ class RouteShape:
     health: tuple[str, int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Shape:
     """``points`` are name, address and TLS of each entry point. ``certificates`` are file names by
     entry point, and ``certificate_digest`` changes when one of them does."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
@@ -17,6 +16,7 @@ from ctrlplane_gitops.network.haproxy.read import (
     parse_servers,
 )
 from ctrlplane_gitops.network.haproxy.render import MASTER, ROUTES, SOCKET, STATE
+from ctrlplane_gitops.value import struct
 
 _TIMEOUT_S = 10.0
 _RELOAD_S = 0.3
@@ -25,7 +25,7 @@ _PAYLOAD_BYTES = 8 * 1024
 _VERSION = "New version created: "
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class CommandSocket:
     """The sockets of the router in ``directory``. ``worker`` is the pid of a process that a
     reload left to finish its requests: it is spoken to through the master."""

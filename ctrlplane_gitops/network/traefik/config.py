@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from ctrlplane_gitops.network.options import (
     parse_text,
 )
 from ctrlplane_gitops.state.desired import Json
+from ctrlplane_gitops.value import struct
 
 NAME = "traefik"
 _OPTIONS = ("api", "binary", "directory", "entryPoints", "managed", "metrics")
@@ -22,7 +22,7 @@ _OPTIONS = ("api", "binary", "directory", "entryPoints", "managed", "metrics")
 API_ENTRY_POINT = "traefik"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class TraefikConfig:
     """``binary`` is where the program is, None to look for it. When it is the user's own
     (``is_managed`` false), ``directory`` is what its file provider watches, ``api`` and

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
@@ -20,12 +19,13 @@ from ctrlplane_gitops.network.traefik.config import NAME, TraefikConfig
 from ctrlplane_gitops.network.traefik.render import dump, render_static
 from ctrlplane_gitops.network.wire import fetch
 from ctrlplane_gitops.process_id import is_alive
+from ctrlplane_gitops.value import struct
 
 _READY_S = 20.0
 _GRACE_S = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class TraefikProgram:
     """Everything of it is below ``directory``."""
 

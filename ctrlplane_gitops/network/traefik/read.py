@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from ctrlplane_gitops.state.traffic import (
     RouteTable,
     TrafficCount,
 )
+from ctrlplane_gitops.value import struct
 
 _SUFFIX = "@file"
 _HOST = re.compile(r"Host\(`([^`]*)`\)")
@@ -33,7 +33,7 @@ _SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Served:
     """``generation`` is empty when the sentinel is not there (whole)."""
 

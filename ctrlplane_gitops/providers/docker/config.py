@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.units import parse_duration
+from ctrlplane_gitops.value import struct
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 LOOPBACK = "127.0.0.1"
@@ -19,7 +19,7 @@ _SCHEMES = ("unix://", "tcp://", "http://", "https://")
 _RESTARTS = {"never": "no", "unless-stopped": "unless-stopped"}
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class DockerConfig:
     """``host`` is the engine's address. ``timeout_s`` is how long one answer may take.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import docker
@@ -17,6 +16,7 @@ from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.failure import engine_text
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+from ctrlplane_gitops.value import struct
 
 _HUB = {"index.docker.io", "registry-1.docker.io", "docker.io"}
 _ID = "sha256:"
@@ -29,7 +29,7 @@ _PASSING = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Reference:
     """A name taken apart: ``repository`` without tag, ``pin`` the digest if there is one."""
 

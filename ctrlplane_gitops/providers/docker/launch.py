@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from docker.errors import APIError
@@ -32,9 +32,10 @@ from ctrlplane_gitops.providers.docker.translate import (
 from ctrlplane_gitops.providers.docker.volume import ensure_volumes
 from ctrlplane_gitops.providers.scaling import check_material, replica_name
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Launch:
     """What every replica of one scaling shares. ``warnings`` grows while containers are made."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from ctrlplane_gitops.state.expand import expand
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
@@ -38,7 +39,7 @@ _PHASES = {"running": ReplicaPhase.RUNNING, "restarting": ReplicaPhase.CRASHING}
 _EXIT_CODE = re.compile(r"^(?:Exited|Restarting|Dead) \((\d+)\)")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Container:
     """A row of the list that carries all of our labels. ``index`` and ``name`` come from the label:
     a user may rename a container, and it stays the replica it is."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.providers.process.port import DEFAULT_PORTS
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.units import parse_bytes
+from ctrlplane_gitops.value import struct
 
 _DEFAULT_LOG_BYTES = 10 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ProcessConfig:
     """``log_bytes``: a replica's log is rotated once at this size, so it takes at most twice.
     ``ports``: where replicas' ports are taken from. ``is_grouped``: use control groups."""

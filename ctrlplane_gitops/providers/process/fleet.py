@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ctrlplane_gitops.process_id import (
@@ -34,9 +34,10 @@ from ctrlplane_gitops.providers.process.translate import (
 from ctrlplane_gitops.providers.scaling import Slot, replica_name
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import ObservedReplica, ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.value import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Replica:
     """One replica as found. ``spec`` is None when its directory is gone or unreadable; what still
     runs of it is then found by tags, and it counts as stopped so that it is replaced whole.
@@ -64,7 +65,7 @@ class Replica:
         return Slot(self.slug.index, self.name, self.is_live)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Tagged:
     """Live processes of one replica, whoever started them; ``keepers`` by the id of the start."""
 

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from ctrlplane_gitops.providers.process.layout import (
 from ctrlplane_gitops.providers.process.translate import TAG_KEEPER, ReplicaSpec, encode_spec
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+from ctrlplane_gitops.value import struct
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LOCK_PATIENCE_S = 5.0
@@ -34,7 +34,7 @@ _START_PATIENCE_S = 30.0
 _LOW_FDS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Launch:
     """A replica about to start. ``argv`` holds no secret; ``environment`` does."""
 

@@ -9,13 +9,13 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.value import struct
 
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -36,7 +36,7 @@ def _is_ours(directory: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Slug:
     """A replica's place: where its directory is, whether or not that can be read."""
 

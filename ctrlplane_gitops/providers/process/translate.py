@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,6 +27,7 @@ from ctrlplane_gitops.state.expand import expand
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
+from ctrlplane_gitops.value import struct
 
 TAG_ROOT = "CTRLPLANE_ROOT"
 # Only in the keeper's own environment: the id of the start it looks after.
@@ -43,7 +44,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 _SECRET_REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*\$\(([^)]+)\)")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ReplicaSpec:
     """What ``replica.json`` says: everything about a replica but its secrets. ``groups`` are its
     control groups by controller; ``is_watched``: the keeper sees to memory although it has one."""
