@@ -33,7 +33,7 @@ def order_works(
     return {key: tuple(sorted(keys)) for key, keys in sorted(before.items())}
 
 
-_AT_A_TIME = 8
+_AT_A_TIME = 16
 
 
 def interleave(works: Sequence[Work]) -> tuple[Work, ...]:

@@ -130,8 +130,8 @@ def test_the_audit_has_one_entry_per_row_with_its_outcome(scene: Scene) -> None:
 
 
 def test_a_tenant_whose_calls_hang_does_not_keep_the_others_waiting(scene: Scene) -> None:
-    scene.actions = 16
-    apps = {f"acme/web{number}": App(replicas=1) for number in range(20)} | {"zen/web": App()}
+    scene.actions = 24
+    apps = {f"acme/web{number}": App(replicas=1) for number in range(30)} | {"zen/web": App()}
     is_zen_begun = threading.Event()
 
     def hang(action: Action) -> None:
