@@ -55,19 +55,30 @@ def opened(context: Context, **where: str | None) -> Iterator[App]:
         yield app
 
 
-def gather(app: App, *, has_secrets: bool = True) -> Wanted:
+def gather(
+    app: App,
+    *,
+    has_secrets: bool = True,
+    on_plane: Callable[[ControlPlane], None] = lambda plane: None,
+) -> Wanted:
     """The desired state with secrets resolved; with ``has_secrets`` False they are taken as
     present, and nobody's value is read."""
-    wanted = gather_documents(app.source, app.cache)
+    wanted = gather_documents(app.source, app.cache, on_plane)
     return resolve_wanted(wanted, app.backends if has_secrets else None)
 
 
-def gather_for_change(context: Context, app: App, *, is_destroy: bool = False) -> Wanted:
+def gather_for_change(
+    context: Context,
+    app: App,
+    *,
+    is_destroy: bool = False,
+    on_plane: Callable[[ControlPlane], None] = lambda plane: None,
+) -> Wanted:
     """The same for verbs that could remove something: where there is nothing at all, nothing is
     done. GuardError, because an emptied repo and a wrong folder look alike. ``is_destroy``: no
     secret is needed."""
     require_folder(context)
-    wanted = gather(app, has_secrets=not is_destroy)
+    wanted = gather(app, has_secrets=not is_destroy, on_plane=on_plane)
     if not wanted.documents and not any(item.code != _EMPTY for item in wanted.diagnostics):
         options = context.options
         place = options["repo"] or options["chdir"]

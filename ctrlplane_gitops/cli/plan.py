@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctrlplane_gitops.app import open_plane
+from ctrlplane_gitops.cli.ahead import Ahead
 from ctrlplane_gitops.cli.context import (
     Context,
     gather,
@@ -67,15 +67,15 @@ def run_plan(context: Context) -> ExitCode:
     """Show what an apply would do."""
     options = context.options
     began = monotonic_s()
-    with gc_off(), opened(context) as app:
-        wanted = gather_for_change(context, app)
+    with gc_off(), opened(context) as app, Ahead(app) as ahead:
+        wanted = gather_for_change(context, app, on_plane=ahead.begin)
         if wanted.desired is None:
             return _show_invalid(context, wanted)
-        with open_plane(app, wanted.desired.plane, is_read_only=True) as plane:
-            seen = look(
-                wanted, wanted.desired, plane.providers, plane.store, app.looks,
-                policy_of(options, is_keep_going=True), context.clock.now(),
-            )  # fmt: skip
+        plane, observed = ahead.take(wanted.desired.plane)
+        seen = look(
+            wanted, wanted.desired, plane.providers, plane.store, app.looks,
+            policy_of(options, is_keep_going=True), context.clock.now(), observed=observed,
+        )  # fmt: skip
     show_plan(context, seen.plan, monotonic_s() - began)
     valid = is_valid(wanted)
     if options["out"]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ctrlplane_gitops.clock import Clock
 
@@ -63,6 +63,34 @@ def wait_any(futures: Collection[Future[Any]], timeout: timedelta) -> None:
     from concurrent.futures import FIRST_COMPLETED, wait
 
     wait(futures, timeout=max(0.0, timeout.total_seconds()), return_when=FIRST_COMPLETED)
+
+
+class Begun(Generic[T]):
+    """A call in a thread of its own, for one that mostly waits. The thread ends with the process
+    where nobody asks for the result."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(call,), name="ahead", daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], T]) -> None:
+        try:
+            self._result.append(call())
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self) -> T:
+        """Wait for it; raises what the call raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
 
 
 @contextmanager

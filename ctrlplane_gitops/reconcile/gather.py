@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -51,16 +51,27 @@ class Wanted:
     part: Part | None = None
 
 
-def gather_documents(source: Source, cache: ParseCache | None) -> Wanted:
-    """Fetch and parse; no secret is looked at. SourceError when the snapshot cannot be had."""
-    return read_documents(source.fetch(), cache)
+def gather_documents(
+    source: Source,
+    cache: ParseCache | None,
+    on_plane: Callable[[ControlPlane], None] = lambda plane: None,
+) -> Wanted:
+    """Fetch and parse; no secret is looked at. ``on_plane`` is told what the control plane seems
+    to be before the rest is read. SourceError when the snapshot cannot be had."""
+    return read_documents(source.fetch(), cache, on_plane)
 
 
-def read_documents(snapshot: Snapshot, cache: ParseCache | None) -> Wanted:
+def read_documents(
+    snapshot: Snapshot,
+    cache: ParseCache | None,
+    on_plane: Callable[[ControlPlane], None] = lambda plane: None,
+) -> Wanted:
     """Every document of the snapshot."""
     reader = Reader(snapshot, cache)
     found = reader.read([ROOT_FILE] if ROOT_FILE in snapshot.entries else [])
     plane = parse_control_plane(found)
+    if plane is not None:
+        on_plane(plane)
     ignored = plane.ignore if plane else ()
     paths = [path for path in snapshot.entries if path != ROOT_FILE and holds_specs(path, ignored)]
     found = [*found, *reader.read(paths)]

@@ -71,14 +71,16 @@ def look(
     now: datetime,
     change: Callable[[RecordedState], RecordedState] = as_recorded,
     widen: Callable[[], Wanted] | None = None,
+    observed: ObservedState | None = None,
 ) -> Look:
     """Observe, load, compare. Nothing is changed anywhere. ``widen`` gives everything where a part
-    turns out not to be enough.
+    turns out not to be enough; ``observed`` is what somebody has seen just now.
 
     The record is read after the providers have answered: what another pass wrote down meanwhile
     must not be missing for replicas that are already seen."""
     part = wanted.part
-    observed = observe_all(providers, pool, part.instances if part else None)
+    if observed is None:
+        observed = observe_all(providers, pool, part.instances if part else None)
     recorded = change(store.load_state(part.tenants if part else None))
     snapshot = wanted.snapshot
     header = PlanHeader(
