@@ -47,6 +47,12 @@ def find_removals(look: Look, rows: Rows) -> dict[ResourceKey, Removal]:
             gone = ResourceKey(Kind.DEPLOYMENT, key.tenant, key.name)
             if gone not in look.desired.resources:
                 found[gone] = Removal(Row(gone, None, None), key)
+    # A tenant that is not recorded goes with the last it has, or its network would stay.
+    for name in {key.tenant for key, item in found.items() if key.kind is Kind.INSTANCE}:
+        owner = tenant_key(name)
+        is_known = owner in look.recorded.resources or owner in look.desired.resources
+        if not is_known and not (name in look.desired.frozen and not is_destroy):
+            found[owner] = Removal(Row(owner, None, None))
     return {key: item for key, item in sorted(found.items()) if _is_targeted(look, found, key)}
 
 

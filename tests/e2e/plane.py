@@ -230,6 +230,16 @@ class Plane:
             if address is None or item.instance == parse_address(address)
         }
 
+    def tenants(self) -> set[str]:
+        """Who has a folder here, or a network on the engine."""
+        if self.engine.type == "docker":
+            with self.docker() as client:
+                ours = {"label": f"ctrlplane.dev/plane={self.name}"}
+                rows = client.networks(filters=ours)
+            return {row["Name"].rpartition(".")[2] for row in rows}
+        folder = self.state / self.name / "processes"
+        return {path.name for path in folder.iterdir()}
+
     def identities(self) -> dict[str, tuple[str, object]]:
         """What a restart would change, by name."""
         return {name: (item.id, item.started_at) for name, item in self.replicas().items()}

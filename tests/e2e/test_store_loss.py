@@ -68,6 +68,7 @@ def test_nothing_is_deleted_by_the_pass_after_a_loss(plane: Plane) -> None:
     done = plane.apply()
     assert done.code == 0, done.text
     assert list(plane.replicas()) == list(plane.replicas(WEB))
+    assert plane.tenants() == {"acme"}
     plane.assert_settled()
 
 

@@ -205,7 +205,7 @@ class World:
         for release in batch.releases:
             self.releases.setdefault(release.instance, {})[release.number] = release
         for key in batch.removed_resources:
-            del self.resources[key]
+            self.resources.pop(key, None)
         works = {item.instance: item for item in plan.works}
         for layer in order_layers(plan.dependencies):
             for key in layer:
