@@ -132,7 +132,8 @@ def racer(number: int) -> str:
 def test_killed_holder_delays_nobody(slow: Plane) -> None:
     first = begin_apply(slow)
     os.kill(first.pid, signal.SIGKILL)
-    # Not even waited for: as a zombie it is dead already.
+    # Left as a zombie, as by a parent that does not care.
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
     done = slow.apply("--lock-timeout", "0s")
     with first:
         first.communicate()
