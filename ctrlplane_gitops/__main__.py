@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with its code."""
     from ctrlplane_gitops.cli.main import main as run
 
-    sys.exit(run())
+    code = run()
+    for stream in (sys.stdout, sys.stderr):
+        # What could not be written was dealt with when it was printed.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    # Nothing is left to be tidied, and taking a large plan apart takes longer than a small one.
+    os._exit(code)
 
 
 if __name__ == "__main__":

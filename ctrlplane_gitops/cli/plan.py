@@ -65,9 +65,15 @@ def run_validate(context: Context) -> ExitCode:
 
 def run_plan(context: Context) -> ExitCode:
     """Show what an apply would do."""
+    # To the very end: the collector would first go through all that was built, to find nothing.
+    with gc_off():
+        return _run_plan(context)
+
+
+def _run_plan(context: Context) -> ExitCode:
     options = context.options
     began = monotonic_s()
-    with gc_off(), opened(context) as app, Ahead(app) as ahead:
+    with opened(context) as app, Ahead(app) as ahead:
         wanted = gather_for_change(context, app, on_plane=ahead.begin)
         if wanted.desired is None:
             return _show_invalid(context, wanted)
