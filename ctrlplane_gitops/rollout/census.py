@@ -36,12 +36,14 @@ def all_replicas(sets: Iterable[ReplicaSetView]) -> list[ReplicaView]:
 def choose_retired(
     view: RolloutView, replicas: Sequence[ReplicaView], count: int
 ) -> tuple[str, ...]:
-    """The names of the ``count`` live replicas whose loss costs least: unready ones, then ready
-    ones that are not available yet, then the highest index."""
+    """The names of the ``count`` live replicas whose loss costs least: those on their way out,
+    then unready ones, then ready ones that are not available yet, then the highest index."""
 
-    def cost(item: ReplicaView) -> tuple[bool, bool, int]:
+    draining = view.traffic.draining if view.traffic is not None else frozenset()
+
+    def cost(item: ReplicaView) -> tuple[bool, bool, bool, int]:
         is_available = item.is_available(view.params.min_ready, view.now)
-        return (is_available, item.is_ready, -item.index)
+        return (item.name not in draining, is_available, item.is_ready, -item.index)
 
     return tuple(item.name for item in sorted(live_in(replicas), key=cost)[:count])
 

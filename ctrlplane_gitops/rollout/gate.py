@@ -39,7 +39,8 @@ def find_failure(view: RolloutView, release: int, status: RolloutStatus) -> str:
             cause = f": {replica.reason}" if replica.reason else ""
             return f"v{release}.{replica.index} was not healthy within {limit}{cause}"
     since = status.progress_at or view.now
-    if _left(view, view.params.progress_deadline, since) > timedelta():
+    # While a step is meant to last, nothing is meant to move.
+    if status.step_at or _left(view, view.params.progress_deadline, since) > timedelta():
         return ""
     return "" if _is_about_to_progress(view, release, status) else _no_progress(view, release)
 

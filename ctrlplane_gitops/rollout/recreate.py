@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.rollout.census import other_sets
-from ctrlplane_gitops.rollout.course import take_tick
+from ctrlplane_gitops.rollout.course import SimpleWay, take_tick
 from ctrlplane_gitops.rollout.scale import fit_release
+from ctrlplane_gitops.rollout.traffic import Movement
 from ctrlplane_gitops.rollout.view import RolloutView, ScaleStep, StepDecision
 from ctrlplane_gitops.state.desired import RolloutParams
+from ctrlplane_gitops.state.recorded import RolloutStatus
 
 
 class Recreate:
@@ -20,7 +22,12 @@ class Recreate:
         return ()
 
     def next_step(self, view: RolloutView) -> StepDecision:
-        return take_tick(view, move_after_stop)
+        return take_tick(view, _WAY)
+
+
+class _Way(SimpleWay):
+    def move(self, view: RolloutView, release: int, status: RolloutStatus) -> Movement:
+        return Movement(move_after_stop(view, release))
 
 
 def move_after_stop(view: RolloutView, release: int) -> tuple[ScaleStep, ...]:
@@ -29,3 +36,6 @@ def move_after_stop(view: RolloutView, release: int) -> tuple[ScaleStep, ...]:
     if others:
         return tuple(ScaleStep(item.release, 0) for item in others)
     return fit_release(view, release, view.replicas)
+
+
+_WAY = _Way()

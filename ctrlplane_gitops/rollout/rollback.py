@@ -14,11 +14,15 @@ def return_release(view: RolloutView) -> int | None:
     return view.active if view.active != view.target else None
 
 
-def fail(view: RolloutView, status: RolloutStatus, cause: str) -> StepDecision:
+def fail(
+    view: RolloutView, status: RolloutStatus, cause: str, *, is_asked: bool = False
+) -> StepDecision:
     """Turn back or give up. Neither has steps: the decision is recorded before the first effect
-    of a rollback, so a crash in between only makes it again."""
+    of a rollback, so a crash in between only makes it again. ``is_asked``: a person wants it, so
+    there is nothing to weigh."""
     back = return_release(view)
-    if back is None or not view.params.is_auto_rollback or _is_pointless(view):
+    is_wanted = is_asked or (view.params.is_auto_rollback and not _is_pointless(view))
+    if back is None or not is_wanted:
         return give_up(status, f"{_title(view)} failed: {cause}{_what_is_left(view)}")
     turned = replace(
         status,
@@ -26,6 +30,8 @@ def fail(view: RolloutView, status: RolloutStatus, cause: str) -> StepDecision:
         previous=back,
         progress_at=view.now,
         best_available=0,
+        step=0,
+        step_at=None,
         message=f"rolling back v{view.target} -> v{back}: {cause}",
     )
     return StepDecision((), turned)

@@ -17,10 +17,12 @@ from ctrlplane_gitops.rollout.census import (
     other_sets,
     replicas_of,
 )
-from ctrlplane_gitops.rollout.course import take_tick
+from ctrlplane_gitops.rollout.course import SimpleWay, take_tick
 from ctrlplane_gitops.rollout.scale import fit_release
+from ctrlplane_gitops.rollout.traffic import Movement
 from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep, StepDecision
 from ctrlplane_gitops.state.desired import RolloutParams
+from ctrlplane_gitops.state.recorded import RolloutStatus
 
 
 class Rolling:
@@ -33,7 +35,12 @@ class Rolling:
         return check_budget(params)
 
     def next_step(self, view: RolloutView) -> StepDecision:
-        return take_tick(view, move_by_budget)
+        return take_tick(view, _WAY)
+
+
+class _Way(SimpleWay):
+    def move(self, view: RolloutView, release: int, status: RolloutStatus) -> Movement:
+        return Movement(move_by_budget(view, release))
 
 
 def move_by_budget(view: RolloutView, release: int) -> tuple[ScaleStep, ...]:
@@ -80,3 +87,6 @@ def _choose_old(
     ]
     available = {replica.name for replica in available_in(view, all_replicas(others))}
     return sorted(names, key=lambda pair: pair[1] in available)[:count]
+
+
+_WAY = _Way()

@@ -6,17 +6,20 @@ from ctrlplane_gitops.rollout.census import choose_retired, live_in, replicas_of
 from ctrlplane_gitops.rollout.view import RolloutView, ScaleStep
 
 
-def fit_release(view: RolloutView, release: int, free: int) -> tuple[ScaleStep, ...]:
+def fit_release(
+    view: RolloutView, release: int, free: int, wanted: int | None = None
+) -> tuple[ScaleStep, ...]:
     """At most one step: add up to ``free`` live replicas, replace dead ones, remove surplus.
+    ``wanted`` is how many there should be, None for all.
 
     Replacing is scaling to the same number: the provider starts a dead replica in its index. A
     number below that of the replicas there would remove the dead instead."""
-    replicas = replicas_of(view, release)
+    replicas, most = replicas_of(view, release), view.replicas if wanted is None else wanted
     live = len(live_in(replicas))
-    if live < view.replicas:
-        wanted = min(view.replicas, live + max(0, free))
-        return (ScaleStep(release, wanted),) if wanted > live else ()
-    if len(replicas) == view.replicas:
+    if live < most:
+        count = min(most, live + max(0, free))
+        return (ScaleStep(release, count),) if count > live else ()
+    if len(replicas) == most:
         return ()
-    retired = choose_retired(view, replicas, live - view.replicas) if view.replicas else ()
-    return (ScaleStep(release, view.replicas, retired),)
+    retired = choose_retired(view, replicas, live - most) if most else ()
+    return (ScaleStep(release, most, retired),)

@@ -15,8 +15,11 @@ from ctrlplane_gitops.rollout.view import (
     ReplicaSetView,
     ReplicaView,
     RolloutView,
+    RouteStep,
     ScaleStep,
     StepDecision,
+    TrafficView,
+    Wishes,
 )
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.key import instance_key
@@ -152,6 +155,31 @@ class Fleet:
 
 
 @dataclass(slots=True)
+class Road:
+    """The router of a simulation. A change is served at once and seen to be live ``delay`` later;
+    a replica that was a member is drained ``drain`` after that."""
+
+    delay: timedelta = timedelta(milliseconds=200)
+    drain: timedelta = timedelta(seconds=5)
+    weights: Mapping[int, int] = field(default_factory=dict)
+    members: frozenset[str] = frozenset()
+    live_at: datetime = EPOCH
+    left_at: dict[str, datetime] = field(default_factory=dict)
+
+    def route(self, step: RouteStep, now: datetime) -> None:
+        self.live_at = now + self.delay
+        for name in self.members.difference(step.members):
+            self.left_at[name] = self.live_at
+        for name in step.members:
+            self.left_at.pop(name, None)
+        self.weights, self.members = dict(step.weights), frozenset(step.members)
+
+    def view(self, now: datetime) -> TrafficView:
+        draining = {name for name, at in self.left_at.items() if now < at + self.drain}
+        return TrafficView(self.weights, self.members, frozenset(draining), self.live_at <= now)
+
+
+@dataclass(slots=True)
 class Simulation:
     """A strategy at work on a fleet, tick by tick, the way it is executed for real."""
 
@@ -164,6 +192,9 @@ class Simulation:
     status: RolloutStatus = field(default_factory=RolloutStatus)
     ticks: list[Tick] = field(default_factory=list)
     on_step: Callable[[RolloutView, ScaleStep], None] = lambda view, step: None
+    road: Road | None = None
+    wishes: Wishes = Wishes()
+    is_restoring: bool = False
 
     def view(self) -> RolloutView:
         return RolloutView(
@@ -176,6 +207,9 @@ class Simulation:
             self.fleet.now,
             self.active,
             self.fleet.scale_error,
+            None if self.road is None else self.road.view(self.fleet.now),
+            self.wishes,
+            self.is_restoring,
         )
 
     def take_tick(self, crash_after: int | None = None) -> StepDecision:
@@ -187,6 +221,9 @@ class Simulation:
         for step in decision.steps[:crash_after]:
             self.fleet.perform(step)
             self.on_step(view, step)
+        is_reached = crash_after is None or crash_after > len(decision.steps)
+        if is_reached and decision.route is not None and self.road is not None:
+            self.road.route(decision.route, self.fleet.now)
         if crash_after is None:
             self.status = decision.status
         if crash_after is not None or not decision.is_done:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.state.desired import RolloutParams
@@ -40,11 +42,38 @@ class ReplicaSetView:
 
 
 @struct
+class TrafficView:
+    """What the router does for one instance, by its own account. ``weights`` are the shares as
+    served, in percent by release, without those of 0. ``members`` are the names of the replicas
+    that may be sent requests; one that is served at an address it does not have counts under
+    another name. ``draining`` are those that were members, to which requests may still be in
+    flight. ``is_live``: what was last written is what is served."""
+
+    weights: Mapping[int, int] = field(default_factory=dict)
+    members: frozenset[str] = frozenset()
+    draining: frozenset[str] = frozenset()
+    is_live: bool = True
+
+
+@struct
+class Wishes:
+    """What a person asked of a rollout. ``promoted`` is the number of steps to be over at least
+    (a manual pause counts as its step); ``is_full``: all of them."""
+
+    is_paused: bool = False
+    is_aborted: bool = False
+    is_full: bool = False
+    promoted: int = 0
+
+
+@struct
 class RolloutView:
     """One instance at one tick. ``target`` is the release to run, ``replicas`` how many of it.
     ``sets`` are all observed sets, the target's included when it exists, sorted by release.
     ``active`` is the recorded active release (the one to return to), None at the first.
-    ``scale_error`` is why the last scaling of the target failed terminally, "" if it did not."""
+    ``scale_error`` is why the target failed terminally (its scaling, its analysis), "" if it did
+    not. ``traffic`` is None where no router sends requests to the instance. ``is_restoring``: the
+    target has been live before, so it need not prove itself step by step."""
 
     instance: ResourceKey
     target: int
@@ -55,6 +84,9 @@ class RolloutView:
     now: datetime
     active: int | None = None
     scale_error: str = ""
+    traffic: TrafficView | None = None
+    wishes: Wishes = Wishes()
+    is_restoring: bool = False
 
     def set_of(self, release: int) -> ReplicaSetView | None:
         return next((item for item in self.sets if item.release == release), None)
@@ -70,12 +102,24 @@ class ScaleStep:
 
 
 @struct
+class RouteStep:
+    """Have the router send requests like this: shares in percent by release, summing to 100 (all
+    gone: none), and the replicas that get them."""
+
+    weights: tuple[tuple[int, int], ...]
+    members: tuple[str, ...]
+
+
+@struct
 class StepDecision:
     """One tick. ``is_done`` means the rollout ended and ``status`` says how. ``wait`` is how long
-    nothing will change by itself: look again then at the latest. A decision without steps that is
-    not done only waits."""
+    nothing will change by itself: look again then at the latest. A decision without steps and
+    route that is not done only waits; ``waits_for`` names the verb of a person it waits for
+    (``promote``, ``resume``), "" for nobody."""
 
     steps: tuple[ScaleStep, ...]
     status: RolloutStatus
     wait: timedelta = timedelta()
     is_done: bool = False
+    route: RouteStep | None = None
+    waits_for: str = ""

@@ -55,8 +55,18 @@ class StrategyType(StrEnum):
 
 
 @struct
+class CanaryStep:
+    """``weight`` is the new release's share of the requests in percent; ``pause`` is how long it
+    stays so, None until somebody promotes."""
+
+    weight: int
+    pause: timedelta | None = timedelta()
+
+
+@struct
 class RolloutParams:
-    """How to get from one release to the next; names and defaults after Nomad and Kubernetes."""
+    """How to get from one release to the next; names and defaults after Nomad, Kubernetes and Argo
+    Rollouts."""
 
     type: StrategyType = StrategyType.ROLLING
     min_ready: timedelta = timedelta(seconds=10)
@@ -68,6 +78,14 @@ class RolloutParams:
     revision_history_limit: int = 10
     max_surge: CountOrPercent = CountOrPercent(25, is_percent=True)
     max_unavailable: CountOrPercent = CountOrPercent(0)
+    is_auto_promote: bool = True
+    scale_down_delay: timedelta = timedelta(seconds=30)
+    bake_time: timedelta = timedelta()
+    canary_steps: tuple[CanaryStep, ...] = (
+        CanaryStep(10, timedelta(minutes=2)),
+        CanaryStep(50, timedelta(minutes=2)),
+        CanaryStep(100),
+    )
 
 
 @struct

@@ -45,7 +45,9 @@ class RolloutPhase(StrEnum):
 @struct
 class RolloutStatus:
     """Where a rollout stands. ``best_available`` is the most target replicas that were available
-    at one time: only a new best is progress, a flickering replica is not."""
+    at one time: only a new best is progress, a flickering replica is not. ``step`` counts the
+    steps that are over; ``step_at`` is since when the present one is what is served (None: not
+    yet)."""
 
     phase: RolloutPhase = RolloutPhase.IDLE
     target: int | None = None
@@ -54,6 +56,8 @@ class RolloutStatus:
     progress_at: datetime | None = None
     best_available: int = 0
     message: str = ""
+    step: int = 0
+    step_at: datetime | None = None
 
 
 @struct

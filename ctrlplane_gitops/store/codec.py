@@ -59,6 +59,8 @@ def encode_rollout(status: RolloutStatus) -> str:
             "progress_at": _maybe(status.progress_at),
             "best_available": status.best_available,
             "message": status.message,
+            "step": status.step,
+            "step_at": _maybe(status.step_at),
         }
     )
 
@@ -75,6 +77,8 @@ def decode_rollout(text: str) -> RolloutStatus:
         _time_or_none(raw["progress_at"]),
         raw["best_available"],
         raw["message"],
+        raw.get("step", 0),
+        _time_or_none(raw.get("step_at")),
     )
 
 

@@ -1,12 +1,14 @@
-"""Both strategies keep what every strategy promises."""
+"""All strategies keep what every strategy promises."""
 
 from datetime import timedelta
 
+from ctrlplane_gitops.rollout.blue_green import BlueGreen
+from ctrlplane_gitops.rollout.canary import Canary
 from ctrlplane_gitops.rollout.conformance import StrategyConformance
 from ctrlplane_gitops.rollout.recreate import Recreate
 from ctrlplane_gitops.rollout.rolling import Rolling
 from ctrlplane_gitops.rollout.strategy import Strategy
-from ctrlplane_gitops.state.desired import RolloutParams, StrategyType
+from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams, StrategyType
 from ctrlplane_gitops.units import CountOrPercent
 
 
@@ -35,3 +37,20 @@ class TestRecreate(StrategyConformance):
 
     def make_strategy(self) -> Strategy:
         return Recreate()
+
+
+class TestBlueGreen(StrategyConformance):
+    params = RolloutParams(type=StrategyType.BLUE_GREEN)
+
+    def make_strategy(self) -> Strategy:
+        return BlueGreen()
+
+
+class TestCanary(StrategyConformance):
+    params = RolloutParams(
+        type=StrategyType.CANARY,
+        canary_steps=(CanaryStep(10, timedelta(minutes=2)), CanaryStep(50), CanaryStep(100)),
+    )
+
+    def make_strategy(self) -> Strategy:
+        return Canary()

@@ -8,9 +8,16 @@ from datetime import timedelta
 from hypothesis import strategies as st
 
 from ctrlplane_gitops.rollout.registry import strategy_for
-from ctrlplane_gitops.rollout.simulator import EPOCH, Behaviour, Fault, Fleet, Simulation
+from ctrlplane_gitops.rollout.simulator import (
+    EPOCH,
+    Behaviour,
+    Fault,
+    Fleet,
+    Road,
+    Simulation,
+)
 from ctrlplane_gitops.rollout.strategy import Strategy
-from ctrlplane_gitops.state.desired import RolloutParams, StrategyType
+from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams, StrategyType
 from ctrlplane_gitops.state.recorded import RolloutPhase, RolloutStatus
 from ctrlplane_gitops.units import CountOrPercent
 
@@ -31,15 +38,25 @@ class World:
     behaviours: tuple[tuple[int, Behaviour], ...]
     faults: tuple[Fault, ...]
     status: RolloutStatus
+    is_routed: bool = False
 
     def build(self) -> Simulation:
         fleet = Fleet(dict(self.behaviours), self.faults)
         for release, count, age_s in self.sets:
             fleet.add(release, count, EPOCH - age_s * SECOND)
         strategy: Strategy = strategy_for(self.params.type)
-        return Simulation(
+        course = Simulation(
             strategy, fleet, self.target, self.replicas, self.active, self.params, self.status
         )
+        if self.is_routed:
+            course.road = self._build_road(course)
+        return course
+
+    def _build_road(self, course: Simulation) -> Road:
+        """A router that already sends everything to the active release."""
+        found = course.view().set_of(self.active or 0)
+        names = frozenset(item.name for item in found.replicas) if found else frozenset()
+        return Road(weights={self.active: 100} if self.active and names else {}, members=names)
 
 
 def shares() -> st.SearchStrategy[CountOrPercent]:
@@ -53,7 +70,7 @@ def shares() -> st.SearchStrategy[CountOrPercent]:
 @st.composite
 def make_params(draw: st.DrawFn, kinds: tuple[StrategyType, ...] = ()) -> RolloutParams:
     """Parameters that pass the check, with deadlines that keep a course short."""
-    kind = draw(st.sampled_from(kinds or (StrategyType.ROLLING, StrategyType.RECREATE)))
+    kind = draw(st.sampled_from(kinds or tuple(StrategyType)))
     surge, unavailable = draw(shares()), draw(shares())
     if not surge.value and not unavailable.value:
         surge = CountOrPercent(1)
@@ -65,7 +82,19 @@ def make_params(draw: st.DrawFn, kinds: tuple[StrategyType, ...] = ()) -> Rollou
         is_auto_rollback=draw(st.booleans()),
         max_surge=surge,
         max_unavailable=unavailable,
+        scale_down_delay=draw(st.sampled_from((0, 3, 50))) * SECOND,
+        bake_time=draw(st.sampled_from((0, 4, 60))) * SECOND,
+        canary_steps=draw(make_canary_steps()),
     )
+
+
+def make_canary_steps() -> st.SearchStrategy[tuple[CanaryStep, ...]]:
+    step = st.builds(
+        CanaryStep,
+        st.sampled_from((0, 1, 10, 34, 50, 100)),
+        st.sampled_from((0, 2, 70)).map(lambda value: value * SECOND),
+    )
+    return st.lists(step, min_size=1, max_size=4).map(tuple)
 
 
 def good() -> st.SearchStrategy[Behaviour]:
@@ -118,6 +147,8 @@ def make_statuses(draw: st.DrawFn) -> RolloutStatus:
         draw(moments),
         draw(st.integers(0, 5)),
         draw(st.sampled_from(("", "rolling back v2 -> v1: exited 1"))),
+        draw(st.integers(0, 5)),
+        draw(moments),
     )
 
 
@@ -147,6 +178,7 @@ def make_worlds(draw: st.DrawFn) -> World:
         tuple(behaviours),
         draw(make_faults()),
         draw(make_statuses()),
+        draw(st.booleans()),
     )
 
 
@@ -165,4 +197,5 @@ def make_plain_worlds(draw: st.DrawFn, *, is_first: bool | None = None) -> World
         behaviours,
         (),
         RolloutStatus(target=1 if has_active else None),
+        draw(st.booleans()),
     )

@@ -1,0 +1,114 @@
+"""Canary: a growing share of the traffic for the new release, while the old one keeps all of its
+replicas until the last step is over.
+
+Source of the rules: Argo Rollouts with traffic routing (``setWeight``, ``pause``; the canary has as
+many replicas as its share asks for, the stable set is not scaled down before the end).
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from ctrlplane_gitops.diagnostics import Diagnostic, error
+from ctrlplane_gitops.rollout.census import available_in, replicas_of
+from ctrlplane_gitops.rollout.course import take_tick
+from ctrlplane_gitops.rollout.step import fit_both, is_full, keep_shares, pass_step, reach_step
+from ctrlplane_gitops.rollout.traffic import Movement, Shares
+from ctrlplane_gitops.rollout.view import RolloutView, StepDecision
+from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams
+from ctrlplane_gitops.state.recorded import RolloutStatus
+
+
+class Canary:
+    """The new release gets exactly the share of the step it is in, never more."""
+
+    name = "canary"
+
+    def check(self, params: RolloutParams) -> tuple[Diagnostic, ...]:
+        if params.canary_steps:
+            return ()
+        field = ("spec", "strategy", "canary", "steps")
+        return (error("no-steps", "a canary needs at least one step", field=field),)
+
+    def next_step(self, view: RolloutView) -> StepDecision:
+        return take_tick(view, _WAY)
+
+
+class _Way:
+    def advance(self, view: RolloutView, status: RolloutStatus) -> RolloutStatus:
+        """Through the steps that are over, and into the one that is not."""
+        steps = view.params.canary_steps
+        while status.step < len(steps) and not is_direct(view):
+            step = steps[status.step]
+            status = reach_step(view, status, _is_served(view, step))
+            if not view.wishes.is_full and not _is_over(view, status, step):
+                break
+            status = pass_step(view, status)
+        return status
+
+    def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
+        return ""
+
+    def move(self, view: RolloutView, release: int, status: RolloutStatus) -> Movement:
+        steps, wanted = view.params.canary_steps, view.replicas
+        if release != view.target or is_direct(view) or status.step >= len(steps):
+            return _move_all(view, release)
+        step = steps[status.step]
+        count = count_canary(wanted, step.weight)
+        is_ready = len(available_in(view, replicas_of(view, release))) >= count
+        shares = shares_of(view, step) if is_ready else keep_shares(view)
+        waits = status.step_at is not None and step.pause is None
+        moved = fit_both(view, release, count, is_over=False)
+        return Movement(moved, shares, "promote" if waits else "")
+
+
+def _move_all(view: RolloutView, release: int) -> Movement:
+    """The last stretch, and every way back: all replicas, then all traffic, then the others go.
+    On the way back the canary loses its share at once, for the old release never lost a replica."""
+    is_whole = is_full(view, release)
+    may_take = is_whole or (release != view.target and bool(replicas_of(view, release)))
+    shares = {release: 100} if may_take else keep_shares(view)
+    return Movement(fit_both(view, release, view.replicas, is_over=is_whole), shares)
+
+
+def is_direct(view: RolloutView) -> bool:
+    """Nothing to compare with, or nothing to prove: a first release, a repair, and a release that
+    was live before."""
+    return view.active in (None, view.target) or view.is_restoring or not view.replicas
+
+
+def count_canary(replicas: int, weight: int) -> int:
+    """Replicas a share needs, rounded up.
+
+    >>> [count_canary(3, weight) for weight in (0, 10, 34, 50, 100)]
+    [0, 1, 2, 2, 3]
+    """
+    return math.ceil(Fraction(replicas * weight, 100))
+
+
+def shares_of(view: RolloutView, step: CanaryStep) -> Shares:
+    assert view.active is not None, "a first release goes directly"
+    return {view.active: 100 - step.weight, view.target: step.weight}
+
+
+def _is_served(view: RolloutView, step: CanaryStep) -> bool:
+    """The canary has its replicas, and the router what the step says."""
+    available = len(available_in(view, replicas_of(view, view.target)))
+    if available < count_canary(view.replicas, step.weight):
+        return False
+    if view.traffic is None:
+        return True
+    wanted = {release: share for release, share in shares_of(view, step).items() if share}
+    return view.traffic.is_live and dict(view.traffic.weights) == wanted
+
+
+def _is_over(view: RolloutView, status: RolloutStatus, step: CanaryStep) -> bool:
+    if status.step_at is None:
+        return False
+    if view.wishes.promoted > status.step:
+        return True
+    return step.pause is not None and view.now - status.step_at >= step.pause
+
+
+_WAY = _Way()
