@@ -52,6 +52,9 @@ class _Way:
                 status = pass_step(view, status)
         return status
 
+    def is_lasting(self, view: RolloutView, status: RolloutStatus) -> bool:
+        return status.step == _KEEP and status.step_at is not None
+
     def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
         """A replica that stops being ready while the new release is on probation."""
         if status.step != _KEEP or status.step_at is None:

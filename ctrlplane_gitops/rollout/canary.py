@@ -47,6 +47,10 @@ class _Way:
             status = pass_step(view, status)
         return status
 
+    def is_lasting(self, view: RolloutView, status: RolloutStatus) -> bool:
+        is_stepping = status.step < len(view.params.canary_steps) and not is_direct(view)
+        return is_stepping and status.step_at is not None
+
     def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
         return ""
 

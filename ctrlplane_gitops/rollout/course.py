@@ -41,6 +41,10 @@ class Way(Protocol):
         """The status with the steps that are over by now."""
         ...
 
+    def is_lasting(self, view: RolloutView, status: RolloutStatus) -> bool:
+        """Whether it is in a step that is meant to take its time."""
+        ...
+
     def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
         """Why it has failed, besides what every strategy looks at; "" while it has not."""
         ...
@@ -55,6 +59,9 @@ class SimpleWay:
 
     def advance(self, view: RolloutView, status: RolloutStatus) -> RolloutStatus:
         return status
+
+    def is_lasting(self, view: RolloutView, status: RolloutStatus) -> bool:
+        return False
 
     def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
         return ""
@@ -77,7 +84,8 @@ def take_tick(view: RolloutView, way: Way) -> StepDecision:
         return fail(view, status, "it was aborted", is_asked=True)
     if view.wishes.is_paused:
         return StepDecision((), status, POLL, waits_for="resume")
-    cause = view.scale_error or find_failure(view, view.target, status)
+    is_lasting = way.is_lasting(view, status)
+    cause = view.scale_error or find_failure(view, view.target, status, is_lasting=is_lasting)
     status = status if cause else way.advance(view, status)
     cause = cause or way.find_fault(view, status)
     if cause:

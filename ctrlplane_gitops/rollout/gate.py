@@ -30,8 +30,11 @@ def mark_progress(view: RolloutView, release: int, status: RolloutStatus) -> Rol
     )
 
 
-def find_failure(view: RolloutView, release: int, status: RolloutStatus) -> str:
-    """Why the rollout to ``release`` has failed, "" while it has not. ``status`` is up to date."""
+def find_failure(
+    view: RolloutView, release: int, status: RolloutStatus, *, is_lasting: bool = False
+) -> str:
+    """Why the rollout to ``release`` has failed, "" while it has not. ``status`` is up to date.
+    ``is_lasting``: it is in a step that is meant to take its time, so nothing is meant to move."""
     for replica in sorted(replicas_of(view, release), key=lambda item: item.index):
         since = _unhealthy_since(view, release, status, replica)
         if since is not None and _left(view, view.params.healthy_deadline, since) <= timedelta():
@@ -39,8 +42,7 @@ def find_failure(view: RolloutView, release: int, status: RolloutStatus) -> str:
             cause = f": {replica.reason}" if replica.reason else ""
             return f"v{release}.{replica.index} was not healthy within {limit}{cause}"
     since = status.progress_at or view.now
-    # While a step is meant to last, nothing is meant to move.
-    if status.step_at or _left(view, view.params.progress_deadline, since) > timedelta():
+    if is_lasting or _left(view, view.params.progress_deadline, since) > timedelta():
         return ""
     return "" if _is_about_to_progress(view, release, status) else _no_progress(view, release)
 
