@@ -74,6 +74,8 @@ FULL_STATUS = RolloutStatus(
     progress_at=NOW + SECOND,
     best_available=3,
     message=TEXT,
+    step=2,
+    step_at=NOW + 2 * SECOND,
 )
 FULL_INSTANCE = RecordedInstance(WEB, "docker", release=11, pin=4, rollout=FULL_STATUS)
 FULL_RESOURCE = RecordedResource(

@@ -51,7 +51,7 @@ class DockerHooks(ConformanceKit):
         self, plane: str, root: Path, options: Json, on_effect: Callable[[str], None] = ignore
     ) -> DockerProvider:
         config = ProviderConfig(self.alias, "docker", {"host": self.host} | dict(options))
-        settings = ProviderSettings(plane, config, str(root), run_beside, on_effect)
+        settings = ProviderSettings(plane, config, str(root), run_beside, run_beside, on_effect)
         return DockerProvider(settings)
 
     def path(self, name: str) -> str:
