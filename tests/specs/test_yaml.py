@@ -1,7 +1,9 @@
 """Composing YAML: plain values, within limits, every mistake with its place."""
 
+import re
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ctrlplane_gitops.specs.event import Events, is_c_parser, read_events, read_events_in_python
@@ -198,6 +200,8 @@ def test_composing_is_total(content: bytes) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="ab:-[]{}&*'\" \n1~,", max_size=40))
 def test_both_parsers_agree_on_values_when_neither_complains(text: str) -> None:
+    # Whether a colon belongs to an anchor's name is where YAML 1.1 and 1.2 differ.
+    assume(not re.search(r"[&*][^\s,\[\]{}]*:", text))
     fast = compose(text.encode())
     slow = compose(text.encode(), events=read_events_in_python)
     if not _codes(fast) and not _codes(slow):
