@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from ctrlplane_gitops.cli.exit_codes import ExitCode, exit_of_plan
 from ctrlplane_gitops.cli.terminal import diagnostics_as_json
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.file import write_file
 from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
 from ctrlplane_gitops.reconcile.look import look
 
@@ -172,16 +172,7 @@ def _show_invalid(context: Context, wanted: Wanted) -> ExitCode:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; whole or not at all."""
-    import tempfile  # it takes longer to import than most plans have to write
-
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_file(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {(error.strerror or 'error').lower()}") from None

@@ -3,12 +3,9 @@ demand. It serves nobody; ``served`` is what requests would meet."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +17,7 @@ from ctrlplane_gitops.errors import (
     UnreachableError,
     UsageError,
 )
+from ctrlplane_gitops.file import lock_file, write_file
 from ctrlplane_gitops.network.codec import decode_table, encode_table
 from ctrlplane_gitops.network.options import EntryPoint, check_options, parse_entry_points
 from ctrlplane_gitops.network.router import LiveReport, RouterSettings
@@ -203,7 +201,7 @@ class MemoryRouter:
         return self._world
 
     def _change(self, mutate: Callable[[RouterWorld], RouterWorld]) -> None:
-        with _file_lock(self._path):
+        with nullcontext() if self._path is None else lock_file(self._path):
             self._world = mutate(self._read())
             if self._path is not None:
                 _save(self._path, self._world)
@@ -238,17 +236,6 @@ def _parse_points(options: Mapping[str, Any]) -> dict[str, bool]:
     return {point.name: point.is_tls for point in points}
 
 
-@contextmanager
-def _file_lock(path: Path | None) -> Iterator[None]:
-    if path is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{path}.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _load(path: Path) -> RouterWorld:
     try:
         raw = json.loads(path.read_text())
@@ -273,7 +260,4 @@ def _save(path: Path, world: RouterWorld) -> None:
         "is_running": world.is_running,
         "applies": world.applies,
     }
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        json.dump(raw, file, indent=1, sort_keys=True)
-    Path(name).replace(path)
+    write_file(path, json.dumps(raw, indent=1, sort_keys=True))

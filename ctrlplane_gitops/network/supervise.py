@@ -17,7 +17,7 @@ from typing import Any
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.network.file import write_file
+from ctrlplane_gitops.file import write_file
 from ctrlplane_gitops.process_id import (
     ProcessId,
     find_process,

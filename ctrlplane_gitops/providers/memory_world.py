@@ -3,16 +3,14 @@ processes share."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from ctrlplane_gitops.file import lock_file, write_file
 from ctrlplane_gitops.value import struct
 
 
@@ -67,23 +65,12 @@ class MemoryWorld:
     @contextmanager
     def change(self) -> Iterator[World]:
         """Change the world; nothing is kept when the block raises."""
-        with self._lock, _file_lock(self.path):
+        with self._lock, nullcontext() if self.path is None else lock_file(self.path):
             world = self.read()
             yield world
             if self.path is not None:
                 _save(self.path, world)
             self._world = world
-
-
-@contextmanager
-def _file_lock(path: Path | None) -> Iterator[None]:
-    if path is None:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{path}.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _load(path: Path) -> World:
@@ -107,7 +94,4 @@ def _save(path: Path, world: World) -> None:
         "next_id": world.next_id,
         "effects": world.effects,
     }
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(json.dumps(raw))
-    Path(name).replace(path)
+    write_file(path, json.dumps(raw))

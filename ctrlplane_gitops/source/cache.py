@@ -6,9 +6,10 @@ import json
 import os
 import stat
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from ctrlplane_gitops.file import write_file
 
 
 class ParseCache:
@@ -43,7 +44,12 @@ class ParseCache:
         entries = kept | dict(mapping)
         text = json.dumps({"version": self._version, "entries": entries}, separators=(",", ":"))
         self._entries = entries
-        return _replace(self._path, text.encode())
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_file(self._path, text)
+        except OSError:
+            return False
+        return True
 
     def _load_entries(self) -> dict[str, list[Any]]:
         if self._entries is None:
@@ -71,23 +77,3 @@ def _read_private(path: Path) -> bytes:
         if not is_ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise PermissionError(f"{path} is not ours alone")
         return file.read()
-
-
-def _replace(path: Path, content: bytes) -> bool:
-    """Write through a temporary file, so that a reader sees the old or the new one."""
-    import tempfile  # only who writes needs it, and it takes long to import
-
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # mkstemp makes it with mode 0600.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except OSError:
-        if temporary:
-            with suppress(OSError):
-                Path(temporary).unlink()
-        return False
-    return True

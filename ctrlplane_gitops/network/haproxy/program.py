@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError, UnreachableError, UsageError
+from ctrlplane_gitops.file import read_file, write_file
 from ctrlplane_gitops.network.certificate import Pem
-from ctrlplane_gitops.network.file import read_file, write_file
 from ctrlplane_gitops.network.haproxy.config import NAME, HaproxyConfig
 from ctrlplane_gitops.network.haproxy.read import is_stopping, parse_digest
 from ctrlplane_gitops.network.haproxy.render import (

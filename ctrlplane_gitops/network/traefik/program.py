@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError, UnreachableError, UsageError
-from ctrlplane_gitops.network.file import read_file, write_file
+from ctrlplane_gitops.file import read_file, write_file
 from ctrlplane_gitops.network.router import RouterSettings
 from ctrlplane_gitops.network.supervise import Supervisor
 from ctrlplane_gitops.network.traefik.config import NAME, TraefikConfig

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import CapabilityError, ProviderError, UnreachableError
+from ctrlplane_gitops.file import read_file, write_file
 from ctrlplane_gitops.network.certificate import parse_pem
-from ctrlplane_gitops.network.file import read_file, write_file
 from ctrlplane_gitops.network.options import EntryPoint
 from ctrlplane_gitops.network.router import LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.file import write_file
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.value import struct
 
@@ -147,10 +147,7 @@ def make_private_dir(directory: Path) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Atomically: a reader sees the old file or the new one."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-    Path(draft).replace(path)
+    write_file(path, json.dumps(value, indent=1, sort_keys=True))
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,46 @@
+"""Small files that several processes read and write: replaced at once, never half written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def write_file(path: Path, text: str, mode: int = 0o600, *, is_shared: bool = False) -> None:
+    """Atomically: a reader sees the old file or the new one. ``is_shared`` gives it the group of
+    its directory, where we may. OSError when it cannot be written; nothing is left behind then."""
+    import tempfile  # most commands write nothing, and it takes long to import
+
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if is_shared:
+                with suppress(PermissionError):
+                    os.fchown(handle, -1, path.parent.stat().st_gid)
+            os.fchmod(handle, mode)
+            file.write(text)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def read_file(path: Path) -> str | None:
+    """Its text; None when there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Keep other processes that lock ``path`` out while the block runs; its directory is made.
+    The lock is a file beside it, because the file itself is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{path}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
