@@ -41,15 +41,19 @@ def watching(plane: Plane) -> Iterator[Watch]:
     watch, is_over = Watch(), threading.Event()
 
     def look() -> None:
-        while not is_over.wait(0.01):
-            before = living(plane)
-            # The oldest first: one that is gone was made up for by newer ones, asked afterwards.
-            ready = sum(is_healthy(url) for _, _, url in sorted(before))
-            if living(plane) == before:
-                releases = frozenset(release for release, _, _ in before)
-                watch.looks.append((len(before), ready, releases))
+        before = living(plane)
+        # The oldest first: one that is gone was made up for by newer ones, asked afterwards.
+        ready = sum(is_healthy(url) for _, _, url in sorted(before))
+        if living(plane) == before:
+            releases = frozenset(release for release, _, _ in before)
+            watch.looks.append((len(before), ready, releases))
 
-    thread = threading.Thread(target=look)
+    def keep_looking() -> None:
+        while not is_over.wait(0.01):
+            look()
+
+    look()  # on a busy machine what is watched may be under way before the thread is
+    thread = threading.Thread(target=keep_looking)
     thread.start()
     try:
         yield watch
