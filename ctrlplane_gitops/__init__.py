@@ -3,6 +3,6 @@
 Importing the package loads nothing heavy: no SDK, no YAML parser, no data model library.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["__version__"]

@@ -21,7 +21,7 @@ from ctrlplane_gitops.catalog.refs import (
     check_tenant,
     warn_idle,
 )
-from ctrlplane_gitops.catalog.route import check_collisions, warn_unserved
+from ctrlplane_gitops.catalog.route import check_collisions, check_served, warn_unserved
 from ctrlplane_gitops.catalog.runtime import check_deployment_runtime, check_paths
 from ctrlplane_gitops.catalog.tenant import Parts, build_tenant
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics
@@ -56,7 +56,7 @@ def build_catalog(
     if not is_sound:
         return None, sort_diagnostics(found)
     frozen = _freeze(scope, [*diagnostics, *found])
-    found.extend(warn_unserved(index.planes[0], scope.tenants))
+    found.extend(warn_unserved(plane, scope.tenants))
     parts = Parts()
     for specs in scope.tenants.values():
         if specs.name not in frozen:
@@ -110,6 +110,7 @@ def _check_all(scope: Scope) -> Iterator[Diagnostic]:
             yield from check_deployment_runtime(deployment, specs, scope)
         for route in specs.routes.values():
             yield from check_route_refs(route, specs, scope)
+        yield from check_served(specs, scope.plane)
         yield from check_quota(specs)
         if specs.name not in scope.suspects:
             yield from warn_idle(specs)

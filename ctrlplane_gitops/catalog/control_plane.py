@@ -8,11 +8,12 @@ from typing import Any
 from ctrlplane_gitops.catalog.finding import fault, suggest
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error
 from ctrlplane_gitops.specs.document import Document
-from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig, PrunePolicy
+from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig, PrunePolicy, RouterConfig
 from ctrlplane_gitops.state.key import Kind
 from ctrlplane_gitops.units import parse_percent
 
 KNOWN_TYPES = ("aws", "docker", "kubernetes", "memory", "process")
+ROUTER_TYPES = ("haproxy", "memory", "traefik")
 _UNSUPPORTED = frozenset({"aws", "kubernetes"})
 _ROOT_FILE = "ctrlplane.yaml"
 
@@ -44,7 +45,15 @@ def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
         ),
         spec.get("store"),
         tuple(spec.get("ignore") or ()),
+        _parse_router(spec.get("router")),
     )
+
+
+def _parse_router(router: Mapping[str, Any] | None) -> RouterConfig | None:
+    if router is None:
+        return None
+    options = {name: value for name, value in router.items() if name != "type"}
+    return RouterConfig(router["type"], options)
 
 
 def check_control_planes(
@@ -68,6 +77,7 @@ def check_control_planes(
         )
     for document in found:
         yield from _check_providers(document)
+        yield from _check_router(document)
 
 
 def is_plane_error(item: Diagnostic) -> bool:
@@ -115,6 +125,19 @@ def _check_providers(document: Document) -> Iterator[Diagnostic]:
             f"defaultProvider {default!r} is not among the providers",
             "defaultProvider",
             hint=suggest(default, providers) or "add it to spec.providers",
+        )
+
+
+def _check_router(document: Document) -> Iterator[Diagnostic]:
+    kind = (document.spec.get("router") or {}).get("type")
+    if kind is not None and kind not in ROUTER_TYPES:
+        yield fault(
+            document,
+            "unknown-router-type",
+            f"the router has the unknown type {kind!r}",
+            "router",
+            "type",
+            hint=suggest(kind, ROUTER_TYPES),
         )
 
 

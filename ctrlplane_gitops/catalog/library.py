@@ -91,7 +91,7 @@ def _names_in(documents: Iterable[Document]) -> set[tuple[str, str]]:
 def _hosts_of(document: Document) -> list[str]:
     if document.kind is not Kind.ROUTE:
         return []
-    return [host.lower() for host in document.spec["hosts"]]
+    return [*document.spec["hosts"], *document.spec["previewHosts"]]
 
 
 def _shipped_by(document: Document) -> list[str]:

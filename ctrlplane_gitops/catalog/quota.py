@@ -24,7 +24,8 @@ def check_quota(specs: TenantSpecs) -> Iterator[Diagnostic]:
     yield from _check_limits(specs, document, quota, "cpu", parse_cpu, format_cpu)
     yield from _check_limits(specs, document, quota, "memory", parse_bytes, format_bytes)
     yield from _check_disk(specs, document, quota)
-    hosts = {host.lower() for item in specs.routes.values() for host in item.spec["hosts"]}
+    routes = [item.spec for item in specs.routes.values()]
+    hosts = {host.lower() for spec in routes for host in (*spec["hosts"], *spec["previewHosts"])}
     yield from _check_count(document, quota, "domains", len(hosts))
     yield from _check_count(document, quota, "secrets", len(specs.secrets))
 

@@ -1,49 +1,161 @@
-"""Routes of all tenants together: a host and path lead to one place."""
+"""Routes: a host and path lead to one place, through an entry point the router has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from ctrlplane_gitops.catalog.finding import caution, fault
+from ctrlplane_gitops.catalog.finding import caution, fault, suggest
 from ctrlplane_gitops.catalog.index import TenantSpecs
+from ctrlplane_gitops.catalog.refs import AUTO_CERTIFICATE
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import (
+    ControlPlane,
+    DesiredRoute,
+    HealthCheck,
+    ProbeType,
+    RouterConfig,
+)
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.traffic import RouteHealth
+
+_PLAIN, _SECURE = "web", "websecure"
+# What every router takes for a good answer by itself.
+_GOOD_STATUSES = (200, 399)
+
+
+def build_routes(
+    instance: Document, specs: TenantSpecs, plane: ControlPlane, health: tuple[HealthCheck, ...]
+) -> tuple[DesiredRoute, ...]:
+    """The routes to an instance, sorted by name; none where nobody serves them."""
+    if plane.router is None or not specs.routes:
+        return ()
+    ports = [item["name"] for item in instance.spec["ports"]]
+    return tuple(
+        _build_route(document, document.spec.get("port") or ports[0], health)
+        for _, document in sorted(specs.routes.items())
+        if document.spec["instance"] == instance.name
+    )
+
+
+def _build_route(document: Document, port: str, health: tuple[HealthCheck, ...]) -> DesiredRoute:
+    spec, tenant = document.spec, document.tenant
+    tls, header = spec.get("tls"), spec.get("canaryHeader")
+    return DesiredRoute(
+        ResourceKey(Kind.ROUTE, tenant, document.name),
+        tuple(sorted(set(spec["hosts"]))),
+        spec["path"],
+        port,
+        entry_point_of(spec),
+        spec["stripPrefix"],
+        ResourceKey(Kind.SECRET, tenant, tls["certificate"]) if tls else None,
+        spec["sticky"],
+        (header["name"], header["value"]) if header else None,
+        tuple(sorted(set(spec["previewHosts"]))),
+        next(filter(None, (_route_health(check, port) for check in health)), None),
+    )
+
+
+def _route_health(check: HealthCheck, port: str) -> RouteHealth | None:
+    """The check as a router can do it between two passes, if it can."""
+    if check.type is not ProbeType.HTTP or check.port != port or check.statuses != _GOOD_STATUSES:
+        return None
+    return RouteHealth(check.path, check.interval, check.timeout)
+
+
+def entry_point_of(spec: Mapping[str, Any]) -> str:
+    """
+    >>> entry_point_of({"tls": {"certificate": "site"}}), entry_point_of({"entryPoint": "edge"})
+    ('websecure', 'edge')
+    """
+    return spec.get("entryPoint") or (_SECURE if spec.get("tls") else _PLAIN)
+
+
+def check_served(specs: TenantSpecs, plane: ControlPlane) -> Iterator[Diagnostic]:
+    """What the router must have for a tenant's routes."""
+    if plane.router is None:
+        return
+    points = _entry_points(plane.router)
+    for document in specs.routes.values():
+        yield from _check_entry_point(document, points)
+        tls = document.spec.get("tls")
+        if tls and tls["certificate"] == AUTO_CERTIFICATE:
+            yield fault(
+                document,
+                "unsupported-certificate",
+                "certificates are not obtained by themselves in this version",
+                "tls",
+                "certificate",
+                hint="name a secret of type tls",
+            )
+
+
+def _check_entry_point(document: Document, points: Mapping[str, bool]) -> Iterator[Diagnostic]:
+    name, is_tls = entry_point_of(document.spec), bool(document.spec.get("tls"))
+    if name not in points:
+        yield fault(
+            document,
+            "unknown-entry-point",
+            f"the router has no entry point {name!r}",
+            *(("entryPoint",) if document.spec.get("entryPoint") else ()),
+            hint=suggest(name, points)
+            or "add it to spec.router.entryPoints, with"
+            f" {'tls: true' if is_tls else 'an address such as :8080'}",
+        )
+    elif is_tls and not points[name]:
+        yield fault(
+            document,
+            "entry-point-without-tls",
+            f"the entry point {name!r} does not speak TLS",
+            "tls",
+            hint=f"write {name}: {{address: ..., tls: true}} in spec.router.entryPoints",
+        )
+
+
+def _entry_points(router: RouterConfig) -> Mapping[str, bool]:
+    """By name, whether each speaks TLS. What is written wrongly there the router itself says."""
+    raw = router.options.get("entryPoints")
+    if not isinstance(raw, Mapping):
+        return {_PLAIN: False} if router.type != "memory" else {_PLAIN: False, _SECURE: True}
+    return {
+        str(name): isinstance(value, Mapping) and value.get("tls") is True
+        for name, value in raw.items()
+    }
 
 
 def check_collisions(tenants: Mapping[str, TenantSpecs]) -> Iterator[Diagnostic]:
     """One error per host and path that an earlier document (by path, then place) already has."""
-    taken: dict[tuple[str, str], Document] = {}
+    taken: dict[tuple[str, str, str], Document] = {}
     for document in _routes(tenants):
-        path = document.spec["path"].rstrip("/") or "/"
-        for place, host in enumerate(document.spec["hosts"]):
-            first = taken.setdefault((host.lower(), path), document)
+        spec, point = document.spec, entry_point_of(document.spec)
+        places = [("hosts", place, host) for place, host in enumerate(spec["hosts"])]
+        places += [("previewHosts", place, host) for place, host in enumerate(spec["previewHosts"])]
+        for field, place, host in places:
+            first = taken.setdefault((point, host, spec["path"]), document)
             if first is document:
                 continue
             yield fault(
                 document,
                 "route-conflict",
-                f"{host}{path} is routed by {first.key} at {first.origin} and again by"
+                f"{host}{spec['path']} is routed by {first.key} at {first.origin} and again by"
                 f" {document.key} at {document.origin}",
-                "hosts",
+                field,
                 place,
                 hint="a host and path lead to one instance: change or remove one of them",
             )
 
 
-def warn_unserved(plane: Document, tenants: Mapping[str, TenantSpecs]) -> Iterator[Diagnostic]:
-    """One warning in all, at the router or else at the first route."""
-    first = next(iter(_routes(tenants)), None)
-    has_router = bool(plane.spec.get("router"))
-    if not has_router and first is None:
-        return
-    place = plane if has_router or first is None else first
-    yield caution(
-        place,
-        "routes-not-served",
-        "routes are checked and recorded, but this version moves no traffic",
-        *(("router",) if has_router else ()),
-        hint="point your own proxy at the replicas",
-    )
+def warn_unserved(plane: ControlPlane, tenants: Mapping[str, TenantSpecs]) -> Iterator[Diagnostic]:
+    """One warning in all, at the first route."""
+    first = None if plane.router is not None else next(iter(_routes(tenants)), None)
+    if first is not None:
+        yield caution(
+            first,
+            "routes-not-served",
+            "there is no router, so routes are checked and recorded but not served",
+            hint="add spec.router to ctrlplane.yaml, or point your own proxy at the replicas",
+        )
 
 
 def _routes(tenants: Mapping[str, TenantSpecs]) -> list[Document]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ctrlplane_gitops.catalog.finding import fault
+from ctrlplane_gitops.catalog.finding import caution, fault
 from ctrlplane_gitops.catalog.index import Scope, TenantSpecs
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
@@ -13,7 +13,7 @@ from ctrlplane_gitops.state.desired import StrategyType
 from ctrlplane_gitops.state.template import SecretType
 
 _PROCESS, _MEMORY = "process", "memory"
-_SUPPORTED = (StrategyType.RECREATE, StrategyType.ROLLING)
+_MOVING = (StrategyType.BLUE_GREEN, StrategyType.CANARY)
 
 
 class _Target(NamedTuple):
@@ -31,21 +31,31 @@ class _Target(NamedTuple):
 def check_deployment_runtime(
     document: Document, specs: TenantSpecs, scope: Scope
 ) -> Iterator[Diagnostic]:
-    """The strategy is one of ours, and image or command are what the provider can run."""
+    """Image or command are what the provider can run, and a strategy that moves traffic has some
+    to move."""
     strategy = document.spec["strategy"]["type"]
-    if strategy not in _SUPPORTED:
-        yield fault(
+    if strategy in _MOVING and not _is_routed(document, specs, scope):
+        yield caution(
             document,
-            "unsupported-strategy",
-            f"strategy {strategy} is not available in this version",
+            "no-traffic",
+            f"strategy {strategy} moves no requests: no route leads to"
+            f" instance/{document.tenant}/{document.spec['instance']}"
+            + ("" if scope.plane.router else ", and there is no router"),
             "strategy",
             "type",
-            hint="use rolling or recreate",
+            hint="add a Route"
+            + ("" if scope.plane.router else ", and spec.router to ctrlplane.yaml"),
         )
     instance = specs.instances.get(document.spec["instance"])
     kind = None if instance is None else scope.type_of(instance)
     if kind is not None:
         yield from _check_program(document, kind)
+
+
+def _is_routed(document: Document, specs: TenantSpecs, scope: Scope) -> bool:
+    name = document.spec["instance"]
+    routes = specs.routes.values()
+    return scope.plane.router is not None and any(it.spec["instance"] == name for it in routes)
 
 
 def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterator[Diagnostic]:

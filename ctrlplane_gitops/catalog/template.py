@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from ctrlplane_gitops.catalog.fingerprint import blob_id
 from ctrlplane_gitops.catalog.refs import source_path
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import (
+    CanaryStep,
     HealthCheck,
     Json,
     ProbeType,
@@ -180,8 +182,10 @@ def parse_statuses(text: str) -> tuple[int, int]:
 
 
 def build_params(strategy: Json) -> RolloutParams:
-    """``strategy`` is a deployment's, of a type this version supports."""
+    """``strategy`` is a deployment's."""
     rolling: Mapping[str, Any] = strategy.get("rolling") or {}
+    blue_green: Mapping[str, Any] = strategy.get("blueGreen") or {}
+    canary: Mapping[str, Any] = strategy.get("canary") or {}
     return _params(
         strategy["type"],
         strategy["minReady"],
@@ -193,6 +197,10 @@ def build_params(strategy: Json) -> RolloutParams:
         strategy["revisionHistoryLimit"],
         rolling.get("maxSurge"),
         rolling.get("maxUnavailable"),
+        blue_green.get("autoPromote", _DEFAULT.is_auto_promote),
+        blue_green.get("scaleDownDelay"),
+        blue_green.get("bakeTime"),
+        tuple([(item["weight"], item.get("pause")) for item in canary.get("steps") or ()]),
     )
 
 
@@ -208,6 +216,10 @@ def _params(
     history_limit: int,
     max_surge: int | str | None,
     max_unavailable: int | str | None,
+    is_auto_promote: bool,
+    scale_down_delay: str | None,
+    bake_time: str | None,
+    steps: tuple[tuple[int, str | None], ...],
 ) -> RolloutParams:
     return RolloutParams(
         StrategyType(kind),
@@ -222,7 +234,21 @@ def _params(
         _DEFAULT.max_unavailable
         if max_unavailable is None
         else parse_count_or_percent(max_unavailable),
+        is_auto_promote,
+        _DEFAULT.scale_down_delay if scale_down_delay is None else parse_duration(scale_down_delay),
+        _DEFAULT.bake_time if bake_time is None else parse_duration(bake_time),
+        tuple([_step(*item) for item in steps]) or _DEFAULT.canary_steps,
     )
+
+
+def _step(weight: int, pause: str | None) -> CanaryStep:
+    """
+    >>> _step(10, "manual").pause is None, _step(100, None).pause
+    (True, datetime.timedelta(0))
+    """
+    if pause == "manual":
+        return CanaryStep(weight, None)
+    return CanaryStep(weight, parse_duration(pause) if pause else timedelta())
 
 
 @lru_cache(maxsize=_SHARED)

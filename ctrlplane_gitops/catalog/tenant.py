@@ -10,6 +10,7 @@ from ctrlplane_gitops.catalog.attribute import build_resource, show_files
 from ctrlplane_gitops.catalog.fingerprint import blob_id, revision_of
 from ctrlplane_gitops.catalog.graph import resolve_dependencies, warn_frozen
 from ctrlplane_gitops.catalog.index import Scope, TenantSpecs
+from ctrlplane_gitops.catalog.route import build_routes
 from ctrlplane_gitops.catalog.secret import build_ref
 from ctrlplane_gitops.catalog.template import (
     build_files,
@@ -97,16 +98,18 @@ def _build_instance(
             build_secrets(document, specs.secrets, scope.digests),
             has_images=scope.type_of(document) != "process",
         )
+    health = build_health(spec)
     return DesiredInstance(
         build_resource(instance_key(specs.name, document.name), document, shown),
         provider,
         0 if is_suspended else spec["replicas"],
         build_resources(spec),
-        build_health(spec),
+        health,
         resolve_dependencies(document, scope, frozen),
         deployed,
         template,
         None if template is None else revision_of(template),
         _IDLE if deployment is None else build_params(deployment.spec["strategy"]),
         is_suspended,
+        build_routes(document, specs, scope.plane, health),
     )

@@ -23,6 +23,14 @@ class ProviderSpec(Model):
     type: Name = Field(description="process, docker, kubernetes, aws or memory.")
 
 
+class RouterSpec(Model):
+    """``type`` and the options of that type, as written."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Name = Field(description="traefik, haproxy or memory.")
+
+
 class PruneSpec(Model):
     max_delete: Percent = Field(
         default="20%", description="Most that one apply may delete of what is recorded."
@@ -38,9 +46,9 @@ class ControlPlaneSpec(Spec):
     default_provider: Name | None = Field(
         default=None, description="Alias for instances that name none; the only one if left out."
     )
-    router: dict[str, Any] | None = Field(
+    router: RouterSpec | None = Field(
         default=None,
-        description="What sends requests to replicas: type and the options of that type.",
+        description="What sends requests to replicas; routes are not served if left out.",
     )
     prune: PruneSpec = Field(default_factory=PruneSpec, description="Guards of deleting.")
     store: Text | None = Field(
@@ -53,7 +61,8 @@ class ControlPlaneSpec(Spec):
     def find_problems(self) -> Iterator[Problem]:
         for alias, provider in self.providers.items():
             yield from find_credentials(provider.model_extra, ("providers", alias))
-        yield from find_credentials(self.router, ("router",))
+        if self.router is not None:
+            yield from find_credentials(self.router.model_extra, ("router",))
         yield from find_credentials(self.store, ("store",))
         if len(self.providers) > 1 and self.default_provider is None:
             summary = "spec.defaultProvider is required where there is more than one provider"

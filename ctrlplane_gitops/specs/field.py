@@ -31,6 +31,9 @@ ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 IMAGE = r"^[^\s]+$"
 NOT_BLANK = r"\S"
 URL_PATH = r"^/[^\s?#]*$"
+ROUTE_PATH = r"^/$|^(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?$"
+HEADER_NAME = r"^[A-Za-z0-9-]{1,64}$"
+HEADER_VALUE = r"^[A-Za-z0-9._~:/@=+-]{1,128}$"
 REGISTRY = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 RULES = {
     NAME: "is not a name: small letters, digits and '-', with '-' not at an end",
@@ -38,6 +41,9 @@ RULES = {
     IMAGE: "may not contain blanks",
     NOT_BLANK: "may not be blank",
     URL_PATH: "is not a path: it begins with '/' and has no blanks, '?' or '#'",
+    ROUTE_PATH: "is not a path such as '/' or '/api'",
+    HEADER_NAME: "is not the name of a header: letters, digits and '-'",
+    HEADER_VALUE: "may have letters, digits and the characters . _ ~ : / @ = + - only",
     REGISTRY: "is not a registry's host such as 'ghcr.io' or 'localhost:5000'",
 }
 """What a pattern means, as the rest of a sentence."""
@@ -162,6 +168,13 @@ def _check_host(value: str) -> str:
     return host
 
 
+def _check_route_path(value: str) -> str:
+    """Routers match whole segments, so ``/api/`` and ``/api`` are one path."""
+    if {".", ".."} & set(value.split("/")):
+        refuse("may not contain '.' or '..' as a segment")
+    return value.rstrip("/") or "/"
+
+
 def _check_mode(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         # YAML 1.2 has read the digits as decimal (0644) or as octal (0o644): both are lost.
@@ -205,6 +218,8 @@ Env = dict[EnvName, str]
 Text = Annotated[str, StringConstraints(pattern=NOT_BLANK, max_length=1024)]
 Image = Annotated[str, StringConstraints(pattern=IMAGE, max_length=512)]
 UrlPath = Annotated[str, StringConstraints(pattern=URL_PATH, max_length=1024)]
+HeaderName = Annotated[str, StringConstraints(pattern=HEADER_NAME)]
+HeaderValue = Annotated[str, StringConstraints(pattern=HEADER_VALUE)]
 Registry = Annotated[str, StringConstraints(pattern=REGISTRY, max_length=255)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -242,6 +257,11 @@ _NO_CLIMB = r"^(?!(.*/)?\.\.(/|$))"
 Path = Annotated[str, AfterValidator(check_path), _text(_NO_CLIMB + r".*[^/.]", "/etc/app.conf")]
 RepoPath = Annotated[
     str, AfterValidator(check_relative), _text(_NO_CLIMB + r"[^/]", "files/app.conf")
+]
+RoutePath = Annotated[
+    str,
+    StringConstraints(pattern=ROUTE_PATH, max_length=1024),
+    AfterValidator(_check_route_path),
 ]
 Host = Annotated[str, AfterValidator(_check_host), _text(HOST, "shop.example.com")]
 Mode = Annotated[str, PlainValidator(_check_mode), _text(r"^(0o)?0?[0-7]{3}$", "0644")]

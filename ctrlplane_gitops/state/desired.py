@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
+from ctrlplane_gitops.state.traffic import RouteHealth
 from ctrlplane_gitops.units import CountOrPercent
 from ctrlplane_gitops.value import struct
 
@@ -101,11 +102,31 @@ class DesiredResource:
 
 
 @struct
+class DesiredRoute:
+    """A route that the router is to serve; the fields are those of ``RouteEntry``. ``port`` names
+    a port of the instance. ``canary_header`` (name, value) marks requests for the release that is
+    being rolled out, and so do requests to ``preview_hosts``."""
+
+    key: ResourceKey
+    hosts: tuple[str, ...]
+    path: str
+    port: str
+    entry_point: str = "web"
+    strip_prefix: bool = False
+    certificate: ResourceKey | None = None
+    is_sticky: bool = False
+    canary_header: tuple[str, str] | None = None
+    preview_hosts: tuple[str, ...] = ()
+    health: RouteHealth | None = None
+
+
+@struct
 class DesiredInstance:
     """A running application: its own row, its deployment's row, and what they mean together.
 
     ``template`` and ``revision`` are None when no Deployment names this instance: it runs nothing.
-    ``replicas`` is what should run now: 0 when the tenant is suspended.
+    ``replicas`` is what should run now: 0 when the tenant is suspended. ``routes`` are sorted by
+    name; there are none where the control plane has no router.
     """
 
     resource: DesiredResource
@@ -119,10 +140,16 @@ class DesiredInstance:
     revision: str | None = None
     params: RolloutParams = RolloutParams()
     is_suspended: bool = False
+    routes: tuple[DesiredRoute, ...] = ()
 
     @property
     def key(self) -> ResourceKey:
         return self.resource.key
+
+    @property
+    def has_preview(self) -> bool:
+        """Whether some requests are meant for the release that is being rolled out."""
+        return any(item.preview_hosts or item.canary_header for item in self.routes)
 
 
 @struct
@@ -145,6 +172,14 @@ class ProviderConfig:
 
 
 @struct
+class RouterConfig:
+    """``spec.router``; ``options`` is everything but ``type``."""
+
+    type: str
+    options: Json = field(default_factory=dict)
+
+
+@struct
 class PrunePolicy:
     """``max_delete_percent`` of what is recorded, or 10 objects where that is more."""
 
@@ -155,7 +190,7 @@ class PrunePolicy:
 @struct
 class ControlPlane:
     """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default.
-    ``ignore`` are globs of files that hold no specs."""
+    ``ignore`` are globs of files that hold no specs. ``router`` None: routes are not served."""
 
     name: str
     providers: Mapping[str, ProviderConfig]
@@ -163,6 +198,7 @@ class ControlPlane:
     prune: PrunePolicy = PrunePolicy()
     store: str | None = None
     ignore: tuple[str, ...] = ()
+    router: RouterConfig | None = None
 
 
 @struct

@@ -51,7 +51,13 @@ _DEFAULTS: dict[Kind, dict[str, Any]] = {
         "protect": False,
     },
     Kind.DEPLOYMENT: {"command": [], "env": {}, "strategy": STRATEGY, "protect": False},
-    Kind.ROUTE: {"path": "/", "stripPrefix": False, "protect": False},
+    Kind.ROUTE: {
+        "path": "/",
+        "stripPrefix": False,
+        "sticky": False,
+        "previewHosts": [],
+        "protect": False,
+    },
     Kind.SECRET: {"type": "env", "protect": False},
 }
 
@@ -96,6 +102,12 @@ def route(address: str = "acme/web", line: int = 40, at: str = "", **spec: Any) 
 def _place(document: Document, line: int, at: str) -> Document:
     more = document.to_json() | {"line": line, "index": line}
     return Document(**{**more, "kind": document.kind, "path": at or document.path})
+
+
+ROUTER = {
+    "type": "traefik",
+    "entryPoints": {"web": ":80", "websecure": {"address": ":443", "tls": True}},
+}
 
 
 def shop(name: str = "acme", **spec: Any) -> list[Document]:

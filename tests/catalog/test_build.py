@@ -8,18 +8,23 @@ from ctrlplane_gitops.catalog.control_plane import parse_control_plane
 from ctrlplane_gitops.catalog.fingerprint import blob_id
 from ctrlplane_gitops.catalog.secret import secret_refs_of
 from ctrlplane_gitops.state.desired import (
+    CanaryStep,
+    DesiredRoute,
     HealthCheck,
     ProbeType,
     PrunePolicy,
     Resources,
+    RouterConfig,
     SecretRef,
     StrategyType,
 )
 from ctrlplane_gitops.state.key import parse_address
 from ctrlplane_gitops.state.template import FileMount, SecretMount, SecretType
+from ctrlplane_gitops.state.traffic import RouteHealth
 from ctrlplane_gitops.units import CountOrPercent
 from tests.catalog.catalog_kit import (
     CHECK,
+    ROUTER,
     STRATEGY,
     build,
     built,
@@ -28,7 +33,6 @@ from tests.catalog.catalog_kit import (
     instance,
     make,
     plane,
-    problems,
     route,
     secret,
     shop,
@@ -238,6 +242,60 @@ def test_routes_are_recorded_and_one_warning_says_that_nothing_is_served() -> No
     assert [(item.code, item.address, item.is_error) for item in found] == [
         ("routes-not-served", "route/acme/web", False)
     ]
-    assert problems(*documents, plane(router={"type": "traefik"})) == [
-        ("routes-not-served", "controlplane/prod", ("router",))
-    ]
+    assert not state.instances[parse_address("instance/acme/web")].routes
+
+
+def test_routes_are_part_of_their_instance_where_there_is_a_router() -> None:
+    check = {"name": "ready", "type": "http", "path": "/healthz", "command": [], "interval": "3s",
+             "timeout": "1s", "retries": 3, "statuses": "200-399"}  # fmt: skip
+    ports = [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]
+    state = built(
+        *shop(ports=ports, health=[check]),
+        secret("acme/site", type="tls", key=None),
+        route("acme/b", instance="web", hosts=["b.example", "a.example"], sticky=True,
+              tls={"certificate": "site"}, canaryHeader={"name": "X-Try", "value": "yes"},
+              previewHosts=["next.example"]),
+        route("acme/a", line=41, instance="web", hosts=["c.example"], port="admin", path="/x",
+              stripPrefix=True, entryPoint="web"),
+        plane(router=ROUTER),
+    )  # fmt: skip
+    assert state.plane.router == RouterConfig("traefik", {"entryPoints": ROUTER["entryPoints"]})
+    found = state.instances[parse_address("instance/acme/web")]
+    assert found.has_preview
+    assert found.routes == (
+        DesiredRoute(parse_address("route/acme/a"), ("c.example",), "/x", "admin", "web", True),
+        DesiredRoute(
+            parse_address("route/acme/b"),
+            ("a.example", "b.example"),
+            "/",
+            "http",
+            "websecure",
+            certificate=parse_address("secret/acme/site"),
+            is_sticky=True,
+            canary_header=("X-Try", "yes"),
+            preview_hosts=("next.example",),
+            health=RouteHealth("/healthz", timedelta(seconds=3), timedelta(seconds=1)),
+        ),
+    )
+
+
+def test_a_strategy_comes_with_its_own_parameters() -> None:
+    strategy = STRATEGY | {
+        "type": "canary",
+        "canary": {"steps": [{"weight": 5, "pause": "manual"}, {"weight": 60, "pause": "1m"},
+                             {"weight": 100}]},
+    }  # fmt: skip
+    state = built(tenant(), instance(), deployment(strategy=strategy))
+    assert state.instances[parse_address("instance/acme/web")].params.canary_steps == (
+        CanaryStep(5, None),
+        CanaryStep(60, timedelta(minutes=1)),
+        CanaryStep(100),
+    )
+    strategy = STRATEGY | {
+        "type": "blueGreen",
+        "blueGreen": {"autoPromote": False, "scaleDownDelay": "5s", "bakeTime": "7s"},
+    }
+    params = get(built(tenant(), instance(), deployment(strategy=strategy))).params
+    assert not params.is_auto_promote
+    assert params.scale_down_delay == timedelta(seconds=5)
+    assert params.bake_time == timedelta(seconds=7)

@@ -9,6 +9,7 @@ import pytest
 from ctrlplane_gitops.specs.document import Document
 from tests.catalog.catalog_kit import (
     CHECK,
+    ROUTER,
     STRATEGY,
     build,
     deployment,
@@ -166,7 +167,7 @@ def test_a_host_and_path_lead_to_one_place_and_the_later_route_is_wrong() -> Non
     _, found = build(
         *shop("acme", ports=[HTTP]),
         *shop("zeta", ports=[HTTP]),
-        route("zeta/web", at="tenants/zeta.yaml", hosts=["other.example", "SHOP.example"]),
+        route("zeta/web", at="tenants/zeta.yaml", hosts=["other.example", "shop.example"]),
         route("acme/web"),
     )
     wrong = next(item for item in found if item.is_error)
@@ -181,11 +182,39 @@ def test_a_host_and_path_lead_to_one_place_and_the_later_route_is_wrong() -> Non
 def test_the_same_host_may_serve_two_paths_but_a_slash_makes_no_difference() -> None:
     first = route(path="/api")
     second = route("acme/b", line=41, instance="web", path="/")
-    third = route("acme/c", line=42, instance="web", path="/api/")
-    found = problems(*shop(ports=[HTTP]), first, second, plane(router={"type": "x"}))
-    assert [item[0] for item in found] == ["routes-not-served"]
-    found = problems(*shop(ports=[HTTP]), first, third, plane(router={"type": "x"}))
+    third = route("acme/c", line=42, instance="web", path="/api")
+    assert not problems(*shop(ports=[HTTP]), first, second, plane(router=ROUTER))
+    found = problems(*shop(ports=[HTTP]), first, third, plane(router=ROUTER))
     assert ("route-conflict", "route/acme/c", ("hosts", 0)) in found
+
+
+def test_a_preview_host_is_a_host_like_any_other() -> None:
+    first = route(previewHosts=["next.example"])
+    second = route("acme/b", line=41, instance="web", hosts=["next.example"])
+    found = problems(*shop(ports=[HTTP]), first, second, plane(router=ROUTER))
+    assert found == [("route-conflict", "route/acme/b", ("hosts", 0))]
+    # Another entry point is another place.
+    other = route("acme/b", line=41, instance="web", hosts=["next.example"], entryPoint="websecure")
+    assert not problems(*shop(ports=[HTTP]), first, other, plane(router=ROUTER))
+
+
+def test_a_route_needs_an_entry_point_the_router_has() -> None:
+    found = problems(*shop(ports=[HTTP]), route(entryPoint="wbe"), plane(router=ROUTER))
+    assert found == [("unknown-entry-point", "route/acme/web", ("entryPoint",))]
+    certificate = secret("acme/site", type="tls", key=None)
+    served = route(tls={"certificate": "site"})
+    assert not problems(*shop(ports=[HTTP]), certificate, served, plane(router=ROUTER))
+    plain = ROUTER | {"entryPoints": {"websecure": ":443"}}
+    found = problems(*shop(ports=[HTTP]), certificate, served, plane(router=plain))
+    assert found == [("entry-point-without-tls", "route/acme/web", ("tls",))]
+    auto = route(tls={"certificate": "auto"})
+    found = problems(*shop(ports=[HTTP]), auto, plane(router=ROUTER))
+    assert found == [("unsupported-certificate", "route/acme/web", ("tls", "certificate"))]
+
+
+def test_a_router_of_an_unknown_type_is_an_error_of_the_control_plane() -> None:
+    found = only(*shop(ports=[HTTP]), plane(router={"type": "traefic"}))
+    assert (found.code, found.hint) == ("unknown-router-type", "did you mean 'traefik'?")
 
 
 @pytest.mark.parametrize(
@@ -210,9 +239,14 @@ def test_a_providers_type_says_what_a_deployment_needs(
 
 
 @pytest.mark.parametrize("kind", ["blueGreen", "canary"])
-def test_a_strategy_of_a_later_version_is_refused_at_the_deployment(kind: str) -> None:
-    found = only(tenant(), instance(), deployment(strategy=STRATEGY | {"type": kind}))
-    assert (found.code, found.field) == ("unsupported-strategy", ("spec", "strategy", "type"))
+def test_a_strategy_that_has_no_traffic_to_move_says_so(kind: str) -> None:
+    documents = (tenant(), instance(ports=[HTTP]), deployment(strategy=STRATEGY | {"type": kind}))
+    found = only(*documents)
+    assert (found.code, found.field) == ("no-traffic", ("spec", "strategy", "type"))
+    assert not found.is_error
+    assert "there is no router" in found.summary
+    assert only(*documents, plane(router=ROUTER)).hint == "add a Route"
+    assert not problems(*documents, route(), plane(router=ROUTER))
 
 
 @pytest.mark.parametrize("name", ["PORT", "PORT_HTTP", "CTRLPLANE_TENANT"])
@@ -371,10 +405,10 @@ def test_every_problem_is_said_at_once() -> None:
         deployment("acme/other", line=21, instance="nope"),
     )
     assert sorted(item[0] for item in found) == [
+        "no-traffic",
         "over-quota",
         "reserved-env",
         "unknown-instance",
         "unknown-provider",
         "unknown-secret",
-        "unsupported-strategy",
     ]

@@ -284,6 +284,8 @@ def test_a_route_answers_everything_of_its_host_unless_it_says_so() -> None:
         "path": "/",
         "stripPrefix": False,
         "tls": {"certificate": "auto"},
+        "sticky": False,
+        "previewHosts": [],
         "protect": False,
     }
 
@@ -335,3 +337,25 @@ def test_names_are_dns_labels_and_short_where_they_become_part_of_others() -> No
     for name in ("A", "a_b", "-a", "a-", "", "a.b", "é", "a\n", "x" * 64):
         assert complain("Route", {}, name=name) == ["wrong-value at metadata.name"]
     assert complain("Route", {}, labels={"a": 1}) == ["wrong-type at metadata.labels.a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"), [("/", "/"), ("/api", "/api"), ("/api/", "/api"), ("/a.b(c)", "/a.b(c)")]
+)
+def test_a_route_is_by_whole_segments_so_a_slash_at_the_end_says_nothing(
+    path: str, kept: str
+) -> None:
+    spec = normalise("Route", {"instance": "web", "hosts": ["a.example"], "path": path})
+    assert spec["path"] == kept
+
+
+@pytest.mark.parametrize("path", ["api", "//", "/a//b", "/a/../b", "/./a", "/a?b", "/a b", "/a`b"])
+def test_a_path_that_routers_read_differently_is_refused(path: str) -> None:
+    assert complain("Route", {"path": path}) == ["wrong-value at spec.path"]
+
+
+def test_a_preview_has_a_host_of_its_own() -> None:
+    spec = {"hosts": ["a.example"], "previewHosts": ["A.example"]}
+    assert complain("Route", spec) == ["duplicate at spec.previewHosts.0"]
+    for header in ({"name": "X Y", "value": "1"}, {"name": "X", "value": "`"}):
+        assert len(complain("Route", {"canaryHeader": header})) == 1
