@@ -163,20 +163,31 @@ class Road:
     drain: timedelta = timedelta(seconds=5)
     weights: Mapping[int, int] = field(default_factory=dict)
     members: frozenset[str] = frozenset()
+    preview: frozenset[str] = frozenset()
+    has_preview: bool = False
     live_at: datetime = EPOCH
     left_at: dict[str, datetime] = field(default_factory=dict)
 
     def route(self, step: RouteStep, now: datetime) -> None:
         self.live_at = now + self.delay
-        for name in self.members.difference(step.members):
+        served = {*step.members, *step.preview}
+        for name in (self.members | self.preview) - served:
             self.left_at[name] = self.live_at
-        for name in step.members:
+        for name in served:
             self.left_at.pop(name, None)
         self.weights, self.members = dict(step.weights), frozenset(step.members)
+        self.preview = frozenset(step.preview)
 
     def view(self, now: datetime) -> TrafficView:
         draining = {name for name, at in self.left_at.items() if now < at + self.drain}
-        return TrafficView(self.weights, self.members, frozenset(draining), self.live_at <= now)
+        return TrafficView(
+            self.weights,
+            self.members,
+            frozenset(draining),
+            self.live_at <= now,
+            self.has_preview,
+            self.preview,
+        )
 
 
 @dataclass(slots=True)

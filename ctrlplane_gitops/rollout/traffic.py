@@ -58,7 +58,7 @@ def direct(view: RolloutView, movement: Movement) -> Directed:
         return Directed(starts, route)
     if not traffic.is_live:
         return Directed(starts, is_waiting=True)
-    busy = traffic.members | traffic.draining
+    busy = traffic.members | traffic.draining | traffic.preview
     free = tuple(step for step, names in stops.items() if names and busy.isdisjoint(names))
     is_waiting = len(starts) + len(free) < len(movement.steps)
     return Directed((*starts, *free), is_waiting=is_waiting)
@@ -66,7 +66,8 @@ def direct(view: RolloutView, movement: Movement) -> Directed:
 
 def served_by(traffic: TrafficView) -> RouteStep:
     """What the router does now, in the form of a step that would change nothing."""
-    return RouteStep(tuple(sorted(traffic.weights.items())), tuple(sorted(traffic.members)))
+    weights = tuple(sorted(traffic.weights.items()))
+    return RouteStep(weights, tuple(sorted(traffic.members)), tuple(sorted(traffic.preview)))
 
 
 def is_routed(view: RolloutView, release: int) -> bool:
@@ -85,9 +86,10 @@ def build_route(
     """The shares among those releases that have somebody to answer, and who answers: replicas that
     are available, or members that are still ready. Where nobody is, members that merely live are
     better than nobody. ``gone`` are about to be stopped."""
+    served = traffic.members | traffic.preview
 
     def is_fit(replica: ReplicaView) -> bool:
-        is_member = replica.is_ready and replica.name in traffic.members
+        is_member = replica.is_ready and replica.name in served
         return is_member or replica.is_available(view.params.min_ready, view.now)
 
     def is_left(replica: ReplicaView) -> bool:
@@ -98,7 +100,11 @@ def build_route(
     parts = {release: len(names) if shares is None else shares[release]
              for release, names in members.items()}  # fmt: skip
     names = sorted(name for found in members.values() for name in found)
-    return RouteStep(tuple(sorted(spread(parts).items())), tuple(names))
+    preview: list[str] = []
+    if traffic.has_preview and set(members) != {view.target}:
+        targets = [item for item in view.sets if item.release == view.target]
+        preview = sorted(_choose(targets, gone, is_fit).get(view.target, ()))
+    return RouteStep(tuple(sorted(spread(parts).items())), tuple(names), tuple(preview))
 
 
 def spread(parts: Mapping[int, int]) -> dict[int, int]:

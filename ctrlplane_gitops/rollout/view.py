@@ -47,12 +47,16 @@ class TrafficView:
     served, in percent by release, without those of 0. ``members`` are the names of the replicas
     that may be sent requests; one that is served at an address it does not have counts under
     another name. ``draining`` are those that were members, to which requests may still be in
-    flight. ``is_live``: what was last written is what is served."""
+    flight. ``is_live``: what was last written is what is served. ``has_preview``: some requests ask
+    for the release that is being rolled out; ``preview`` are the names of those who get them,
+    nobody where they are shared like all others."""
 
     weights: Mapping[int, int] = field(default_factory=dict)
     members: frozenset[str] = frozenset()
     draining: frozenset[str] = frozenset()
     is_live: bool = True
+    has_preview: bool = False
+    preview: frozenset[str] = frozenset()
 
 
 @struct
@@ -104,10 +108,12 @@ class ScaleStep:
 @struct
 class RouteStep:
     """Have the router send requests like this: shares in percent by release, summing to 100 (all
-    gone: none), and the replicas that get them."""
+    gone: none), and the replicas that get them. ``preview`` are those that get the requests that
+    ask for the new release; nobody: they are shared like all others."""
 
     weights: tuple[tuple[int, int], ...]
     members: tuple[str, ...]
+    preview: tuple[str, ...] = ()
 
 
 @struct

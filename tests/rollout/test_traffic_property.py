@@ -40,7 +40,8 @@ def test_nobody_is_stopped_who_may_still_be_sent_a_request(world: World) -> None
     def check(view: RolloutView, step: ScaleStep) -> None:
         assert view.traffic is not None
         stopped = set(stopped_by(view, step))
-        assert not stopped & (view.traffic.members | view.traffic.draining)
+        served = view.traffic.members | view.traffic.preview
+        assert not stopped & (served | view.traffic.draining)
         assert not stopped or view.traffic.is_live
 
     course.on_step = check
@@ -71,6 +72,21 @@ def test_traffic_goes_to_those_who_can_answer(world: World) -> None:
             if {replica.name for replica in item.replicas} & set(route.members)
         }
         assert owners == set(weights)
+
+
+@slow
+@given(routed)
+def test_the_preview_is_of_the_target_and_only_until_it_has_everything(world: World) -> None:
+    course = world.build()
+    course.run()
+    for view, route in routes_of(course):
+        assert world.has_preview or not route.preview
+        found = replicas_by_name(view)
+        target = view.set_of(view.target)
+        names = {item.name for item in target.replicas} if target else set()
+        assert set(route.preview) <= names
+        assert all(found[name].is_alive for name in route.preview)
+        assert not route.preview or dict(route.weights) != {view.target: 100}
 
 
 @slow

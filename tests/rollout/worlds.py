@@ -39,6 +39,7 @@ class World:
     faults: tuple[Fault, ...]
     status: RolloutStatus
     is_routed: bool = False
+    has_preview: bool = False
 
     def build(self) -> Simulation:
         fleet = Fleet(dict(self.behaviours), self.faults)
@@ -56,7 +57,11 @@ class World:
         """A router that already sends everything to the active release."""
         found = course.view().set_of(self.active or 0)
         names = frozenset(item.name for item in found.replicas) if found else frozenset()
-        return Road(weights={self.active: 100} if self.active and names else {}, members=names)
+        return Road(
+            weights={self.active: 100} if self.active and names else {},
+            members=names,
+            has_preview=self.has_preview,
+        )
 
 
 def shares() -> st.SearchStrategy[CountOrPercent]:
@@ -179,6 +184,7 @@ def make_worlds(draw: st.DrawFn) -> World:
         draw(make_faults()),
         draw(make_statuses()),
         draw(st.booleans()),
+        draw(st.booleans()),
     )
 
 
@@ -197,5 +203,6 @@ def make_plain_worlds(draw: st.DrawFn, *, is_first: bool | None = None) -> World
         behaviours,
         (),
         RolloutStatus(target=1 if has_active else None),
+        draw(st.booleans()),
         draw(st.booleans()),
     )
