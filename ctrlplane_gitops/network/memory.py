@@ -20,7 +20,7 @@ from ctrlplane_gitops.errors import (
 from ctrlplane_gitops.file import lock_file, write_file
 from ctrlplane_gitops.network.codec import decode_table, encode_table
 from ctrlplane_gitops.network.options import EntryPoint, check_options, parse_entry_points
-from ctrlplane_gitops.network.router import LiveReport, RouterSettings
+from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.key import ResourceKey
@@ -107,11 +107,11 @@ class MemoryRouter:
         return self._read().applies
 
     def observe(self) -> RouterState:
-        gap = self.faults.gap
-        if gap is None and not self._read().is_running:
-            gap = "the router does not run"
+        gap, world = self.faults.gap, self._read()
         if gap is not None:
             return RouterState(gap=gap)
+        if not world.is_running:
+            return RouterState(generation=world.generation, gap=NOT_RUNNING, is_stopped=True)
         world = self._look()
         return RouterState(world.served, world.generation, world.served == world.written)
 
@@ -138,7 +138,7 @@ class MemoryRouter:
             return LiveReport(False, self.faults.gap)
         world = self._look()
         if not world.is_running:
-            return LiveReport(False, "the router does not run")
+            return LiveReport(False, NOT_RUNNING)
         if world.generation != generation:
             return LiveReport(False, f"it was told {world.generation or 'nothing'} since")
         if world.served != world.written:

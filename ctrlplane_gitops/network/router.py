@@ -44,6 +44,9 @@ class RouterSettings:
         self.on_effect(name)
 
 
+NOT_RUNNING = "the router does not run"
+
+
 @struct
 class LiveReport:
     """Whether a generation is what requests meet; ``message`` says what is missing if not."""

@@ -122,10 +122,12 @@ class Supervisor:
 
     def _wait_gone(self, process: ProcessId, patience_s: float) -> None:
         deadline = monotonic_s() + patience_s
-        while is_alive(process) and monotonic_s() < deadline:
-            reap(process.pid)
+        # A leader whose threads have not all ended looks dead before its sockets are closed; a
+        # child of ours can only be reaped after that.
+        while not reap(process.pid) or is_alive(process):
+            if monotonic_s() > deadline:
+                return
             sleep(0.01)
-        reap(process.pid)
 
     def _read_record(self) -> ProcessId | None:
         try:

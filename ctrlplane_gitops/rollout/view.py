@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.recorded import RolloutStatus
+from ctrlplane_gitops.state.recorded import Order, RolloutStatus
 from ctrlplane_gitops.value import struct
 
 
@@ -68,6 +68,13 @@ class Wishes:
     is_aborted: bool = False
     is_full: bool = False
     promoted: int = 0
+
+
+def wishes_of(order: Order | None, target: int) -> Wishes:
+    """What an order asks of the rollout to ``target``."""
+    if order is None or order.target != target:
+        return Wishes()
+    return Wishes(order.is_paused, order.is_aborted, order.is_full, order.promoted)
 
 
 @struct

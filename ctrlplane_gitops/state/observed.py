@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.traffic import RouterState
 from ctrlplane_gitops.value import struct
 
 
@@ -73,11 +74,13 @@ class Gap:
 
 @struct
 class ObservedState:
-    """What is there. ``warnings`` are honest notes (a limit that could not be enforced)."""
+    """What is there. ``warnings`` are honest notes (a limit that could not be enforced).
+    ``router`` None: there is none, or nobody asked it."""
 
     replica_sets: tuple[ObservedReplicaSet, ...] = ()
     gaps: tuple[Gap, ...] = ()
     warnings: tuple[str, ...] = ()
+    router: RouterState | None = None
 
     def by_instance(self) -> Mapping[ResourceKey, tuple[ObservedReplicaSet, ...]]:
         """Replica sets by instance, each tuple sorted by release number."""

@@ -72,6 +72,19 @@ class RecordedInstance:
 
 
 @struct
+class Order:
+    """What a person asked of the rollout of an instance to ``target``; of any other it says
+    nothing. ``promoted`` is the number of steps to be over at least, ``is_full``: all of them."""
+
+    instance: ResourceKey
+    target: int
+    is_paused: bool = False
+    is_aborted: bool = False
+    is_full: bool = False
+    promoted: int = 0
+
+
+@struct
 class RecordedState:
     """Everything recorded. ``plane_id`` None means the store has no identity row: it is new or was
     lost, so what carries our labels is adopted. ``releases`` are sorted by number."""
@@ -80,6 +93,7 @@ class RecordedState:
     resources: Mapping[ResourceKey, RecordedResource] = field(default_factory=dict)
     instances: Mapping[ResourceKey, RecordedInstance] = field(default_factory=dict)
     releases: Mapping[ResourceKey, tuple[Release, ...]] = field(default_factory=dict)
+    orders: Mapping[ResourceKey, Order] = field(default_factory=dict)
 
 
 @struct
@@ -132,6 +146,7 @@ class RecordBatch:
     removed_instances: tuple[ResourceKey, ...] = ()
     releases: tuple[Release, ...] = ()
     removed_releases: tuple[tuple[ResourceKey, int], ...] = ()
+    removed_orders: tuple[ResourceKey, ...] = ()
     blobs: Mapping[str, bytes] = field(default_factory=dict)
     intents: tuple[Intent, ...] = ()
     events: tuple[Event, ...] = ()

@@ -89,14 +89,15 @@ class RouterCapability(StrEnum):
 @struct
 class RouterState:
     """What a router serves now, read back from it. ``gap`` says why it cannot be known (it does
-    not run, does not answer): unknown is not empty. ``generation`` names the table last written;
-    ``is_live`` says that it is what is served. ``faults`` are entries the router refused, by
-    address. ``warnings`` are honest notes."""
+    not run, does not answer): unknown is not empty. ``is_stopped``: it does not run and is ours to
+    start. ``generation`` names the table last written; ``is_live`` says that it is what is served.
+    ``faults`` are entries the router refused, by address. ``warnings`` are honest notes."""
 
     table: RouteTable = RouteTable()
     generation: str = ""
     is_live: bool = False
     gap: str | None = None
+    is_stopped: bool = False
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

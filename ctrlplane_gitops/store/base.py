@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch, RecordedState
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.recorded import (
+    AuditEntry,
+    Event,
+    Intent,
+    Order,
+    RecordBatch,
+    RecordedState,
+)
 from ctrlplane_gitops.value import struct
 
 
@@ -38,6 +46,15 @@ class Store(Protocol):
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
         """Write the batch in one transaction; LockError when the fence is not current."""
+        ...
+
+    def give_order(self, order: Order, event: Event, audit: AuditEntry) -> None:
+        """Put an order in the place of the one there is for the instance, with its event and audit
+        entry, in one transaction. Without a fence: it is for whoever holds the lease."""
+        ...
+
+    def read_orders(self) -> Mapping[ResourceKey, Order]:
+        """The orders as they are now, cheaply: a rollout under way asks again and again."""
         ...
 
     def read_blob(self, digest: str) -> bytes | None: ...

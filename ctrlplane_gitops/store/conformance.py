@@ -18,6 +18,7 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Intent,
+    Order,
     RecordBatch,
     RecordedInstance,
     RecordedResource,
@@ -140,6 +141,23 @@ class RecordClaims(StoreKit):
         assert store.load_state() == RecordedState(
             None, {secret: kept}, {DB: other}, {WEB: releases[:1], DB: releases[2:]}
         )
+
+    def test_an_order_needs_no_lease_and_the_last_one_counts(
+        self, store: Store, fence: Fence, root: Path
+    ) -> None:
+        order = Order(WEB, 3, is_paused=True, is_aborted=True, is_full=True, promoted=2)
+        store.give_order(replace(order, target=2), make_event(1), FULL_AUDIT)
+        store.give_order(order, FULL_EVENT, replace(FULL_AUDIT, id="aud_2"))
+        other = Order(DB, 1)
+        store.give_order(other, make_event(3), replace(FULL_AUDIT, id="aud_3"))
+        after = self.reopen(store, root)
+        assert after.read_orders() == {WEB: order, DB: other} == after.load_state().orders
+        assert after.load_state(["nobody"]).orders == {}
+        assert FULL_EVENT in after.read_events()
+        assert len(after.read_audit()) == 3
+        after.record(RecordBatch(removed_orders=(WEB,)), fence)
+        assert after.read_orders() == {DB: other}
+        after.close()
 
     def test_releases_are_sorted_by_number(self, store: Store, fence: Fence) -> None:
         for number in (10, 2, 1, 9):

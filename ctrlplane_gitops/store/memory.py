@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +13,7 @@ from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Event,
     Intent,
+    Order,
     RecordBatch,
     RecordedInstance,
     RecordedResource,
@@ -30,6 +31,7 @@ class _Tables:
     resources: dict[ResourceKey, RecordedResource] = field(default_factory=dict)
     instances: dict[ResourceKey, RecordedInstance] = field(default_factory=dict)
     releases: dict[tuple[ResourceKey, int], Release] = field(default_factory=dict)
+    orders: dict[ResourceKey, Order] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
     events: dict[str, Event] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class MemoryStore:
                 {key: item for key, item in tables.resources.items() if is_asked(key)},
                 {key: item for key, item in tables.instances.items() if is_asked(key)},
                 {key: tuple(items) for key, items in releases.items()},
+                {key: item for key, item in tables.orders.items() if is_asked(key)},
             )
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
@@ -79,6 +82,18 @@ class MemoryStore:
                 tables.instances.pop(key, None)
             for number in batch.removed_releases:
                 tables.releases.pop(number, None)
+            for key in batch.removed_orders:
+                tables.orders.pop(key, None)
+
+    def give_order(self, order: Order, event: Event, audit: AuditEntry) -> None:
+        with self._lock:
+            self._tables.orders[order.instance] = order
+            self._tables.events[event.id] = event
+            self._tables.audit[audit.id] = audit
+
+    def read_orders(self) -> Mapping[ResourceKey, Order]:
+        with self._lock:
+            return dict(self._tables.orders)
 
     def read_blob(self, digest: str) -> bytes | None:
         with self._lock:

@@ -16,6 +16,16 @@ def create_tables(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def create_orders(db: Database) -> None:
+    """What people ask of rollouts."""
+    db.execute(
+        """CREATE TABLE orders (tenant TEXT NOT NULL, name TEXT NOT NULL, target INTEGER NOT NULL,
+        is_paused INTEGER NOT NULL, is_aborted INTEGER NOT NULL, is_full INTEGER NOT NULL,
+        promoted INTEGER NOT NULL, PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID"""
+    )
+
+
 _FIRST = (
     "CREATE TABLE plane (id INTEGER PRIMARY KEY CHECK (id = 1), plane_id TEXT NOT NULL) STRICT",
     """CREATE TABLE resources (kind TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL,

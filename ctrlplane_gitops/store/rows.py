@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource, RecordedState
+from ctrlplane_gitops.state.recorded import Order, RecordBatch, RecordedResource, RecordedState
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.codec import (
     decode_instance,
@@ -62,6 +62,7 @@ def load_state(
         instances = [decode_instance(row) for row in _select(connection, _INSTANCES, tenants)]
         rows = _select(connection, _RELEASES, tenants)
         releases = {place: list(group) for place, group in groupby(rows, lambda row: row[:2])}
+        orders = load_orders(connection, tenants)
     finally:
         connection.execute("COMMIT")
     return RecordedState(
@@ -69,7 +70,32 @@ def load_state(
         found,
         {item.key: item for item in instances},
         LazyReleases(releases),
+        orders,
     )
+
+
+def load_orders(
+    connection: sqlite3.Connection, tenants: Collection[str] | None = None
+) -> dict[ResourceKey, Order]:
+    """What is asked of rollouts. A file that an older program wrote and nobody has opened for
+    writing since has no such table."""
+    if not connection.execute(_HAS_ORDERS).fetchone():
+        return {}
+    found = {}
+    for row in _select(connection, _ORDERS, tenants):
+        tenant, name, target, is_paused, is_aborted, is_full, promoted = row
+        key = ResourceKey(Kind.INSTANCE, tenant, name)
+        found[key] = Order(key, target, bool(is_paused), bool(is_aborted), bool(is_full), promoted)
+    return found
+
+
+def write_order(connection: sqlite3.Connection, order: Order) -> None:
+    """Inside the caller's transaction."""
+    connection.execute(
+        "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (order.instance.tenant, order.instance.name, order.target, int(order.is_paused),
+         int(order.is_aborted), int(order.is_full), order.promoted),
+    )  # fmt: skip
 
 
 _RESOURCES = (
@@ -81,6 +107,10 @@ _RELEASES = (
     "SELECT tenant, name, number, revision, template, commit_id, created_at, state, reason, "
     "resolved FROM releases {where} ORDER BY tenant, name, number"
 )
+_ORDERS = (
+    "SELECT tenant, name, target, is_paused, is_aborted, is_full, promoted FROM orders {where}"
+)
+_HAS_ORDERS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'orders'"
 # The primary key of resources begins with the kind: without it every row would be looked at.
 _ANY_KIND = f"kind IN ({', '.join(repr(kind) for kind in _KINDS)}) AND "
 
@@ -127,7 +157,7 @@ def write_batch(connection: sqlite3.Connection, batch: RecordBatch) -> None:
     )
     many("INSERT OR IGNORE INTO blobs VALUES (?, ?)", list(batch.blobs.items()))
     _write_removals(connection, batch)
-    _write_history(connection, batch)
+    write_history(connection, batch)
 
 
 def _write_removals(connection: sqlite3.Connection, batch: RecordBatch) -> None:
@@ -144,9 +174,14 @@ def _write_removals(connection: sqlite3.Connection, batch: RecordBatch) -> None:
         "DELETE FROM releases WHERE tenant = ? AND name = ? AND number = ?",
         [(key.tenant, key.name, number) for key, number in batch.removed_releases],
     )
+    many(
+        "DELETE FROM orders WHERE tenant = ? AND name = ?",
+        [(key.tenant, key.name) for key in batch.removed_orders],
+    )
 
 
-def _write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
+def write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
+    """Intents, events and audit, inside the caller's transaction."""
     many = connection.executemany
     many(
         "INSERT OR REPLACE INTO open_intents VALUES (?, ?, ?, ?)",

@@ -5,19 +5,33 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ctrlplane_gitops.errors import StoreError
-from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch, RecordedState
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.recorded import (
+    AuditEntry,
+    Event,
+    Intent,
+    Order,
+    RecordBatch,
+    RecordedState,
+)
 from ctrlplane_gitops.store import lease as leases
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.codec import decode_time
 from ctrlplane_gitops.store.connection import open_for_reading, open_for_writing, translating
-from ctrlplane_gitops.store.rows import load_state, write_batch
+from ctrlplane_gitops.store.rows import (
+    load_orders,
+    load_state,
+    write_batch,
+    write_history,
+    write_order,
+)
 
 _EMPTY = RecordedState()
 
@@ -47,6 +61,15 @@ class SqliteStore:
                 self._is_trimmed = True
                 for statement in _TRIM:
                     connection.execute(statement)
+
+    def give_order(self, order: Order, event: Event, audit: AuditEntry) -> None:
+        with self._writing() as connection:
+            write_order(connection, order)
+            write_history(connection, RecordBatch(events=(event,), audit=(audit,)))
+
+    def read_orders(self) -> Mapping[ResourceKey, Order]:
+        with self._reading() as connection:
+            return {} if connection is None else load_orders(connection)
 
     def read_blob(self, digest: str) -> bytes | None:
         rows = self._select("SELECT content FROM blobs WHERE digest = ?", (digest,))

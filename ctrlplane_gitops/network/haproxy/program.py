@@ -27,7 +27,7 @@ from ctrlplane_gitops.network.haproxy.render import (
 )
 from ctrlplane_gitops.network.haproxy.shape import Shape, build_shape, decode_shape
 from ctrlplane_gitops.network.haproxy.socket import CommandSocket
-from ctrlplane_gitops.network.router import RouterSettings
+from ctrlplane_gitops.network.router import NOT_RUNNING, RouterSettings
 from ctrlplane_gitops.network.supervise import Supervisor
 from ctrlplane_gitops.process_id import ProcessId, is_alive, send_signal
 from ctrlplane_gitops.state.traffic import RouteTable
@@ -146,7 +146,7 @@ class HaproxyProgram:
         one ends when its requests have."""
         master = self._supervisor.find()
         if master is None:
-            raise UnreachableError("the router does not run")
+            raise UnreachableError(NOT_RUNNING)
         with self.settings.effect("reload:haproxy"):
             send_signal(master, signal.SIGUSR2)
             self._wait_loaded(master, digest)

@@ -34,7 +34,7 @@ from ctrlplane_gitops.network.haproxy.render import (
 )
 from ctrlplane_gitops.network.haproxy.seat import assign_seats, count_seats
 from ctrlplane_gitops.network.haproxy.shape import build_shape, covers
-from ctrlplane_gitops.network.router import LiveReport, RouterSettings
+from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.network.wire import SENTINEL_STATUS, knock
 from ctrlplane_gitops.redact import SecretValue
@@ -70,7 +70,8 @@ class HaproxyRouter:
         try:
             running = self._read()
         except UnreachableError as error:
-            return RouterState(generation=generation, gap=error.message)
+            is_stopped = not self._program.is_running()
+            return RouterState(generation=generation, gap=error.message, is_stopped=is_stopped)
         table, faults = read_table(running)
         is_live = bool(generation) and not self._find_missing(running, generation)
         return RouterState(table, generation, is_live and not faults, faults=faults)
@@ -128,7 +129,7 @@ class HaproxyRouter:
 
     def _read(self) -> Running:
         if not self._program.is_running():
-            raise UnreachableError("the router does not run")
+            raise UnreachableError(NOT_RUNNING)
         return self._program.socket.read()
 
     def _in_flight(self) -> list[InFlight]:

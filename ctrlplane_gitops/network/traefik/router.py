@@ -14,7 +14,7 @@ from ctrlplane_gitops.errors import CapabilityError, ProviderError, UnreachableE
 from ctrlplane_gitops.file import read_file, write_file
 from ctrlplane_gitops.network.certificate import parse_pem
 from ctrlplane_gitops.network.options import EntryPoint
-from ctrlplane_gitops.network.router import LiveReport, RouterSettings
+from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.network.traefik.config import NAME, parse_config
 from ctrlplane_gitops.network.traefik.program import TraefikProgram
@@ -67,7 +67,8 @@ class TraefikRouter:
         try:
             served = self._read()
         except UnreachableError as error:
-            return RouterState(generation=generation, gap=error.message)
+            is_stopped = self._config.is_managed and not self._program.is_running()
+            return RouterState(generation=generation, gap=error.message, is_stopped=is_stopped)
         is_live = bool(generation) and served.generation == generation and not served.faults
         return RouterState(served.table, generation, is_live, faults=served.faults)
 
@@ -113,7 +114,7 @@ class TraefikRouter:
                 hint="say with `metrics` where your Traefik answers with its Prometheus metrics",
             )
         if api is None:
-            raise UnreachableError("the router does not run")
+            raise UnreachableError(NOT_RUNNING)
         answer = fetch(api if self._config.metrics else f"{api}/metrics")
         if answer.status != 200:
             raise UnreachableError(f"the router's metrics answer {answer.status}")
@@ -169,7 +170,7 @@ class TraefikRouter:
     def _read(self) -> Served:
         api = self._config.api if not self._config.is_managed else self._program.api
         if api is None or (self._config.is_managed and not self._program.is_running()):
-            raise UnreachableError("the router does not run")
+            raise UnreachableError(NOT_RUNNING)
         raw = fetch_json(f"{api}/api/rawdata")
         if not isinstance(raw, Mapping):
             raise UnreachableError(f"{api} is not Traefik's API")
