@@ -92,6 +92,7 @@ FULL_BATCH = RecordBatch(
     removed_instances=(instance_key("acme", "gone"),),
     releases=(FULL_RELEASE,),
     removed_releases=((WEB, 1),),
+    removed_orders=(WEB,),
     blobs={"aa": bytes(range(256)), "bb": b""},
     intents=(FULL_INTENT,),
     events=(FULL_EVENT,),

@@ -124,6 +124,7 @@ def make_batches(draw: st.DrawFn) -> RecordBatch:
         tuple(key for key in draw(few(INSTANCES)) if key not in put),
         releases,
         tuple(item for item in gone if item not in [of_release(found) for found in releases]),
+        draw(few(INSTANCES)),
         {},
         draw(unique(st.builds(Intent, NAMES, TIMES, TEXTS, TEXTS, st.none() | TIMES, TEXTS), "id")),
         draw(unique(st.builds(Event, NAMES, TIMES, TEXTS, NAMES, TEXTS, DICTS), "id")),
