@@ -1,4 +1,5 @@
-"""One probe: an HTTP request, a TCP connection or a command, within a hard time limit.
+"""One probe: an HTTP request, a TCP connection, a gRPC health check or a command, within a hard
+time limit.
 
 Targets come from specs, so redirects are reported rather than followed, no more than a fixed number
 of bytes is ever read, and ``target`` refuses addresses that no check has business with.
@@ -51,6 +52,8 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
                     return ProbeResult(True, "connected")
             case ProbeType.HTTP:
                 return _probe_http(check, endpoint_of)
+            case ProbeType.GRPC:
+                return _probe_grpc(check, endpoint_of)
             case _:
                 assert_never(check.type)
     except ProbeFailed as failure:
@@ -66,6 +69,17 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
 def _probe_command(check: HealthCheck, run_command: RunCommand) -> ProbeResult:
     exit_code = run_command(check.command, check.timeout)
     return ProbeResult(exit_code == 0, f"exit code {exit_code}")
+
+
+def _probe_grpc(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
+    try:
+        # gRPC is an extra, and takes 60 ms: only who has such a check loads it.
+        from ctrlplane_gitops.health.grpc import probe_grpc
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("ctrlplane_gitops"):
+            raise
+        raise ProbeFailed("gRPC is missing: pip install 'ctrlplane-gitops[grpc]'") from None
+    return probe_grpc(check, endpoint_of)
 
 
 def _probe_http(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
