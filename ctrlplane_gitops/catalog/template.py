@@ -138,6 +138,7 @@ def build_health(spec: Json) -> tuple[HealthCheck, ...]:
                 item["timeout"],
                 item["retries"],
                 item["statuses"],
+                item.get("service", ""),
             )
             for item in spec["health"]
         ]
@@ -155,6 +156,7 @@ def _check(
     timeout: str,
     retries: int,
     statuses: str,
+    service: str,
 ) -> HealthCheck:
     return HealthCheck(
         name,
@@ -166,6 +168,7 @@ def _check(
         parse_duration(timeout),
         retries,
         parse_statuses(statuses),
+        service,
     )
 
 

@@ -30,12 +30,14 @@ NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 IMAGE = r"^[^\s]+$"
 NOT_BLANK = r"\S"
+GRPC_SERVICE = r"^[^\s]*$"
 URL_PATH = r"^/[^\s?#]*$"
 REGISTRY = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 RULES = {
     NAME: "is not a name: small letters, digits and '-', with '-' not at an end",
     ENV_NAME: "is not the name of an environment variable: letters, digits, '_', '-' and '.'",
     IMAGE: "may not contain blanks",
+    GRPC_SERVICE: "may not contain blanks",
     NOT_BLANK: "may not be blank",
     URL_PATH: "is not a path: it begins with '/' and has no blanks, '?' or '#'",
     REGISTRY: "is not a registry's host such as 'ghcr.io' or 'localhost:5000'",
@@ -204,6 +206,7 @@ EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME, max_length=255)]
 Env = dict[EnvName, str]
 Text = Annotated[str, StringConstraints(pattern=NOT_BLANK, max_length=1024)]
 Image = Annotated[str, StringConstraints(pattern=IMAGE, max_length=512)]
+GrpcService = Annotated[str, StringConstraints(pattern=GRPC_SERVICE, max_length=255)]
 UrlPath = Annotated[str, StringConstraints(pattern=URL_PATH, max_length=1024)]
 Registry = Annotated[str, StringConstraints(pattern=REGISTRY, max_length=255)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
