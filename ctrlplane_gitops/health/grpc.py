@@ -4,8 +4,8 @@ The only module that knows gRPC; importing it needs the extra ``grpc``. Source o
 ``doc/health-checking.md`` of grpc/grpc.
 
 Every probe has a channel of its own. One that is kept would halve the time (0.4 ms to 0.9 ms), but
-waits for a second and more before it dials again a server that refused it once, as every server
-does that is still starting, and it holds a socket for each replica.
+waits up to a second and more before it dials a server again that refused it, as every server does
+that is just starting, and it holds a socket for each replica.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _OPTIONS = (
 _CAUSES = (
     ("Connection refused", "connection refused"),
     ("Failed parsing HTTP/2", "not a gRPC server"),
+    ("http1.x server", "not a gRPC server"),
     ("Socket closed", "closed without an answer"),
     ("Connection reset", "closed without an answer"),
 )
