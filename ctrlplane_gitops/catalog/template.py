@@ -140,6 +140,7 @@ def build_health(spec: Json) -> tuple[HealthCheck, ...]:
                 item["timeout"],
                 item["retries"],
                 item["statuses"],
+                item.get("service", ""),
             )
             for item in spec["health"]
         ]
@@ -157,6 +158,7 @@ def _check(
     timeout: str,
     retries: int,
     statuses: str,
+    service: str,
 ) -> HealthCheck:
     return HealthCheck(
         name,
@@ -168,6 +170,7 @@ def _check(
         parse_duration(timeout),
         retries,
         parse_statuses(statuses),
+        service,
     )
 
 

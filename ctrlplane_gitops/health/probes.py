@@ -1,12 +1,12 @@
-"""One probe: an HTTP request, a TCP connection or a command, within a hard time limit.
+"""One probe: an HTTP request, a TCP connection, a gRPC health check or a command, within a hard
+time limit.
 
-Targets come from specs, so the cloud metadata addresses are refused, redirects are reported rather
-than followed, and no more than a fixed number of bytes is ever read.
+Targets come from specs, so redirects are reported rather than followed, no more than a fixed number
+of bytes is ever read, and ``target`` refuses addresses that no check has business with.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -15,25 +15,24 @@ from datetime import timedelta
 from typing import assert_never
 from urllib.parse import quote
 
-from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.health.check import ProbeResult
+from ctrlplane_gitops.health.target import (
+    EndpointOf,
+    ProbeFailed,
+    deadline_of,
+    find_addresses,
+    left_s,
+)
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType
 
-EndpointOf = Callable[[str], tuple[str, int] | None]
 RunCommand = Callable[[Sequence[str], timedelta], int]
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 64 * 1024
 _DRAIN_PAUSE_S = 0.2
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|$)")
-# The one metadata service that is not link-local.
-_METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 _PATH_SAFE = "%/:?[]@!$&'()*+,;=~-._"
-
-
-class _ProbeFailed(Exception):
-    """Ends a probe with a message."""
 
 
 def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) -> ProbeResult:
@@ -49,13 +48,15 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
             case ProbeType.COMMAND:
                 return _probe_command(check, run_command)
             case ProbeType.TCP:
-                with _connect(check, endpoint_of, _deadline(check)):
+                with _connect(check, endpoint_of, deadline_of(check)):
                     return ProbeResult(True, "connected")
             case ProbeType.HTTP:
                 return _probe_http(check, endpoint_of)
+            case ProbeType.GRPC:
+                return _probe_grpc(check, endpoint_of)
             case _:
                 assert_never(check.type)
-    except _ProbeFailed as failure:
+    except ProbeFailed as failure:
         return ProbeResult(False, str(failure))
     except CtrlplaneError as failure:
         return ProbeResult(False, failure.message)
@@ -65,23 +66,30 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
         return ProbeResult(False, (failure.strerror or type(failure).__name__).lower())
 
 
-def _deadline(check: HealthCheck) -> float:
-    return monotonic_s() + check.timeout.total_seconds()
-
-
 def _probe_command(check: HealthCheck, run_command: RunCommand) -> ProbeResult:
     exit_code = run_command(check.command, check.timeout)
     return ProbeResult(exit_code == 0, f"exit code {exit_code}")
 
 
+def _probe_grpc(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
+    try:
+        # gRPC is an extra, and takes 60 ms: only who has such a check loads it.
+        from ctrlplane_gitops.health.grpc import probe_grpc
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("ctrlplane_gitops"):
+            raise
+        raise ProbeFailed("gRPC is missing: pip install 'ctrlplane-gitops[grpc]'") from None
+    return probe_grpc(check, endpoint_of)
+
+
 def _probe_http(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
-    deadline = _deadline(check)
+    deadline = deadline_of(check)
     with _connect(check, endpoint_of, deadline) as connection:
         host, port = connection.getpeername()[:2]
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         # Quoting also keeps line breaks in a path from becoming headers.
         target = quote(check.path if check.path.startswith("/") else f"/{check.path}", _PATH_SAFE)
-        connection.settimeout(_left(deadline))
+        connection.settimeout(left_s(deadline))
         connection.sendall(
             f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ctrlplane-gitops-probe\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
@@ -97,16 +105,16 @@ def _read_status(connection: socket.socket, deadline: float) -> int:
     """The status code; the whole head is read (up to a cap) so that the server sees it taken."""
     head = b""
     while b"\r\n\r\n" not in head:
-        connection.settimeout(_left(deadline))
+        connection.settimeout(left_s(deadline))
         received = connection.recv(8192)
         if not received:
             break
         head += received
         if len(head) > _MAX_HEAD_BYTES:
-            raise _ProbeFailed(f"headers longer than {_MAX_HEAD_BYTES // 1024} KiB")
+            raise ProbeFailed(f"headers longer than {_MAX_HEAD_BYTES // 1024} KiB")
     match = _STATUS_LINE.match(head)
     if not match:
-        raise _ProbeFailed("not an HTTP answer" if head else "closed without an answer")
+        raise ProbeFailed("not an HTTP answer" if head else "closed without an answer")
     return int(match[1])
 
 
@@ -116,45 +124,18 @@ def _drain(connection: socket.socket, deadline: float) -> None:
     left = _MAX_BODY_BYTES
     with suppress(OSError):
         while left > 0:
-            connection.settimeout(min(_DRAIN_PAUSE_S, _left(deadline)))
+            connection.settimeout(min(_DRAIN_PAUSE_S, left_s(deadline)))
             received = len(connection.recv(8192))
             if not received:
                 return
             left -= received
 
 
-def _left(deadline: float) -> float:
-    left = deadline - monotonic_s()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
 def _connect(check: HealthCheck, endpoint_of: EndpointOf, deadline: float) -> socket.socket:
-    endpoint = endpoint_of(check.port)
-    if endpoint is None:
-        raise _ProbeFailed(f"the replica offers no port {check.port!r}")
     failure: OSError = OSError("no address")
-    for address in _resolve(*endpoint):
-        # The checked address itself is dialled: a second lookup could answer something else.
+    for address in find_addresses(check, endpoint_of):
         try:
-            return socket.create_connection(address, timeout=_left(deadline))
+            return socket.create_connection(address, timeout=left_s(deadline))
         except OSError as error:
             failure = error
     raise failure
-
-
-def _resolve(host: str, port: int) -> list[tuple[str, int]]:
-    """Numeric addresses of ``host``; link-local and metadata addresses are refused."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, OverflowError):
-        raise _ProbeFailed(f"the host {host!r} does not resolve") from None
-    addresses = list(dict.fromkeys((str(item[4][0]), port) for item in found))
-    for text, _ in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if address.is_link_local or address in _METADATA:
-            raise _ProbeFailed(f"{address} is a link-local or metadata address, which is refused")
-    return addresses

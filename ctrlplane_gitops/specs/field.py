@@ -30,6 +30,7 @@ NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 IMAGE = r"^[^\s]+$"
 NOT_BLANK = r"\S"
+GRPC_SERVICE = r"^[^\s]*$"
 URL_PATH = r"^/[^\s?#]*$"
 ROUTE_PATH = r"^/$|^(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?$"
 HEADER_NAME = r"^[A-Za-z0-9-]{1,64}$"
@@ -39,6 +40,7 @@ RULES = {
     NAME: "is not a name: small letters, digits and '-', with '-' not at an end",
     ENV_NAME: "is not the name of an environment variable: letters, digits, '_', '-' and '.'",
     IMAGE: "may not contain blanks",
+    GRPC_SERVICE: "may not contain blanks",
     NOT_BLANK: "may not be blank",
     URL_PATH: "is not a path: it begins with '/' and has no blanks, '?' or '#'",
     ROUTE_PATH: "is not a path such as '/' or '/api'",
@@ -217,6 +219,7 @@ EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME, max_length=255)]
 Env = dict[EnvName, str]
 Text = Annotated[str, StringConstraints(pattern=NOT_BLANK, max_length=1024)]
 Image = Annotated[str, StringConstraints(pattern=IMAGE, max_length=512)]
+GrpcService = Annotated[str, StringConstraints(pattern=GRPC_SERVICE, max_length=255)]
 UrlPath = Annotated[str, StringConstraints(pattern=URL_PATH, max_length=1024)]
 HeaderName = Annotated[str, StringConstraints(pattern=HEADER_NAME)]
 HeaderValue = Annotated[str, StringConstraints(pattern=HEADER_VALUE)]

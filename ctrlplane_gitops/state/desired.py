@@ -29,13 +29,15 @@ class Resources:
 class ProbeType(StrEnum):
     HTTP = "http"
     TCP = "tcp"
+    GRPC = "grpc"
     COMMAND = "command"
 
 
 @struct
 class HealthCheck:
     """A probe run by us. ``retries`` consecutive failures make a replica unhealthy, one success
-    makes it healthy. ``statuses`` is the inclusive range of HTTP status codes that pass."""
+    makes it healthy. ``statuses`` is the inclusive range of HTTP status codes that pass;
+    ``service`` is what a gRPC server is asked about, "" for the server as a whole."""
 
     name: str
     type: ProbeType
@@ -46,6 +48,7 @@ class HealthCheck:
     timeout: timedelta = timedelta(seconds=2)
     retries: int = 3
     statuses: tuple[int, int] = (200, 399)
+    service: str = ""
 
 
 class StrategyType(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pydantic", "ruamel", "git", "sqlite_utils", "docker")
+HEAVY = ("pydantic", "ruamel", "git", "sqlite_utils", "docker", "grpc")
 
 
 def test_the_layers_hold() -> None:
@@ -20,7 +20,12 @@ def test_the_layers_hold() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["ctrlplane_gitops", "ctrlplane_gitops.plan.compute", "ctrlplane_gitops.providers.registry"],
+    [
+        "ctrlplane_gitops",
+        "ctrlplane_gitops.plan.compute",
+        "ctrlplane_gitops.providers.registry",
+        "ctrlplane_gitops.health.probes",
+    ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:
     script = f"import sys, {module}; print(*sorted({set(HEAVY)!r} & set(sys.modules)))"

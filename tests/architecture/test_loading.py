@@ -132,14 +132,31 @@ def test_a_plan_of_new_files_loads_the_parser_and_the_models_alone(fleet: Fleet)
     }  # fmt: skip
 
 
-# The YAML parser
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     made = Folder(tmp_path / "world", MEMORY)
     made.write(web())
     return made
+
+
+# gRPC
+
+
+def test_only_who_asks_by_grpc_needs_the_extra(folder: Folder) -> None:
+    specs, health = web("bad"), f"  health: {MEMORY.checks}\n"
+    assert health in specs
+    checked = "  ports: [{name: api, port: 80}]\n  health: [{type: grpc, timeout: 1s}]\n"
+    folder.write(specs.replace(health, checked))
+    arguments = ("--chdir", str(folder.repo))
+    for verb in ("validate", "plan"):
+        modules, _ = load(folder.root, *arguments, verb, environ=folder.environ, missing="grpc")
+        assert "ctrlplane_gitops.health.grpc" not in modules
+    wait = ("apply", "-y")
+    _, said = load(folder.root, *arguments, *wait, environ=folder.environ, missing="grpc", code=1)
+    assert "gRPC is missing: pip install 'ctrlplane-gitops[grpc]'" in said
+
+
+# The YAML parser
 
 
 def test_specs_are_read_by_the_parser_in_c(folder: Folder) -> None:

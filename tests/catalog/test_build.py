@@ -178,6 +178,14 @@ def test_a_health_check_without_a_port_probes_the_first_one() -> None:
     )
 
 
+def test_a_grpc_check_names_the_service_it_asks_about() -> None:
+    check = CHECK | {"name": "ready", "type": "grpc", "service": "shop.v1.Cart"}
+    state = built(*shop(ports=[{"name": "api", "port": 80}], health=[check]))
+    assert get(state).health == (
+        HealthCheck("ready", ProbeType.GRPC, "api", service="shop.v1.Cart"),
+    )
+
+
 def test_rollout_params_come_from_the_strategy() -> None:
     strategy = STRATEGY | {"minReady": "1s", "rolling": {"maxSurge": "1", "maxUnavailable": "50%"}}
     params = get(built(tenant(), instance(), deployment(strategy=strategy))).params

@@ -73,6 +73,7 @@ def test_an_instance_has_one_deployment() -> None:
             ("health", 0, "port"),
         ),
         ({"health": [CHECK | {"name": "a", "type": "tcp"}]}, "unknown-port", ("health", 0)),
+        ({"health": [CHECK | {"name": "a", "type": "grpc"}]}, "unknown-port", ("health", 0)),
         ({"dependsOn": ["instance/acme/dbb"]}, "unknown-instance", ("dependsOn", 0)),
         ({"dependsOn": ["instance/acm/db"]}, "unknown-instance", ("dependsOn", 0)),
         ({"dependsOn": ["route/acme/web"]}, "invalid-address", ("dependsOn", 0)),

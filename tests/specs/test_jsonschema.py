@@ -43,6 +43,7 @@ RICH: dict[str, dict[str, Any]] = {
         "health": [
             {"type": "http", "statuses": 204},
             {"type": "command", "command": ["true"], "interval": "1h30m"},
+            {"type": "grpc", "port": "http", "service": "shop.v1.Cart"},
         ],
         "dependsOn": ["instance/acme/db"],
     },

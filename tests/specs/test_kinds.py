@@ -131,6 +131,14 @@ def test_a_health_command_may_be_one_string() -> None:
     assert "port" not in check["health"][0]
 
 
+def test_a_grpc_check_asks_the_first_port_about_the_whole_server() -> None:
+    [check] = normalise("Instance", {"health": [{"type": "grpc"}]})["health"]
+    assert (check["name"], check["port"], check["service"]) == ("grpc", "http", "")
+    named = {"type": "grpc", "service": "shop.v1.Cart"}
+    [check] = normalise("Instance", {"health": [named]})["health"]
+    assert check["service"] == "shop.v1.Cart"
+
+
 @pytest.mark.parametrize(
     ("spec", "found"),
     [
@@ -155,6 +163,16 @@ def test_a_health_command_may_be_one_string() -> None:
             "wrong-value at spec.files.0.mode",
         ),
         ({"health": [{"type": "tcp", "path": "/x"}]}, "unused-key at spec.health.0.path"),
+        ({"health": [{"type": "grpc", "path": "/x"}]}, "unused-key at spec.health.0.path"),
+        ({"health": [{"type": "grpc", "statuses": 200}]}, "unused-key at spec.health.0.statuses"),
+        ({"health": [{"type": "grpc", "command": "a"}]}, "unused-key at spec.health.0.command"),
+        ({"health": [{"type": "http", "service": "a"}]}, "unused-key at spec.health.0.service"),
+        ({"health": [{"type": "tcp", "service": "a"}]}, "unused-key at spec.health.0.service"),
+        (
+            {"health": [{"type": "command", "command": "a", "service": "a"}]},
+            "unused-key at spec.health.0.service",
+        ),
+        ({"health": [{"type": "grpc", "service": "a b"}]}, "wrong-value at spec.health.0.service"),
         ({"health": [{"type": "command"}]}, "missing-key at spec.health.0.command"),
         ({"health": [{"type": "tcp"}, {"type": "tcp"}]}, "duplicate at spec.health.1.name"),
         ({"health": [{"type": "tcp", "timeout": "0s"}]}, "wrong-value at spec.health.0.timeout"),
