@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,7 +85,8 @@ def test_the_setting_wins_over_the_spec_and_paths_are_below_the_plane(
 def test_the_tables_are_made_by_migrations_that_are_written_down(tmp_path: Path) -> None:
     make_store(tmp_path / "state.db")
     database = sqlite_utils.Database(tmp_path / "state.db")
-    assert [item.name for item in migrations.applied(database)] == ["create_tables"]
+    names = [item.name for item in migrations.applied(database)]
+    assert names == ["create_tables", "create_orders"]
     assert migrations.pending(database) == []
     # Raised together: an up-to-date file is recognised by the version alone.
     assert len(migrations.applied(database)) == SCHEMA_VERSION
@@ -106,3 +109,22 @@ def test_a_store_that_is_up_to_date_is_opened_without_the_migrations(tmp_path: P
         check=True,
     )
     assert done.stdout == "False\n"
+
+
+def test_a_store_of_the_version_before_is_read_as_it_is_and_brought_up_to_date(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state.db"
+    make_store(path)
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("DROP TABLE orders")
+        old.execute("DELETE FROM _sqlite_migrations WHERE name = 'create_orders'")
+        old.execute("PRAGMA user_version = 1")
+        old.commit()
+    with closing(open_store(str(path), is_read_only=True)) as store:
+        assert store.read_orders() == {} == store.load_state().orders
+    with closing(open_store(str(path))) as store:
+        assert store.read_orders() == {}
+    with closing(sqlite3.connect(path)) as new:
+        assert new.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert new.execute("SELECT count(*) FROM orders").fetchone() == (0,)
