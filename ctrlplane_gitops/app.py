@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctrlplane_gitops import __version__
 from ctrlplane_gitops.clock import Clock
@@ -22,6 +23,9 @@ from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
 from ctrlplane_gitops.value import struct
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.network.router import Router
 
 # An action holds its thread for as long as it takes, a graceful stop for its whole grace, so there
 # are many of them; what makes an engine work is bounded by the starts (measured on two cores: more
@@ -63,11 +67,12 @@ class App:
 
 @struct
 class Plane:
-    """One control plane with its store and its providers by alias."""
+    """One control plane with its store, its providers by alias and its router."""
 
     spec: ControlPlane
     store: Store
     providers: Mapping[str, Provider]
+    router: Router | None = None
 
 
 @contextmanager
@@ -130,7 +135,28 @@ def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[
             )
             stack.callback(provider.close)
             providers[alias] = provider
-        yield Plane(spec, store, providers)
+        router = _build_router(app, spec)
+        if router is not None:
+            stack.callback(router.close)
+        yield Plane(spec, store, providers, router)
+
+
+def _build_router(app: App, spec: ControlPlane) -> Router | None:
+    if spec.router is None:
+        return None
+    from ctrlplane_gitops.network.registry import build_router
+    from ctrlplane_gitops.network.router import RouterSettings
+
+    return build_router(
+        RouterSettings(
+            plane=spec.name,
+            type=spec.router.type,
+            state_dir=str(plane_dir(app.settings, spec.name)),
+            options=spec.router.options,
+            on_effect=app.on_effect,
+            environ=app.environ,
+        )
+    )
 
 
 def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:

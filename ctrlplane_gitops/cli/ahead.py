@@ -31,7 +31,9 @@ class Ahead:
         except CtrlplaneError:
             return
         self._plane = plane
-        self._observed = Begun(lambda: observe_all(plane.providers, self._app.looks))
+        self._observed = Begun(
+            lambda: observe_all(plane.providers, self._app.looks, router=plane.router)
+        )
 
     def take(self, spec: ControlPlane) -> tuple[Plane, ObservedState]:
         """The opened control plane, and what its providers show."""
@@ -39,7 +41,7 @@ class Ahead:
         if plane is not None and observed is not None and plane.spec == spec:
             return plane, observed.result()
         plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=True))
-        return plane, observe_all(plane.providers, self._app.looks)
+        return plane, observe_all(plane.providers, self._app.looks, router=plane.router)
 
     def __enter__(self) -> Ahead:
         return self

@@ -70,15 +70,17 @@ def run_and_show(
     policy: Policy,
     saved: SavedPlan | None = None,
     amendment: Amendment | None = None,
+    expected: ExitCode | None = None,
 ) -> ExitCode:
     """A whole pass with approval, progress and result. ``read`` gives what Git says now, or raises
-    when nothing may be done with it."""
+    when nothing may be done with it. ``expected`` is an end that is a success here."""
     options, terminal = context.options, context.terminal
     specs = read(app)
     with open_plane(app, specs[1].plane, is_read_only=False) as plane, stopping(context.cancel):
         parts = PassParts(
             store=plane.store,
             providers=plane.providers,
+            router=plane.router,
             clock=context.clock,
             actions=app.actions,
             looks=app.looks,
@@ -102,6 +104,7 @@ def run_and_show(
     code = exit_of_apply(
         seen.plan, result, seen.is_blind, is_valid=is_valid(seen.wanted) or policy.is_destroy
     )
+    code = ExitCode.OK if code is expected else code
     show_result(context, seen.plan, result, code)
     return code
 

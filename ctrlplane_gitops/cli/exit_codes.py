@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ctrlplane_gitops.plan.change import Plan
 
 if TYPE_CHECKING:
-    from ctrlplane_gitops.execute.apply import ApplyResult
+    from ctrlplane_gitops.execute.part import ApplyResult
 
 
 class ExitCode(IntEnum):
@@ -44,7 +44,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.LOCKED: "lock not obtained",
     ExitCode.CANCELLED: "cancelled",
     ExitCode.TIMED_OUT: "timed out waiting",
-    ExitCode.WAITING: "waiting for promote",
+    ExitCode.WAITING: "waiting for promote or resume",
     ExitCode.USAGE: "wrong usage",
     ExitCode.INVALID: "invalid specs",
     ExitCode.UNREACHABLE: "a provider is unreachable",
@@ -69,12 +69,13 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
     """First match wins. Something failed is 3 when something else was done, else the error's own
     code; a release that is known to be bad is 4 every time, done or not."""
     # A plan needs nothing of what applies one.
-    from ctrlplane_gitops.execute.apply import Ending
+    from ctrlplane_gitops.execute.part import Ending
     from ctrlplane_gitops.execute.run import WorkState
 
     states = [item.state for item in result.results]
     failed = [item for item in result.results if item.state is WorkState.FAILED]
-    is_some_done = WorkState.DONE in states or WorkState.STARTED in states
+    good = {WorkState.DONE, WorkState.STARTED, WorkState.WAITING}
+    is_some_done = not good.isdisjoint(states)
     has_failed = bool(failed or result.errors or WorkState.SKIPPED in states)
     is_bad = _has_bad_release(plan)
     is_kept = any(item.blocked and item.blocked.code in _HELD for item in plan.changes)
@@ -86,6 +87,7 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
         (has_failed and is_some_done, ExitCode.PARTIAL),
         (has_failed, _worst([*(item.error for item in failed), *result.errors])),
         (is_bad, ExitCode.ROLLED_BACK),
+        (WorkState.WAITING in states, ExitCode.WAITING),
         (not is_valid, ExitCode.PARTIAL),
         (is_guarded(plan), ExitCode.REFUSED),
         (is_blind, ExitCode.PARTIAL if is_some_done else ExitCode.UNREACHABLE),

@@ -94,12 +94,22 @@ PLAN = (
     Flag("out", "write the plan to FILE for apply FILE", str, "FILE"),
 )
 
-RUN = (
-    *FORMAT,
+_WAIT = (
     Flag("lock-timeout", "how long to wait for another apply", parse_time, "DURATION", "30s"),
     Flag("timeout", "stop waiting after this long (exit 9)", parse_time, "DURATION"),
+)
+
+RUN = (
+    *FORMAT,
+    *_WAIT,
     Flag("auto-approve", "do not ask", short="-y"),
     Flag("detach", "start rollouts and leave them to the next pass"),
+)
+
+STEER = (
+    *PLAIN_FORMAT,
+    *_WAIT,
+    Flag("detach", "only say it; the next apply follows it"),
 )
 
 APPLY = (

@@ -6,7 +6,7 @@ from collections import Counter
 
 from ctrlplane_gitops.cli.context import Context
 from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
-from ctrlplane_gitops.execute.apply import ApplyResult
+from ctrlplane_gitops.execute.part import ApplyResult
 from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.plan.change import Plan
 from ctrlplane_gitops.redact import one_line
@@ -32,6 +32,9 @@ def show_result(context: Context, plan: Plan, result: ApplyResult, code: ExitCod
         if plan.is_empty:
             if plan.adopted:
                 terminal.print(f"Adopted {plan.adopted} resources; nothing was changed.\n")
+            return
+        if any(item.state is WorkState.ROLLED_BACK for item in result.results):
+            terminal.print("\nAborted: the release before has all of the traffic again.\n")
             return
         started = sum(1 for item in result.results if item.state is WorkState.STARTED)
         if started:

@@ -31,7 +31,7 @@ def run_status(context: Context) -> ExitCode:
         wanted = gather(app, has_secrets=False)
         spec = require_plane(context, wanted)
         with open_plane(app, spec, is_read_only=True) as plane:
-            observed = observe_all(plane.providers, app.looks)
+            observed = observe_all(plane.providers, app.looks, router=plane.router)
             document = read_status(
                 spec.name, wanted.snapshot.commit, wanted.desired, plane.store.load_state(),
                 observed, plane.providers, app.probes, context.clock.now(),

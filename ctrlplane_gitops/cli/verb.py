@@ -132,6 +132,22 @@ VERBS: tuple[Verb, ...] = (
         (_ADDRESS,),
     ),
     Verb(
+        "promote",
+        "pass the present step of a rollout",
+        "rollout:run_promote",
+        (*flags.STEER, Flag("full", "pass all steps")),
+        (_ADDRESS,),
+    ),
+    Verb("abort", "return to the release before", "rollout:run_abort", flags.STEER, (_ADDRESS,)),
+    Verb(
+        "pause",
+        "leave a rollout where it is until resume",
+        "rollout:run_pause",
+        flags.STEER,
+        (_ADDRESS,),
+    ),
+    Verb("resume", "go on with a paused rollout", "rollout:run_resume", flags.STEER, (_ADDRESS,)),
+    Verb(
         "schema",
         "the JSON Schemas, for editors",
         "schema:run_schema",

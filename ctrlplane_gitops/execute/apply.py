@@ -6,40 +6,34 @@ down what is intended in one transaction, and only then has it performed.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CancelledError, CtrlplaneError
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.cleanup import audit_plan, remove_tenants, tell_begin, tell_end
 from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.finish import write_down
-from ctrlplane_gitops.execute.journal import Journal
-from ctrlplane_gitops.execute.material import Materials
-from ctrlplane_gitops.execute.pool import Pool, wait_any
+from ctrlplane_gitops.execute.part import ApplyParts, ApplyResult, Ending, WorkResult
+from ctrlplane_gitops.execute.pool import wait_any
 from ctrlplane_gitops.execute.probing import Probing
 from ctrlplane_gitops.execute.readiness import Readiness
 from ctrlplane_gitops.execute.run import Act, End, InstanceRun, Pause, WorkState
 from ctrlplane_gitops.execute.start import begin_run, record_plan
+from ctrlplane_gitops.execute.steer import Steering
 from ctrlplane_gitops.execute.watch import Watch
 from ctrlplane_gitops.ids import IdPrefix, new_id
 from ctrlplane_gitops.plan.change import Plan
 from ctrlplane_gitops.plan.order import interleave
-from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.rollout.view import ReplicaSetView
 from ctrlplane_gitops.state.action import Outcome
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.state.template import Release
-from ctrlplane_gitops.value import struct
 
 _TICK = timedelta(milliseconds=250)
 _GAP_PATIENCE = timedelta(seconds=60)
@@ -47,56 +41,6 @@ _TELL_EVERY = timedelta(seconds=10)
 # Works of one provider that are about to act or acting. More would only wait in the pool, with
 # their deadlines running, and have to be gone through at every turn.
 _MAX_ACTING = 64
-
-
-class Ending(StrEnum):
-    """Why the loop ended. ``lost``: somebody else took the lease over."""
-
-    COMPLETE = "complete"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timedOut"
-    LOST = "lost"
-
-
-@struct
-class ApplyParts:
-    """What an apply works with. ``actions``, ``looks`` and ``probes`` are three pools so that no
-    kind of call can hold up another. ``cancel`` and ``lost`` stop it after what is in flight;
-    ``deadline`` as well. ``on_wait`` is told every ten seconds what an instance waits for."""
-
-    journal: Journal
-    providers: Mapping[str, Provider]
-    materials: Materials
-    clock: Clock
-    actions: Pool
-    looks: Pool
-    probes: Pool
-    cancel: threading.Event
-    lost: threading.Event
-    deadline: datetime | None = None
-    is_detached: bool = False
-    on_wait: Callable[[ResourceKey, str], None] = lambda instance, text: None
-
-
-@struct
-class WorkResult:
-    """How the work on one instance ended; ``message`` says why, where it did not simply succeed."""
-
-    instance: ResourceKey
-    state: WorkState
-    message: str = ""
-    error: CtrlplaneError | None = None
-
-
-@struct
-class ApplyResult:
-    """``effects`` counts the mutating calls made to providers. ``results`` are sorted."""
-
-    ending: Ending
-    results: tuple[WorkResult, ...]
-    effects: int
-    errors: tuple[CtrlplaneError, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -131,9 +75,10 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     record_plan(plan, plane_id, parts.journal, parts.materials)
     tell_begin(plan, parts.journal)
     parts.journal.flush()
+    errors: tuple[CtrlplaneError, ...] = ()
     try:
+        loop.steering.begin(plan)
         ending = loop.run()
-        errors: tuple[CtrlplaneError, ...] = ()
         if ending is Ending.COMPLETE:
             errors = remove_tenants(plan, loop.effects, loop.failed_tenants())
             if any(isinstance(item, CancelledError) for item in errors):
@@ -141,15 +86,19 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     finally:
         loop.effects.stop()
         loop.effects.wait()
+        unserved = loop.steering.finish(may_stop=bool(plan.unrouted) and not errors)
+    if ending is Ending.COMPLETE:
+        errors = (*errors, *loop.untold(unserved))
+    if plan.certificates and ending is not Ending.LOST and loop.steering.is_settled:
+        parts.journal.put(resources=() if unserved else plan.certificates)
     if ending is not Ending.LOST:
         texts = {key: f"{item.state} {item.message}".strip() for key, item in loop.results.items()}
         audit_plan(plan, texts, parts.journal)
         tell_end(plan, str(ending), parts.journal)
         parts.journal.flush()
     results = tuple(sorted(loop.results.values(), key=lambda item: item.instance))
-    return ApplyResult(
-        ending, results, loop.effects.count, errors, tuple(sorted(loop.effects.warnings))
-    )
+    count = loop.effects.count + loop.steering.count
+    return ApplyResult(ending, results, count, errors, tuple(sorted(loop.effects.warnings)))
 
 
 class _Loop:
@@ -163,7 +112,9 @@ class _Loop:
         self._watch = Watch(parts.providers, parts.looks, parts.clock)
         self._probing = Probing(parts.probes, parts.clock)
         self._readiness = Readiness(self._probing, parts.providers)
+        self.steering = Steering(parts.traffic, parts.read_orders)
         self._turn = 0
+        self._settles_by: datetime | None = None
         self._look_at: datetime | None = None
         self._has_ended = False
         self.effects = Effects(
@@ -176,7 +127,7 @@ class _Loop:
         self.results: dict[ResourceKey, WorkResult] = {}
 
     def run(self) -> Ending:
-        while self._waiting or self._active:
+        while self._waiting or self._active or not self._is_served():
             self._turn += 1
             has_turned = self._collect()
             stop = self.find_stop()
@@ -186,12 +137,27 @@ class _Loop:
             self._start_free()
             for active in list(self._active.values()):
                 self._step(active, has_turned)
+            self.steering.intend()
             self._parts.journal.flush()
             self.effects.submit()
+            self.steering.submit()
             self._look()
             self._probing.start_due()
             self._rest()
         return Ending.COMPLETE
+
+    def untold(self, errors: tuple[CtrlplaneError, ...]) -> tuple[CtrlplaneError, ...]:
+        """Those that no work ended with."""
+        told = {str(item.error) for item in self.results.values() if item.error is not None}
+        return tuple(item for item in errors if str(item) not in told)
+
+    def _is_served(self) -> bool:
+        """Whether the router serves what is wanted, or has had long enough for it."""
+        if self.steering.is_settled:
+            return True
+        now = self._clock.now()
+        self._settles_by = self._settles_by or now + _GAP_PATIENCE
+        return now >= self._settles_by
 
     def active_releases(self) -> list[Release]:
         """What a rollout may have to return to."""
@@ -215,7 +181,8 @@ class _Loop:
         for outcome in self.effects.collect():
             self._take(outcome, now)
         self._watch.collect()
-        return self._probing.collect()
+        has_steered = self.steering.collect()
+        return self._probing.collect() or has_steered
 
     def _take(self, outcome: Outcome, now: datetime) -> None:
         action = outcome.action
@@ -282,7 +249,7 @@ class _Loop:
 
     def _step(self, active: _Active, has_turned: bool) -> None:
         run, now = active.run, self._clock.now()
-        if active.in_flight:
+        if active.in_flight or not self._is_steerable(active, now):
             return
         sets: tuple[ObservedReplicaSet, ...] = ()
         views: tuple[ReplicaSetView, ...] = ()
@@ -297,23 +264,42 @@ class _Loop:
             if not self._is_answered(active, now):
                 return
             sets = self._watch.sets_of(run.work.instance)
-            readiness = self._readiness.view(run, sets, now)
+            readiness = self._readiness.view(run, sets, now, self.steering.served_of(run))
             if readiness is None:
                 active.wait_until(now + _TICK)
                 return
             views = readiness
         elif active.next_at is not None and now < active.next_at:
             return
-        step = run.next_step(sets, views, now)
+        if run.needs_look:
+            step = run.next_step(sets, views, now, self.steering.surround(run, sets, now))
+            self.steering.follow(run, step, sets)
+        else:
+            step = run.next_step(sets, views, now)
         if isinstance(step, Pause):
             self._tell_wait(active, views, now)
         self._follow(active, step, now)
+
+    def _is_steerable(self, active: _Active, now: datetime) -> bool:
+        """Whether the router lets the work go on. One that is out of reach ends it, and an
+        instance that is removed must first be out of its table."""
+        error = self.steering.error_of(active.run)
+        if error is not None:
+            settled = active.run.settle_error()
+            end = End(WorkState.FAILED, error.message, settled, error)
+            self._finish(active.run.work.instance, end)
+            return False
+        if not self.steering.lets_go(active.run, now):
+            active.wait_until(now + _TICK)
+            return False
+        return True
 
     def _tell_wait(self, active: _Active, views: tuple[ReplicaSetView, ...], now: datetime) -> None:
         active.told_at = active.told_at or now
         if now - active.told_at >= _TELL_EVERY:
             active.told_at = now
-            text = self._parts.journal.scrub(active.run.describe_wait(views))
+            text = active.run.describe_wait(views) + self.steering.describe_wait()
+            text = self._parts.journal.scrub(text)
             self._parts.on_wait(active.run.work.instance, text)
 
     def _is_answered(self, active: _Active, now: datetime) -> bool:
@@ -377,12 +363,13 @@ class _Loop:
             return
         now = self._clock.now()
         due = [item.next_at for item in self._active.values() if item.next_at is not None]
-        asked = (self._probing.next_due(), self._look_at)
+        asked = (self._probing.next_due(), self._look_at, self.steering.next_due())
         times = [*due, *(at for at in asked if at is not None)]
         running: list[Future[Any]] = [
             *self.effects.running,
             *self._watch.running,
             *self._probing.running,
+            *self.steering.running,
         ]
         pause = min([_TICK, *(at - now for at in times)])
         if running:
@@ -391,4 +378,4 @@ class _Loop:
             self._clock.wait(self._parts.cancel, max(pause, timedelta(milliseconds=5)))
 
 
-_GOOD = frozenset({WorkState.DONE, WorkState.STARTED})
+_GOOD = frozenset({WorkState.DONE, WorkState.STARTED, WorkState.WAITING})

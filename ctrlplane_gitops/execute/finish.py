@@ -7,6 +7,8 @@ from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.run import End, InstanceRun, WorkState
 from ctrlplane_gitops.state.key import Kind
 
+_UNDER_WAY = (WorkState.STARTED, WorkState.WAITING)
+
 
 def write_down(run: InstanceRun, end: End, journal: Journal) -> None:
     """What the run settled, and, once it succeeded, the rows behind its work."""
@@ -14,9 +16,11 @@ def write_down(run: InstanceRun, end: End, journal: Journal) -> None:
     if end.settled is not None:
         journal.put(instances=(end.settled.instance,), releases=end.settled.releases)
         journal.remove(releases=end.settled.forgotten)
-    elif end.state is WorkState.STARTED:
+    elif end.state in _UNDER_WAY:
         journal.put(instances=(run.record(),))
-    if end.state in (WorkState.DONE, WorkState.STARTED):
+    if end.state not in _UNDER_WAY and end.state is not WorkState.CANCELLED:
+        journal.remove(orders=(work.instance,))
+    if end.state is WorkState.DONE or end.state in _UNDER_WAY:
         journal.put(resources=work.records)
         journal.remove(resources=work.removed)
     elif end.state is WorkState.ROLLED_BACK:

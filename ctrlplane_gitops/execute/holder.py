@@ -18,6 +18,16 @@ def describe_holder() -> str:
     return f"{socket.gethostname()}/{_read_boot_id()}/{pid}/{start}"
 
 
+def name_holder(holder: str) -> str:
+    """In words.
+
+    >>> name_holder("box/boot/42/1+1")
+    'process 42 on box'
+    """
+    parts = holder.rsplit("/", 3)
+    return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else holder
+
+
 def is_dead(holder: str) -> bool:
     """True only when it is certain: the holder ran on this machine and its process is gone, or
     the machine has been restarted since. Anybody else is left to the lease's time to live."""

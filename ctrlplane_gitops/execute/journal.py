@@ -37,6 +37,7 @@ class _Pending:
     resources: dict[ResourceKey, RecordedResource | None] = field(default_factory=dict)
     instances: dict[ResourceKey, RecordedInstance | None] = field(default_factory=dict)
     releases: dict[tuple[ResourceKey, int], Release | None] = field(default_factory=dict)
+    orders: set[ResourceKey] = field(default_factory=set)
     blobs: dict[str, bytes] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -113,28 +114,36 @@ class Journal:
         resources: Iterable[ResourceKey] = (),
         instances: Iterable[ResourceKey] = (),
         releases: Iterable[tuple[ResourceKey, int]] = (),
+        orders: Iterable[ResourceKey] = (),
     ) -> None:
+        self._pending.orders.update(orders)
         self._pending.resources.update(dict.fromkeys(resources))
         self._pending.instances.update(dict.fromkeys(instances))
         self._pending.releases.update(dict.fromkeys(releases))
 
     def open_intent(self, action: Action) -> Intent:
         """An intent that the next ``flush`` commits; perform the action only after that."""
+        return self.open_note(address_of(action), describe(action))
+
+    def open_note(self, address: str, text: str) -> Intent:
+        """The same for what is no action of a provider."""
         now = self._clock.now()
-        intent = Intent(new_id(IdPrefix.INTENT, now), now, address_of(action), describe(action))
+        intent = Intent(new_id(IdPrefix.INTENT, now), now, address, text)
         self._pending.intents[intent.id] = intent
         return intent
 
     def close_intent(self, intent: Intent, outcome: Outcome) -> None:
-        self._close(intent, "ok" if outcome.error is None else f"error: {outcome.error.message}")
+        self.close_note(
+            intent, "ok" if outcome.error is None else f"error: {outcome.error.message}"
+        )
 
     def close_left_over(self) -> None:
         """Close what an apply that was killed left open: with its lease in our hands nobody else
         will. What came of it is seen by looking at the provider."""
         for intent in self._store.read_open_intents():
-            self._close(intent, "not known: the process that began it ended")
+            self.close_note(intent, "not known: the process that began it ended")
 
-    def _close(self, intent: Intent, outcome: str) -> None:
+    def close_note(self, intent: Intent, outcome: str) -> None:
         self._pending.intents[intent.id] = replace(
             intent, closed_at=self._clock.now(), outcome=self.scrub(outcome)
         )
@@ -174,6 +183,7 @@ class Journal:
             removed_instances=_absent(pending.instances),
             releases=_present(pending.releases),
             removed_releases=_absent(pending.releases),
+            removed_orders=tuple(sorted(pending.orders)),
             blobs=pending.blobs,
             intents=tuple(pending.intents.values()),
             events=tuple(pending.events),

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CancelledError, LockError, StoreError
-from ctrlplane_gitops.execute.holder import describe_holder, is_dead
+from ctrlplane_gitops.execute.holder import describe_holder, is_dead, name_holder
 from ctrlplane_gitops.execute.pool import beating
 from ctrlplane_gitops.store.base import Fence, Store
 from ctrlplane_gitops.value import struct
@@ -79,7 +79,7 @@ def _acquire(
         if known is not None and is_dead(known.holder):
             store.break_lease(LEASE, known.number)
             continue
-        who = f"another apply is at work here: {_name(known.holder) if known else 'unknown'}"
+        who = f"another apply is at work here: {name_holder(known.holder) if known else 'unknown'}"
         now = clock.now()
         if now >= give_up:
             raise LockError(
@@ -89,8 +89,3 @@ def _acquire(
             )
         if clock.wait(cancel, min(_POLL, give_up - now)):
             raise CancelledError(f"interrupted, nothing was changed; {who}")
-
-
-def _name(holder: str) -> str:
-    parts = holder.rsplit("/", 3)
-    return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else holder

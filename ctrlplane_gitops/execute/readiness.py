@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,8 +21,9 @@ class _Seen:
 
     ``trusted``: replicas of other releases. They are taken to be ready while they live, for their
     checks may have been others: a check that is new in Git must not take the old release down
-    before the new one stands. ``initial``: replicas of the target of a settled instance; once a
-    probe passes they count as ready since they started, not since this pass looked."""
+    before the new one stands. ``initial``: replicas of the target of a settled instance, and those
+    that the router already sends requests to; once a probe passes they count as ready since they
+    started, not since this pass looked."""
 
     trusted: frozenset[Identity]
     initial: frozenset[Identity]
@@ -39,14 +40,19 @@ class Readiness:
         self._seen: dict[ResourceKey, _Seen] = {}
 
     def view(
-        self, run: InstanceRun, sets: tuple[ObservedReplicaSet, ...], now: datetime
+        self,
+        run: InstanceRun,
+        sets: tuple[ObservedReplicaSet, ...],
+        now: datetime,
+        served: Collection[str] = (),
     ) -> tuple[ReplicaSetView, ...] | None:
-        """The sets as the strategy sees them; None while a replica of a settled instance has not
-        been probed once: unverified is not unhealthy."""
+        """The sets as the strategy sees them; None while a replica that has proven itself before
+        has not been probed once: unverified is not unhealthy. ``served`` are the names of those
+        that the router sends requests to."""
         checks = run.work.desired.health if run.work.desired else ()
         seen = self._seen.get(run.work.instance)
         if seen is None:
-            seen = self._seen[run.work.instance] = _first_look(run, sets)
+            seen = self._seen[run.work.instance] = _first_look(run, sets, served)
         self._follow(seen, sets, checks)
         is_unverified = any(
             self._probing.verdict_of(provider, replica) is None
@@ -119,13 +125,19 @@ class Readiness:
         )
 
 
-def _first_look(run: InstanceRun, sets: tuple[ObservedReplicaSet, ...]) -> _Seen:
+def _first_look(
+    run: InstanceRun, sets: tuple[ObservedReplicaSet, ...], served: Collection[str]
+) -> _Seen:
     target = run.work.release.number if run.work.release else 0
     trusted = [item for item in sets if item.release != target]
-    initial = [item for item in sets if item.release == target and run.was_settled]
+    own = [item for item in sets if item.release == target]
     return _Seen(
         frozenset(identity for identity, _, _ in _each_live(trusted)),
-        frozenset(identity for identity, _, _ in _each_live(initial)),
+        frozenset(
+            identity
+            for identity, _, replica in _each_live(own)
+            if run.was_settled or replica.name in served
+        ),
     )
 
 

@@ -16,7 +16,14 @@ from ctrlplane_gitops.execute.retry import next_delay
 from ctrlplane_gitops.execute.settle import Settled, settle_completed, settle_failed
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.rollout.registry import strategy_for
-from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep
+from ctrlplane_gitops.rollout.view import (
+    ReplicaSetView,
+    RolloutView,
+    RouteStep,
+    ScaleStep,
+    TrafficView,
+    Wishes,
+)
 from ctrlplane_gitops.state.action import (
     Action,
     Outcome,
@@ -27,7 +34,7 @@ from ctrlplane_gitops.state.action import (
 )
 from ctrlplane_gitops.state.observed import Gap, ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase, RolloutStatus
-from ctrlplane_gitops.state.template import Release, ReleaseTemplate
+from ctrlplane_gitops.state.template import Release, ReleaseState, ReleaseTemplate
 from ctrlplane_gitops.value import struct
 
 _LONGEST_WAIT = timedelta(seconds=1)
@@ -35,10 +42,11 @@ _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
 
 
 class WorkState(StrEnum):
-    """How the work on one instance ended."""
+    """How the work on one instance ended. ``waiting``: somebody must promote or resume it."""
 
     DONE = "done"
     STARTED = "started"
+    WAITING = "waiting"
     ROLLED_BACK = "rolledBack"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -47,10 +55,11 @@ class WorkState(StrEnum):
 
 @struct
 class Act:
-    """Do these, side by side, then look again."""
+    """Do these, side by side, then look again. ``route``: share the requests like this."""
 
     actions: tuple[Action, ...]
     status: RolloutStatus | None = None
+    route: RouteStep | None = None
 
 
 @struct
@@ -74,9 +83,20 @@ class End:
 Step = Act | Pause | End
 
 
+@struct
+class Surroundings:
+    """What a rollout depends on besides its replicas. ``traffic`` None: no router is concerned."""
+
+    traffic: TrafficView | None = None
+    wishes: Wishes = Wishes()
+
+
+_ALONE = Surroundings()
+
+
 class InstanceRun:
     """``known`` is the instance's record as it stands; ``releases`` are the recorded ones by
-    number, the work's own included. ``stop_timeout`` is for removals."""
+    number, the work's own included. ``stop_timeout`` and ``drain_timeout`` are for removals."""
 
     def __init__(
         self,
@@ -85,6 +105,7 @@ class InstanceRun:
         releases: dict[int, Release],
         stop_timeout: timedelta,
         *,
+        drain_timeout: timedelta = timedelta(),
         is_detached: bool = False,
     ) -> None:
         self.work = work
@@ -92,6 +113,7 @@ class InstanceRun:
         self.releases = releases
         self.status = self._initial_status()
         self.was_settled = self.status.phase not in _UNDER_WAY
+        self.drain_timeout = drain_timeout
         self._stop_timeout = stop_timeout
         self._is_detached = is_detached
         self._queue: list[Action] = self._first_actions()
@@ -151,13 +173,16 @@ class InstanceRun:
         ]
 
     def next_step(
-        self, sets: tuple[ObservedReplicaSet, ...], views: tuple[ReplicaSetView, ...], now: datetime
+        self,
+        sets: tuple[ObservedReplicaSet, ...],
+        views: tuple[ReplicaSetView, ...],
+        now: datetime,
+        around: Surroundings = _ALONE,
     ) -> Step:
         """``sets`` are the latest look (ignored while ``needs_look`` is False) and ``views`` the
         same with readiness."""
         if self._error is not None:
-            settled = self._settle_error() if self.work.release is not None else None
-            return End(WorkState.FAILED, self._error.message, settled, self._error)
+            return End(WorkState.FAILED, self._error.message, self.settle_error(), self._error)
         if self._not_before is not None and now < self._not_before:
             return Pause(self._not_before - now)
         if self._queue:
@@ -166,10 +191,14 @@ class InstanceRun:
             return End(WorkState.DONE)
         if self._rest_until is not None and now < self._rest_until:
             return Pause(self._rest_until - now)
-        return self._roll(sets, views, now)
+        return self._roll(sets, views, now, around)
 
     def _roll(
-        self, sets: tuple[ObservedReplicaSet, ...], views: tuple[ReplicaSetView, ...], now: datetime
+        self,
+        sets: tuple[ObservedReplicaSet, ...],
+        views: tuple[ReplicaSetView, ...],
+        now: datetime,
+        around: Surroundings,
     ) -> Step:
         work, target = self.work, self.target
         assert work.desired is not None and target is not None
@@ -183,15 +212,22 @@ class InstanceRun:
             now=now,
             active=work.active,
             scale_error=self._scale_error,
+            traffic=around.traffic,
+            wishes=around.wishes,
+            is_restoring=target.state is ReleaseState.SUPERSEDED,
         )
         decision = strategy_for(work.desired.params.type).next_step(view)
         changed = decision.status if decision.status != self.status else None
         self.status = decision.status
-        if decision.steps:
+        if decision.steps or decision.route is not None:
             self._rest_until = now + decision.wait
-            return Act(tuple(self._dress(step, sets, now) for step in decision.steps), changed)
+            actions = tuple(self._dress(step, sets, now) for step in decision.steps)
+            return Act(actions, changed, decision.route)
         if decision.is_done:
             return self._end()
+        if decision.waits_for:
+            text = f"{target.label} waits for {decision.waits_for}"
+            return End(WorkState.WAITING, f"{text}{_share_of(target.number, around.traffic)}")
         if self._is_detached:
             return End(WorkState.STARTED, "the rollout is under way")
         return Pause(min(decision.wait, _LONGEST_WAIT), changed)
@@ -236,9 +272,9 @@ class InstanceRun:
             return End(WorkState.ROLLED_BACK, status.message, settled)
         return End(WorkState.FAILED, status.message, settled)
 
-    def _settle_error(self) -> Settled:
+    def settle_error(self) -> Settled | None:
         """An action failed for good: the rollout stays where it is, to be gone on with."""
-        return Settled(self.record())
+        return Settled(self.record()) if self.work.release is not None else None
 
     def describe_wait(self, views: tuple[ReplicaSetView, ...]) -> str:
         """What the rollout is waiting for, in a few words."""
@@ -254,8 +290,7 @@ class InstanceRun:
     def end_of_gap(self, gap: Gap) -> End:
         """The provider has been silent for too long: the next pass goes on."""
         error = UnreachableError(f"provider {gap.provider} did not answer: {gap.reason}")
-        settled = self._settle_error() if self.work.release is not None else None
-        return End(WorkState.FAILED, error.message, settled, error)
+        return End(WorkState.FAILED, error.message, self.settle_error(), error)
 
     def take(self, outcome: Outcome, now: datetime) -> Release | None:
         """Take in what came of an action. Returns the release when it changed (it was resolved)."""
@@ -298,3 +333,12 @@ class InstanceRun:
             self._queue.clear()
         else:
             self._error = error
+
+
+def _share_of(release: int, traffic: TrafficView | None) -> str:
+    """
+    >>> _share_of(2, TrafficView({1: 90, 2: 10}))
+    ' with 10% of the traffic'
+    """
+    share = None if traffic is None else traffic.weights.get(release, 0)
+    return "" if share is None else f" with {share}% of the traffic"

@@ -17,7 +17,7 @@ from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedState, Rol
 from ctrlplane_gitops.state.template import Release, ReleaseState
 from ctrlplane_gitops.units import parse_duration
 
-_STOP_TIMEOUT = timedelta(seconds=30)
+_PATIENCE = timedelta(seconds=30)
 
 
 def record_plan(plan: Plan, plane_id: str | None, journal: Journal, materials: Materials) -> None:
@@ -69,9 +69,17 @@ def begin_run(
             journal.put(releases=(release,))
             _keep_contents(release, journal, materials)
     run = InstanceRun(
-        work, known, releases, _stop_timeout_of(work, recorded), is_detached=is_detached
+        work,
+        known,
+        releases,
+        _recorded_duration(work, recorded, "stopTimeout"),
+        drain_timeout=_recorded_duration(work, recorded, "drainTimeout"),
+        is_detached=is_detached,
     )
     if release is not None:
+        if run.was_settled and work.instance in recorded.orders:
+            # What was asked of an earlier rollout says nothing about this one.
+            journal.remove(orders=(work.instance,))
         journal.put(instances=(run.record(),))
         _tell_start(work, release, run, journal)
     return run
@@ -96,14 +104,15 @@ def _keep_contents(release: Release, journal: Journal, materials: Materials) -> 
             return  # an adopted release whose contents nobody has: it runs, that is enough
 
 
-def _stop_timeout_of(work: Work, recorded: RecordedState) -> timedelta:
-    """How long the replicas of a removed instance may take to stop, by what was recorded."""
+def _recorded_duration(work: Work, recorded: RecordedState, name: str) -> timedelta:
+    """How long the replicas of a removed instance may take to stop, or to answer what they were
+    asked, by what was recorded."""
     for key in work.removed:
         resource = recorded.resources.get(key) if key.kind is Kind.DEPLOYMENT else None
         if resource is None:
             continue
         try:
-            return parse_duration(resource.attributes["strategy"]["stopTimeout"])
+            return parse_duration(resource.attributes["strategy"][name])
         except (KeyError, TypeError, ValueError):
             continue
-    return _STOP_TIMEOUT
+    return _PATIENCE

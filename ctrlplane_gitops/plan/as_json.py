@@ -95,6 +95,8 @@ def _change(item: Change) -> dict[str, Any]:
             "most_replicas": item.rollout.most_replicas,
             "fewest_ready": item.rollout.fewest_ready,
             "has_downtime": item.rollout.has_downtime,
+            "is_unrouted": item.rollout.is_unrouted,
+            "steps": list(item.rollout.steps),
         }
     if item.blocked is not None:
         found["blocked"] = {**_blocked(item.blocked), "actions": _ACTIONS[item.action]}

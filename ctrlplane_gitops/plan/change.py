@@ -56,7 +56,8 @@ class FieldChange:
 class Blocked:
     """Why something is not done, and the way out. ``code`` is one of ``bad-release``, ``gap``,
     ``frozen``, ``protected``, ``prune-limit``, ``prune-off``, ``empty-desired``, ``incomplete``,
-    ``identity-lost``, ``mass-recreate``, ``provider-changed``, ``quota``."""
+    ``identity-lost``, ``mass-recreate``, ``provider-changed``, ``quota``, ``router-changed``,
+    ``router-gap``."""
 
     code: str
     reason: str
@@ -160,7 +161,9 @@ class Plan:
     ``changes`` are sorted by address. ``refusals`` stop the whole apply (exit 5). ``records`` is
     written first and needs no work: rows of kinds that are only recorded, adopted instances and
     their releases. ``dependencies`` has an entry per work: the instances whose works come first.
-    ``gaps`` are the providers that did not answer.
+    ``gaps`` are the providers that did not answer. ``unrouted`` are the routes that are no longer
+    to be served; ``starts_router``: ours served something and does not run. ``certificates`` are
+    records of secrets that routes show, to be written once the router has them.
     """
 
     header: PlanHeader
@@ -175,11 +178,14 @@ class Plan:
     dependencies: Mapping[ResourceKey, tuple[ResourceKey, ...]] = field(default_factory=dict)
     turns: Mapping[ResourceKey, tuple[ResourceKey, ...]] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
+    unrouted: tuple[ResourceKey, ...] = ()
+    starts_router: bool = False
+    certificates: tuple[RecordedResource, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """True when nothing would change; adopting and blocked rows do not count."""
-        return not self.works and not any(self.counts)
+        return not self.works and not any(self.counts) and not self.starts_router
 
     @property
     def blocked(self) -> tuple[Change, ...]:

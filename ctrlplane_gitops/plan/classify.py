@@ -23,6 +23,7 @@ from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet, ObservedState
 from ctrlplane_gitops.state.recorded import RecordedResource, RecordedState
+from ctrlplane_gitops.state.traffic import RouteEntry
 from ctrlplane_gitops.value import struct
 
 KINDS = (Kind.TENANT, Kind.SECRET, Kind.INSTANCE, Kind.DEPLOYMENT, Kind.ROUTE)
@@ -31,7 +32,8 @@ KINDS = (Kind.TENANT, Kind.SECRET, Kind.INSTANCE, Kind.DEPLOYMENT, Kind.ROUTE)
 @struct
 class Look:
     """The three states side by side. ``sets`` are the observed sets by instance. ``is_lost``: the
-    store has no identity although replicas of ours run, so this pass only writes down."""
+    store has no identity although replicas of ours run, so this pass only writes down. ``served``
+    are the router's entries by instance, None where they are not known."""
 
     desired: DesiredState
     observed: ObservedState
@@ -40,6 +42,7 @@ class Look:
     header: PlanHeader
     sets: Mapping[ResourceKey, tuple[ObservedReplicaSet, ...]]
     is_lost: bool
+    served: Mapping[ResourceKey, tuple[RouteEntry, ...]] | None = None
 
 
 @struct

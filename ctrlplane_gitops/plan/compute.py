@@ -34,6 +34,13 @@ from ctrlplane_gitops.plan.order import order_works
 from ctrlplane_gitops.plan.place import guard_places, record_places
 from ctrlplane_gitops.plan.quota import Surge, guard_surge
 from ctrlplane_gitops.plan.remove import plan_removals
+from ctrlplane_gitops.plan.traffic import (
+    find_certificates,
+    find_stopped,
+    index_served,
+    is_misrouted,
+    warn_router,
+)
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import ObservedState
@@ -60,6 +67,9 @@ class _Draft:
     removed: list[ResourceKey] = field(default_factory=list)
     instances: list[RecordedInstance] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
+    unrouted: list[ResourceKey] = field(default_factory=list)
+    starts_router: bool = False
+    certificates: list[RecordedResource] = field(default_factory=list)
 
 
 def compute_plan(
@@ -83,6 +93,7 @@ def compute_plan(
         header,
         observed.by_instance(),
         is_lost=recorded.plane_id is None and bool(observed.replica_sets),
+        served=index_served(observed.router),
     )
     rows = classify_resources(look)
     draft = _Draft(
@@ -97,6 +108,9 @@ def compute_plan(
     _hold_surges(draft, surge)
     _plan_removals(look, rows, draft)
     _plan_frozen(look, draft)
+    if (stopped := find_stopped(look)) is not None:
+        draft.drift.append(stopped)
+        draft.starts_router = stopped.is_corrected
     return _finish(look, rows, draft, surge)
 
 
@@ -107,6 +121,7 @@ def _plan_records(look: Look, rows: Rows, draft: _Draft) -> None:
         if any(key.kind is Kind.DEPLOYMENT for key in rows.changed)
         else frozenset()
     )
+    shown = find_certificates(look) if rows.changed else frozenset()
     for key, row in rows.changed.items():
         if key in look.desired.instances or key in served:
             continue
@@ -119,7 +134,8 @@ def _plan_records(look: Look, rows: Rows, draft: _Draft) -> None:
         else:
             action, reason = ChangeAction.UPDATE, "specs changed"
         draft.changes.append(make_change(row, action, reason))
-        draft.records.append(row.record(look.header.commit))
+        shelf = draft.certificates if key in shown and not look.is_lost else draft.records
+        shelf.append(row.record(look.header.commit))
     draft.records.extend(to_record(item, look.header.commit) for item in rows.moved)
 
 
@@ -135,6 +151,7 @@ def _plan_instances(look: Look, rows: Rows, draft: _Draft, now: datetime) -> Non
             and known.pin is None
             and known.rollout.phase is RolloutPhase.IDLE
             and is_settled(instance, look.sets.get(key, ()), known.release)
+            and not is_misrouted(look, instance, look.sets.get(key, ()), known.release)
             and not (changed and (key in changed or (deployment and deployment.key in changed)))
         ):
             continue
@@ -174,8 +191,7 @@ def _plan_instance(
     draft.releases.extend(decision.releases)
     if decision.work:
         draft.works.append(decision.work)
-    if decision.drift:
-        draft.drift.append(decision.drift)
+    draft.drift.extend(decision.drift)
     if decision.note:
         address = instance.key.address
         draft.diagnostics.append(
@@ -223,6 +239,11 @@ def _plan_removals(look: Look, rows: Rows, draft: _Draft) -> None:
     draft.changes.extend(removed.changes)
     draft.works.extend(removed.works)
     draft.removed.extend(removed.removed)
+    draft.unrouted.extend(
+        key
+        for key in guarded.removals
+        if key.kind is Kind.ROUTE and key not in guarded.blocked and look.desired.plane.router
+    )
 
 
 def _plan_frozen(look: Look, draft: _Draft) -> None:
@@ -253,6 +274,7 @@ def _warn(look: Look) -> list[Diagnostic]:
         for gap in look.observed.gaps
     ]
     found.extend(warning("provider", text) for text in look.observed.warnings)
+    found.extend(warn_router(look))
     known = (
         {*look.desired.resources, *look.recorded.resources, *look.sets}
         if look.policy.targets
@@ -293,6 +315,9 @@ def _finish(look: Look, rows: Rows, draft: _Draft, surge: Surge) -> Plan:
         dependencies=order_works(works, look.recorded.resources),
         turns=surge.turns,
         gaps=look.observed.gaps,
+        unrouted=tuple(sorted(draft.unrouted)),
+        starts_router=draft.starts_router,
+        certificates=tuple(draft.certificates),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ctrlplane_gitops.plan.change import Blocked
 from ctrlplane_gitops.plan.classify import Look, Row, Rows, is_targeted
 from ctrlplane_gitops.plan.hold import find_gap, providers_of
+from ctrlplane_gitops.plan.traffic import find_stray_routes
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.value import struct
 
@@ -47,6 +48,7 @@ def find_removals(look: Look, rows: Rows) -> dict[ResourceKey, Removal]:
             gone = ResourceKey(Kind.DEPLOYMENT, key.tenant, key.name)
             if gone not in look.desired.resources:
                 found[gone] = Removal(Row(gone, None, None), key)
+    found.update((key, Removal(Row(key, None, None))) for key in find_stray_routes(look))
     # A tenant that is not recorded goes with the last it has, or its network would stay.
     for name in {key.tenant for key, item in found.items() if key.kind is Kind.INSTANCE}:
         owner = tenant_key(name)

@@ -18,6 +18,7 @@ from ctrlplane_gitops.plan.drift import Live, compare_live
 from ctrlplane_gitops.plan.fields import explain_revision
 from ctrlplane_gitops.plan.hold import SILENT, find_gap
 from ctrlplane_gitops.plan.release import Target, choose_release
+from ctrlplane_gitops.plan.traffic import find_router_gap, is_misrouted, plan_misrouted
 from ctrlplane_gitops.rollout.preview import RolloutPreview, preview_rollout
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
@@ -35,7 +36,7 @@ class Decision:
 
     changes: tuple[Change, ...] = ()
     work: Work | None = None
-    drift: Drift | None = None
+    drift: tuple[Drift, ...] = ()
     records: tuple[RecordedResource, ...] = ()
     instances: tuple[RecordedInstance, ...] = ()
     releases: tuple[Release, ...] = ()
@@ -45,7 +46,8 @@ class Decision:
 @struct
 class Case:
     """Everything known about one instance. ``row`` and ``deployment`` are None where specs and
-    record are the same; ``is_tenant_changed`` says that the tenant's row differs too."""
+    record are the same; ``is_tenant_changed`` says that the tenant's row differs too.
+    ``is_misrouted``: the router does not serve what it should once nothing is rolled out."""
 
     look: Look
     instance: DesiredInstance
@@ -57,6 +59,7 @@ class Case:
     target: Target
     live: Live
     hold: Blocked | None
+    is_misrouted: bool = False
 
     @property
     def is_seen(self) -> bool:
@@ -75,6 +78,11 @@ class Case:
     def is_rollout(self) -> bool:
         release = self.target.release
         return release is not None and release.number != self.target.active
+
+    @property
+    def is_as_wanted(self) -> bool:
+        """As many replicas run as should, with the limits they should have."""
+        return self.live.is_exact and not self.live.limits and not _is_limit_change(self)
 
     @property
     def deployment_row(self) -> Row:
@@ -115,7 +123,8 @@ def decide_instance(
         is_tenant_changed,
         target,
         compare_live(instance, target.release, sets),
-        find_gap(look, instance.key, providers) or vanished,
+        find_gap(look, instance.key, providers) or vanished or find_router_gap(look, instance),
+        is_misrouted(look, instance, sets, target.release.number if target.release else None),
     )
     if case.is_seen and (look.is_lost or case.is_same_revision) and case.hold is None:
         return _adopt(case)
@@ -163,17 +172,21 @@ def _adopt(case: Case) -> Decision:
         case.instance.key, release.template.provider, case.target.active or release.number
     )
     releases = (replace(release, state=ReleaseState.ACTIVE),) if case.target.is_new else ()
-    work, drift = None, None
-    if not case.live.is_exact or case.live.limits:
-        drift = Drift(
-            case.instance.key,
-            case.live.fields(case.instance.replicas),
-            ", ".join(case.live.texts),
-            is_corrected=not look.is_lost,
+    work: Work | None = None
+    drift: tuple[Drift, ...] = ()
+    if not case.is_as_wanted:
+        drift = (
+            Drift(
+                case.instance.key,
+                case.live.fields(case.instance.replicas),
+                ", ".join(case.live.texts),
+                is_corrected=not look.is_lost,
+            ),
         )
         if not look.is_lost:
             changes[0] = _drift_change(case, None)
-            work = _work(case, "drift", ())
+    if not look.is_lost and (drift or case.is_misrouted):
+        work = _work(case, "drift", ())
     return Decision(tuple(changes), work, drift, records, (adopted,), releases)
 
 
@@ -183,16 +196,22 @@ def _decide(case: Case) -> Decision:
     records: list[RecordedResource] = []
     commit = case.look.header.commit
     is_work = _is_work(case)
-    drift = _find_drift(case) if is_work else None
+    drift = _find_drift(case) if is_work else ()
     if case.row is not None:
         hold = case.hold if is_work or case.row.recorded is None else None
         changes.append(_instance_change(case, hold))
         if hold is None:
             records.append(case.row.record(commit))
-    elif drift is not None:
+    elif drift:
         changes.append(_drift_change(case, case.hold))
-    elif is_work and not case.is_rollout and not case.is_under_way:
+    elif is_work and not (case.is_rollout or case.is_under_way or case.is_as_wanted):
         changes.append(_drift_change(case, case.hold, _scale_reason(case)))
+    if is_work and case.hold is None and not (case.is_rollout or case.is_under_way):
+        release = case.target.release.number if case.target.release else None
+        rows, more = plan_misrouted(case.look, case.instance, case.sets, release)
+        # Where replicas are missing as well, the routes only follow them.
+        changes.extend(rows if case.is_as_wanted else ())
+        drift += more if case.is_as_wanted else ()
     deployment = _deployment_change(case, is_work)
     if deployment is not None:
         changes.append(deployment)
@@ -214,7 +233,7 @@ def _is_work(case: Case) -> bool:
         return True
     if case.hold is not None and case.hold.code in SILENT:
         return _touches_scale(case)
-    return not case.live.is_exact or bool(case.live.limits) or _is_limit_change(case)
+    return not case.is_as_wanted or case.is_misrouted
 
 
 def _is_limit_change(case: Case) -> bool:
@@ -232,7 +251,7 @@ def _touches(row: Row | None, name: str) -> bool:
     return bool(row.recorded.attributes.get(name) != row.desired.attributes.get(name))
 
 
-def _find_drift(case: Case) -> Drift | None:
+def _find_drift(case: Case) -> tuple[Drift, ...]:
     """Drift is what is off without a commit, a rollout or a suspension explaining it."""
     if (
         case.hold is not None
@@ -241,10 +260,11 @@ def _find_drift(case: Case) -> Drift | None:
         or case.is_tenant_changed
         or _touches_scale(case)
         or case.instance_row.recorded is None
+        or case.is_as_wanted
     ):
-        return None
+        return ()
     fields, texts = case.live.fields(case.instance.replicas), case.live.texts
-    return Drift(case.instance.key, fields, ", ".join(texts), is_corrected=True)
+    return (Drift(case.instance.key, fields, ", ".join(texts), is_corrected=True),)
 
 
 def _drift_change(case: Case, hold: Blocked | None, reason: str = "drift") -> Change:
@@ -302,7 +322,10 @@ def _deployment_change(case: Case, is_work: bool) -> Change | None:
         extra = (FieldChange(("revision",), before, wanted),)
     if is_moving and release is not None and target.blocked is None:
         instance = case.instance
-        preview = preview_rollout(instance.params, instance.replicas, target.active is not None)
+        is_unrouted = bool(release.template.ports) and not instance.routes
+        preview = preview_rollout(
+            instance.params, instance.replicas, target.active is not None, is_unrouted=is_unrouted
+        )
     is_new = row.recorded is None and target.active is None
     return make_change(
         row,

@@ -8,7 +8,7 @@ from ctrlplane_gitops.plan.change import Change, ChangeAction, Work
 from ctrlplane_gitops.plan.classify import Look, basis_of, make_change
 from ctrlplane_gitops.plan.guard import Guarded, Removal
 from ctrlplane_gitops.plan.hold import providers_of
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 
 
 @dataclass(slots=True)
@@ -50,7 +50,8 @@ def _reason(look: Look, removal: Removal) -> str:
     if look.policy.is_destroy:
         return "everything is destroyed"
     if removal.row.recorded is None:
-        return "runs with our labels, but Git has nothing of the name"
+        what = "is served" if removal.row.key.kind is Kind.ROUTE else "runs with our labels"
+        return f"{what}, but Git has nothing of the name"
     return "no longer in Git"
 
 

@@ -18,6 +18,7 @@ from ctrlplane_gitops.plan.change import (
     PlanHeader,
 )
 from ctrlplane_gitops.redact import MASK, printable
+from ctrlplane_gitops.rollout.preview import RolloutPreview
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 
 NO_CHANGES = "No changes. Your infrastructure matches the configuration."
@@ -77,7 +78,7 @@ def render_change(change: Change) -> Iterator[str]:
     title = f"  # {change.key} {_VERBS[change.action]}"
     if change.rollout is not None and change.action is not ChangeAction.CREATE:
         title += f" by {change.strategy}"
-        title += ", with downtime" if change.rollout.has_downtime else ", no downtime"
+        title += f", {_downtime(change.rollout)}"
     yield _with_note(title, str(change.origin) if change.origin else "")
     if change.reason and change.reason not in _PLAIN_REASONS:
         yield f"  # ({change.reason})"
@@ -93,6 +94,12 @@ def render_change(change: Change) -> Iterator[str]:
     yield "    }"
     if change.rollout is not None and change.rollout.text:
         yield f"    rollout: {change.rollout.text}"
+
+
+def _downtime(rollout: RolloutPreview) -> str:
+    if rollout.has_downtime:
+        return "with downtime"
+    return "no route, so its addresses change" if rollout.is_unrouted else "no downtime"
 
 
 def render_summary(plan: Plan) -> Iterator[str]:
@@ -121,7 +128,11 @@ def render_summary(plan: Plan) -> Iterator[str]:
     ]
     if rollouts:
         kinds = Counter(item.strategy for item in rollouts)
-        down = [item.key.address for item in rollouts if item.rollout and item.rollout.has_downtime]
+        down = [
+            f"{item.key.address}{'' if item.rollout.has_downtime else ' (no route)'}"
+            for item in rollouts
+            if item.rollout and (item.rollout.has_downtime or item.rollout.is_unrouted)
+        ]
         text = ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))
         yield f"Rollouts: {text}. Downtime: {', '.join(down) or 'none'}."
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.errors import SpecError
 from ctrlplane_gitops.execute.pool import Pool
@@ -15,8 +17,12 @@ from ctrlplane_gitops.reconcile.observe import observe_all
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.state.recorded import RecordedState
+from ctrlplane_gitops.state.traffic import RouteTable
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.network.router import Router
 
 
 @struct
@@ -31,7 +37,10 @@ class Look:
 
     @property
     def is_blind(self) -> bool:
-        """Whether a provider did not answer where instances are or should be."""
+        """Whether a provider did not answer where instances are or should be, or the router did
+        not where requests would have to be moved."""
+        if any(item.blocked and item.blocked.code == "router-gap" for item in self.plan.changes):
+            return True
         silent = {gap.provider for gap in self.plan.gaps}
         if not silent:
             return False
@@ -61,6 +70,15 @@ def as_recorded(recorded: RecordedState) -> RecordedState:
     return recorded
 
 
+def _narrow(observed: ObservedState, tenants: Collection[str]) -> ObservedState:
+    """The router always shows everything; a part is about the routes of its tenants."""
+    router = observed.router
+    if router is None:
+        return observed
+    entries = tuple(item for item in router.table.entries if item.key.tenant in tenants)
+    return replace(observed, router=replace(router, table=RouteTable(entries)))
+
+
 def look(
     wanted: Wanted,
     desired: DesiredState,
@@ -72,6 +90,7 @@ def look(
     change: Callable[[RecordedState], RecordedState] = as_recorded,
     widen: Callable[[], Wanted] | None = None,
     observed: ObservedState | None = None,
+    router: Router | None = None,
 ) -> Look:
     """Observe, load, compare. Nothing is changed anywhere. ``widen`` gives everything where a part
     turns out not to be enough; ``observed`` is what somebody has seen just now.
@@ -80,8 +99,10 @@ def look(
     must not be missing for replicas that are already seen."""
     part = wanted.part
     if observed is None:
-        observed = observe_all(providers, pool, part.instances if part else None)
+        observed = observe_all(providers, pool, part.instances if part else None, router)
     recorded = change(store.load_state(part.tenants if part else None))
+    if part is not None:
+        observed = _narrow(observed, part.tenants)
     snapshot = wanted.snapshot
     header = PlanHeader(
         plane=desired.plane.name,
@@ -98,4 +119,4 @@ def look(
     whole = widen()
     if whole.desired is None:
         raise SpecError("the control plane's own specs have errors")
-    return look(whole, whole.desired, providers, store, pool, policy, now, change)
+    return look(whole, whole.desired, providers, store, pool, policy, now, change, router=router)

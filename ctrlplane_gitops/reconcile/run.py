@@ -8,11 +8,14 @@ from datetime import timedelta
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import LockError
-from ctrlplane_gitops.execute.apply import ApplyParts, ApplyResult, apply_plan
+from ctrlplane_gitops.execute.apply import apply_plan
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
 from ctrlplane_gitops.execute.material import Materials
+from ctrlplane_gitops.execute.part import ApplyParts, ApplyResult
 from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.execute.traffic import Traffic
+from ctrlplane_gitops.network.router import Router
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.gather import Wanted
@@ -44,6 +47,7 @@ class PassParts:
     lock_timeout: timedelta = timedelta(seconds=30)
     timeout: timedelta | None = None
     is_detached: bool = False
+    router: Router | None = None
 
 
 @struct
@@ -84,11 +88,20 @@ def run_pass(
             parts.clock.now(),
             as_recorded if amendment is None else amendment.change,
             widen,
+            router=parts.router,
         )
         approve(seen)
         if amendment is not None:
             amendment.write(parts.store, held, wanted.snapshot.commit)
         return seen, _apply(seen, parts, held)
+
+
+def _build_traffic(seen: Look, parts: PassParts, journal: Journal) -> Traffic | None:
+    if parts.router is None:
+        return None
+    plane = seen.desired.plane.name
+    certificates = seen.wanted.secrets or {}
+    return Traffic(parts.router, plane, parts.looks, parts.clock, journal, certificates)
 
 
 def _read_again(before: Specs, read: Callable[[], Specs]) -> Specs:
@@ -139,5 +152,7 @@ def _apply(seen: Look, parts: PassParts, held: HeldLease) -> ApplyResult:
             deadline,
             parts.is_detached,
             parts.on_wait,
+            _build_traffic(seen, parts, journal),
+            parts.store.read_orders,
         ),
     )

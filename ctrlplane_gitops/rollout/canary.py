@@ -62,7 +62,7 @@ class _Way:
         count = count_canary(wanted, step.weight)
         is_ready = len(available_in(view, replicas_of(view, release))) >= count
         shares = shares_of(view, step) if is_ready else keep_shares(view)
-        waits = status.step_at is not None and step.pause is None
+        waits = is_ready and status.step_at is not None and step.pause is None
         moved = fit_both(view, release, count, is_over=False)
         return Movement(moved, shares, "promote" if waits else "")
 

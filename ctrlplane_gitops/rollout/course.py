@@ -131,5 +131,6 @@ def _decide(view: RolloutView, release: int, status: RolloutStatus, way: Way) ->
         wait = POLL if is_dying and directed.steps else timedelta()
         return StepDecision(directed.steps, status, wait, route=directed.route)
     wait = next_look(view, release, status)
-    wait = min(wait, SOON) if directed.is_waiting else wait
+    if directed.is_waiting:
+        return StepDecision((), status, min(wait, SOON))
     return StepDecision((), status, wait, waits_for=movement.waits_for)

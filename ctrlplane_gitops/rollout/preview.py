@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
@@ -17,18 +18,23 @@ class RolloutPreview:
     """``most_replicas`` live at one time and ``fewest_ready`` at any time, of both releases
     together. They hold from ``replicas`` available replicas on, as long as none of those that
     were available dies or becomes unhealthy by itself, and for a rollback too. ``has_downtime``
-    says that at some moment none may be ready. ``text`` is one line, ``steps`` the same in order.
-    """
+    says that at some moment none may be ready; ``is_unrouted`` that no router moves requests along,
+    so whoever uses the address of a replica loses it. ``text`` is one line, ``steps`` the same in
+    order."""
 
     steps: tuple[str, ...]
     most_replicas: int
     fewest_ready: int
     has_downtime: bool
     text: str
+    is_unrouted: bool = False
 
 
-def preview_rollout(params: RolloutParams, replicas: int, has_active: bool) -> RolloutPreview:
+def preview_rollout(
+    params: RolloutParams, replicas: int, has_active: bool, *, is_unrouted: bool = False
+) -> RolloutPreview:
     """The preview of moving to another release, or of the first one (``has_active`` False).
+    ``is_unrouted``: it has ports, and no route leads to them.
 
     >>> preview_rollout(RolloutParams(), 3, True).text
     '1 new at a time; at most 4 replicas, never fewer than 3 ready; rolls back by itself'
@@ -47,6 +53,10 @@ def preview_rollout(params: RolloutParams, replicas: int, has_active: bool) -> R
         start = (f"start {replicas}", _wait(params))
         text = f"{replicas} start at once; if they fail they are left for inspection"
         return RolloutPreview(start, replicas, 0, False, text)
+    return replace(_preview(params, replicas), is_unrouted=is_unrouted)
+
+
+def _preview(params: RolloutParams, replicas: int) -> RolloutPreview:
     match params.type:
         case StrategyType.RECREATE:
             return _preview_recreate(params, replicas)

@@ -16,7 +16,7 @@ from ctrlplane_gitops import errors
 from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode, exit_of_apply, exit_of_plan
 from ctrlplane_gitops.cli.main import main
 from ctrlplane_gitops.errors import CtrlplaneError, ImageError, ProviderError, UnreachableError
-from ctrlplane_gitops.execute.apply import ApplyResult, Ending, WorkResult
+from ctrlplane_gitops.execute.part import ApplyResult, Ending, WorkResult
 from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, Drift, Plan, PlanHeader
 from ctrlplane_gitops.state.key import instance_key
@@ -60,6 +60,8 @@ OF_BLOCKED = {
     "empty-desired": ExitCode.REFUSED,
     "provider-gone": ExitCode.REFUSED,
     "provider-changed": ExitCode.OK,  # only ever refuses the whole plan
+    "router-changed": ExitCode.OK,  # the same
+    "router-gap": ExitCode.OK,  # is_blind says it
     "identity-lost": ExitCode.PARTIAL,
     "prune-off": ExitCode.OK,  # asked for
     "gap": ExitCode.OK,  # is_blind says it
@@ -110,6 +112,9 @@ def test_of_a_plan_the_worst_news_comes_first(
         (EMPTY, result(), {}, ExitCode.OK),
         (CHANGED, result(DONE), {}, ExitCode.OK),
         (CHANGED, result(WorkState.STARTED), {}, ExitCode.OK),
+        (CHANGED, result(DONE, WorkState.WAITING), {}, ExitCode.WAITING),
+        (CHANGED, result(FAILED, WorkState.WAITING), {}, ExitCode.PARTIAL),
+        (blocked("bad-release"), result(WorkState.WAITING), {}, ExitCode.ROLLED_BACK),
         (CHANGED, result(DONE, ending=Ending.LOST), {}, ExitCode.LOCKED),
         (CHANGED, result(DONE, ending=Ending.CANCELLED), {}, ExitCode.CANCELLED),
         (CHANGED, result(FAILED, ending=Ending.TIMED_OUT), {}, ExitCode.TIMED_OUT),

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ctrlplane_gitops.clock import Clock, FakeClock
-from ctrlplane_gitops.execute.apply import ApplyParts, ApplyResult, apply_plan
+from ctrlplane_gitops.execute.apply import apply_plan
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
+from ctrlplane_gitops.execute.part import ApplyParts, ApplyResult
 from ctrlplane_gitops.execute.perform import address_of
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.plan.change import Plan, Policy

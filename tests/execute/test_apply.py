@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ctrlplane_gitops.errors import ImageError, ProviderError, UnreachableError
-from ctrlplane_gitops.execute.apply import Ending
+from ctrlplane_gitops.execute.part import Ending
 from ctrlplane_gitops.execute.perform import describe
 from ctrlplane_gitops.execute.retry import MAX_ATTEMPTS
 from ctrlplane_gitops.plan.change import Policy

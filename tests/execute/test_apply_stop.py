@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_gitops.errors import CancelledError, LockError
-from ctrlplane_gitops.execute.apply import Ending
+from ctrlplane_gitops.execute.part import Ending
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.state.action import Action, RemoveTenant, ScaleReplicaSet
 from ctrlplane_gitops.state.key import instance_key, tenant_key

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctrlplane_gitops.clock import SystemClock
-from ctrlplane_gitops.execute.apply import ApplyResult
+from ctrlplane_gitops.execute.part import ApplyResult
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_wanted

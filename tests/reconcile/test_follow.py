@@ -11,7 +11,7 @@ import pytest
 
 from ctrlplane_gitops.clock import SystemClock
 from ctrlplane_gitops.errors import SourceError
-from ctrlplane_gitops.execute.apply import ApplyResult
+from ctrlplane_gitops.execute.part import ApplyResult
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import ProviderSettings

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_gitops.errors import GuardError, LockError
-from ctrlplane_gitops.execute.apply import Ending
 from ctrlplane_gitops.execute.lease import LEASE, HeldLease
+from ctrlplane_gitops.execute.part import Ending
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.observe import observe_all

@@ -1,0 +1,362 @@
+"""The router as the works of an apply share it: one table, one write at a time.
+
+A work says how the requests of its instance are to be shared; what all of them want is written
+together, and counts only once the router itself and a probe through it have confirmed it. Who is
+taken out of the table is drained before anybody may stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
+from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.execute.drain import Drain
+from ctrlplane_gitops.execute.journal import Journal
+from ctrlplane_gitops.execute.pool import Pool, wait_any
+from ctrlplane_gitops.network.router import Router
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.rollout.routing import build_entries, places_of, read_step
+from ctrlplane_gitops.rollout.view import RouteStep, TrafficView
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredRoute
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.observed import ObservedReplicaSet
+from ctrlplane_gitops.state.recorded import Intent
+from ctrlplane_gitops.state.traffic import Member, RouteEntry, RouterCapability, RouteTable
+
+_LIVE_TIMEOUT = timedelta(seconds=5)
+_RETRY = timedelta(milliseconds=500)
+_NOTHING = RouteStep((), ())
+Sets = Sequence[ObservedReplicaSet]
+
+
+@dataclass(slots=True)
+class _Written:
+    """What came of a write. ``error`` is terminal unless it may be tried again."""
+
+    version: int
+    is_live: bool = False
+    message: str = ""
+    error: CtrlplaneError | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    """One instance: how its requests are shared, its entries in the table, the version that
+    brought them, and why that version was refused. ``live`` is the step and the entries that were
+    last confirmed."""
+
+    step: RouteStep = _NOTHING
+    entries: tuple[RouteEntry, ...] = ()
+    live: tuple[RouteStep, tuple[RouteEntry, ...]] = (_NOTHING, ())
+    version: int = 0
+    error: CtrlplaneError | None = None
+    drain: Drain = field(default_factory=Drain)
+
+    @property
+    def served(self) -> frozenset[str]:
+        return frozenset((*self.step.members, *self.step.preview))
+
+
+class Traffic:
+    """``begin`` first. Then, turn by turn: ``view`` what is, say with ``want`` what is to be,
+    ``intend``, and after the journal was flushed ``submit``; ``collect`` takes in what came of it.
+
+    ``message`` says what a write that is not live yet is missing."""
+
+    def __init__(
+        self,
+        router: Router,
+        plane: str,
+        pool: Pool,
+        clock: Clock,
+        journal: Journal,
+        certificates: Mapping[ResourceKey, SecretValue],
+    ) -> None:
+        self._router = router
+        self._address = ResourceKey(Kind.CONTROL_PLANE, "", plane).address
+        self._pool = pool
+        self._clock = clock
+        self._journal = journal
+        self._certificates = certificates
+        self._lines: dict[ResourceKey, _Line] = {}
+        self._wanted = 0
+        self._live = 0
+        self._job: Future[_Written] | None = None
+        self._counting: Future[dict[ResourceKey, int | None]] | None = None
+        self._intent: Intent | None = None
+        self._not_before: datetime | None = None
+        self._is_observable = RouterCapability.OBSERVABLE_DRAIN in router.capabilities
+        self.message = ""
+        self.error: CtrlplaneError | None = None
+        self.count = 0
+
+    def begin(self, unrouted: Collection[ResourceKey], *, is_rewritten: bool = False) -> None:
+        """Have the router run, see what it serves, and take out the routes that are to go. What
+        goes wrong is ``error``: nothing can be moved in this apply. ``is_rewritten``: the table is
+        to be written even if it is the same, for a certificate in it is another."""
+        try:
+            if self._router.ensure_running():
+                self._tell(EventType.ROUTER_STARTED, f"the {self._router.name} router was started")
+            state = self._router.observe()
+        except CtrlplaneError as error:
+            self.error = error
+            return
+        if state.gap is not None:
+            self.error = ProviderError(f"the router did not answer: {state.gap}", is_retryable=True)
+            return
+        if is_rewritten or not state.is_live:
+            # Not live: a write that did not come to its end: the same table is written once more.
+            self._wanted = 1
+        for entry in state.table.entries:
+            if entry.key in unrouted:
+                self._wanted = 1
+                continue
+            line = self._lines.setdefault(entry.instance, _Line())
+            line.entries = (*line.entries, entry)
+        for line in self._lines.values():
+            line.step = read_step(line.entries)
+            line.version = self._wanted
+            line.live = (line.step, line.entries)
+
+    def has(self, instance: ResourceKey) -> bool:
+        """Whether requests may reach the instance, or may have until a moment ago."""
+        line = self._lines.get(instance)
+        return line is not None and (bool(line.entries) or not line.drain.is_over)
+
+    def served_of(self, instance: ResourceKey) -> frozenset[str]:
+        """The names of those that are to get requests."""
+        line = self._lines.get(instance)
+        return frozenset() if line is None else line.served
+
+    def view(
+        self,
+        instance: DesiredInstance,
+        sets: Sets,
+        now: datetime,
+        *,
+        is_first: bool,
+    ) -> TrafficView:
+        """What the strategy is shown. ``is_first``: nobody of this process has looked before, so
+        whoever lives and is no member may have been one a moment ago."""
+        line = self._lines.setdefault(instance.key, _Line())
+        is_live = line.version <= self._live
+        if is_first:
+            line.drain.suspect(_members_of(instance.routes, sets, line.served))
+        if is_live:
+            line.drain.confirm(now)
+        draining = line.drain.busy(now, instance.params.drain_timeout)
+        return TrafficView(
+            dict(line.step.weights),
+            frozenset(line.step.members),
+            draining,
+            is_live,
+            instance.has_preview,
+            frozenset(line.step.preview),
+        )
+
+    def want(self, instance: DesiredInstance, step: RouteStep, sets: Sets) -> None:
+        """Share the requests of an instance like this from now on."""
+        line = self._lines.setdefault(instance.key, _Line())
+        after = {*step.members, *step.preview}
+        line.drain.leave(_members_in(line.entries, line.served - after))
+        line.drain.stay(after)
+        if step.weights != line.step.weights:
+            shares = ", ".join(f"v{release} {share}%" for release, share in step.weights)
+            self._journal.tell(
+                EventType.TRAFFIC_SHIFTED, instance.key.address, shares or "nobody answers"
+            )
+        line.step = step
+        self._put(line, build_entries(instance.key, instance.routes, step, places_of(sets)))
+
+    def sync(self, instance: DesiredInstance, sets: Sets) -> None:
+        """Bring the entries up to what Git says of the routes and to where the members are now;
+        who gets what share stays."""
+        line = self._lines.setdefault(instance.key, _Line())
+        self._put(line, build_entries(instance.key, instance.routes, line.step, places_of(sets)))
+
+    def drop(self, instance: ResourceKey, now: datetime, drain_timeout: timedelta) -> bool:
+        """Take an instance out of the table; True once no request can be on its way to it."""
+        line = self._lines.get(instance)
+        if line is None:
+            return True
+        if line.entries:
+            line.drain.leave(_members_in(line.entries, None))
+            line.step = _NOTHING
+            self._put(line, ())
+        if line.version > self._live:
+            return False
+        line.drain.confirm(now)
+        return not line.drain.busy(now, drain_timeout)
+
+    def error_of(self, instance: ResourceKey) -> CtrlplaneError | None:
+        """Why the requests of this instance cannot be moved."""
+        line = self._lines.get(instance)
+        return self.error or (None if line is None else line.error)
+
+    def intend(self) -> None:
+        """Write an intent for the write that ``submit`` will begin."""
+        is_due = self._not_before is None or self._clock.now() >= self._not_before
+        if self._job is None and self._live < self._wanted and is_due and self._intent is None:
+            self._intent = self._journal.open_note(self._address, "write the route table")
+
+    def submit(self) -> None:
+        """Begin what is due; the intent must be committed by now."""
+        if self._intent is not None and self._job is None:
+            version, table = self._wanted, self._table()
+            self._job = self._pool.submit(lambda: self._write(version, table))
+        if self._is_observable and self._counting is None:
+            asked = {
+                key: members
+                for key, line in self._lines.items()
+                if (members := line.drain.uncounted(self._clock.now()))
+            }
+            if asked:
+                self._counting = self._pool.submit(lambda: self._count(asked))
+
+    def collect(self) -> bool:
+        """Take in what has ended; True when something may go on now."""
+        has_turned = False
+        if self._counting is not None and self._counting.done():
+            counts, self._counting = self._counting.result(), None
+            for key, count in counts.items():
+                has_turned |= self._lines[key].drain.take(count)
+        if self._job is not None and self._job.done():
+            written, self._job = self._job.result(), None
+            self._take(written)
+            has_turned = True
+        return has_turned
+
+    def finish(self, *, may_stop: bool) -> None:
+        """Wait for what is in flight and write down what came of it. A router of ours that serves
+        nothing any more is stopped where it may be."""
+        running = self.running
+        while pending := [item for item in running if not item.done()]:
+            wait_any(pending, timedelta(seconds=1))
+        self.collect()
+        if self._intent is not None:
+            self._journal.close_note(self._intent, "not begun")
+            self._intent = None
+        is_idle = self._live >= self._wanted and not any(x.entries for x in self._lines.values())
+        if may_stop and is_idle and self.error is None:
+            try:
+                self._router.stop()
+            except CtrlplaneError as error:
+                self.error = error
+
+    def find_errors(self) -> tuple[CtrlplaneError, ...]:
+        """What keeps the router from serving what is wanted, besides what a work was told of."""
+        if self.error is not None:
+            return (self.error,)
+        if self._live >= self._wanted:
+            return ()
+        text = self.message or "the table was not written"
+        return (ProviderError(f"the router does not serve the routes yet: {text}"),)
+
+    @property
+    def running(self) -> list[Future[Any]]:
+        return [item for item in (self._job, self._counting) if item is not None]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that is wanted is live."""
+        return self._live >= self._wanted or self.error is not None
+
+    def next_due(self) -> datetime | None:
+        return self._not_before if self._job is None and self._live < self._wanted else None
+
+    def _put(self, line: _Line, entries: tuple[RouteEntry, ...]) -> None:
+        if entries == line.entries:
+            return
+        self._wanted += 1
+        line.entries, line.version, line.error = entries, self._wanted, None
+
+    def _table(self) -> RouteTable:
+        found = [entry for line in self._lines.values() for entry in line.entries]
+        return RouteTable(tuple(sorted(found, key=lambda item: (item.key, item.variant))))
+
+    def _write(self, version: int, table: RouteTable) -> _Written:
+        """In the pool. Never raises: an adapter that does has a bug."""
+        try:
+            self._router.ensure_running()
+            generation = self._router.apply(table, self._certificates)
+            report = self._router.wait_live(generation, _LIVE_TIMEOUT)
+            return _Written(version, report.is_live, report.message)
+        except CtrlplaneError as error:
+            return _Written(version, message=error.message, error=error)
+        except Exception as bug:
+            text = f"unexpected {type(bug).__name__}: {bug}"
+            return _Written(version, message=text, error=ProviderError(text))
+
+    def _count(
+        self, asked: Mapping[ResourceKey, Collection[Member]]
+    ) -> dict[ResourceKey, int | None]:
+        """In the pool. What cannot be counted is not known to be over."""
+        found: dict[ResourceKey, int | None] = {}
+        for key, members in asked.items():
+            try:
+                found[key] = self._router.count_in_flight(members)
+            except CtrlplaneError:
+                found[key] = None
+        return found
+
+    def _take(self, written: _Written) -> None:
+        assert self._intent is not None
+        self.count += 1
+        text = "live" if written.is_live else written.message or "not live yet"
+        self._journal.close_note(self._intent, text)
+        self._intent, self._not_before = None, None
+        self.message = "" if written.is_live else self._journal.scrub(written.message)
+        if written.is_live:
+            self._live = max(self._live, written.version)
+            for line in self._lines.values():
+                if line.version <= written.version:
+                    line.live = (line.step, line.entries)
+        elif written.error is not None and not written.error.is_retryable:
+            self._refuse(written.version, self._journal.scrub_error(written.error))
+        else:
+            self._not_before = self._clock.now() + _RETRY
+
+    def _refuse(self, version: int, error: CtrlplaneError) -> None:
+        """The table as a whole was not taken. Who changed something in it since the last one that
+        was has to give it up; everybody else goes on."""
+        self._journal.tell(EventType.ACTION_FAILED, self._address, f"route table: {error.message}")
+        self._wanted += 1
+        for line in self._lines.values():
+            if self._live < line.version <= version:
+                (line.step, line.entries), line.version, line.error = line.live, self._wanted, error
+        self._not_before = self._clock.now() + _RETRY
+
+    def _tell(self, type: EventType, text: str) -> None:
+        self._journal.tell(type, self._address, text)
+
+
+def _members_of(
+    routes: Sequence[DesiredRoute], sets: Sets, served: Collection[str]
+) -> dict[str, tuple[Member, ...]]:
+    """Who lives and is not among ``served``, with all addresses routes may have led to."""
+    ports = {route.port for route in routes}
+    found = {}
+    for name, place in places_of(sets).items():
+        if name not in served:
+            members = (place.member(name, port) for port in sorted(ports))
+            found[name] = tuple(item for item in members if item is not None)
+    return found
+
+
+def _members_in(
+    entries: Sequence[RouteEntry], names: Collection[str] | None
+) -> dict[str, tuple[Member, ...]]:
+    """The members of that name in these entries; all of them where no names are given."""
+    found: dict[str, set[Member]] = {}
+    for entry in entries:
+        for backend in entry.backends:
+            for member in backend.members:
+                if names is None or member.replica in names:
+                    found.setdefault(member.replica, set()).add(member)
+    return {name: tuple(sorted(members)) for name, members in found.items()}

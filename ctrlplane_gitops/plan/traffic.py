@@ -1,0 +1,154 @@
+"""Routes against what the router serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ctrlplane_gitops.diagnostics import Diagnostic, warning
+from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, Drift, FieldChange
+from ctrlplane_gitops.plan.classify import Look, Row, basis_of, is_targeted, make_change
+from ctrlplane_gitops.rollout.routing import build_entries, places_of, steady_step
+from ctrlplane_gitops.state.desired import DesiredInstance
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.observed import ObservedReplicaSet
+from ctrlplane_gitops.state.traffic import RouteEntry, RouterState
+
+Served = Mapping[ResourceKey, tuple[RouteEntry, ...]]
+
+
+def index_served(router: RouterState | None) -> Served | None:
+    """What is served, by instance; None where that cannot be known. A router of ours that was
+    never told anything serves nothing; one that stopped has its table still, unseen."""
+    if router is None:
+        return None
+    if router.gap is not None and (router.generation or not router.is_stopped):
+        return None
+    found: dict[ResourceKey, list[RouteEntry]] = {}
+    for entry in router.table.entries:
+        found.setdefault(entry.instance, []).append(entry)
+    return {key: tuple(entries) for key, entries in found.items()}
+
+
+def wanted_entries(
+    instance: DesiredInstance, sets: tuple[ObservedReplicaSet, ...], release: int | None
+) -> tuple[RouteEntry, ...]:
+    """What is to be served of an instance when nothing is being rolled out."""
+    step = steady_step(release or 0, sets)
+    return build_entries(instance.key, instance.routes, step, places_of(sets))
+
+
+def is_misrouted(
+    look: Look,
+    instance: DesiredInstance,
+    sets: tuple[ObservedReplicaSet, ...],
+    release: int | None,
+) -> bool:
+    """Whether the router serves something else; False where that is not known."""
+    if not instance.routes or look.served is None:
+        return False
+    return look.served.get(instance.key, ()) != wanted_entries(instance, sets, release)
+
+
+def plan_misrouted(
+    look: Look,
+    instance: DesiredInstance,
+    sets: tuple[ObservedReplicaSet, ...],
+    release: int | None,
+) -> tuple[tuple[Change, ...], tuple[Drift, ...]]:
+    """Rows and drift of the routes that are served otherwise although nobody changed them."""
+    served = (look.served or {}).get(instance.key, ())
+    wanted = wanted_entries(instance, sets, release)
+    changes, drift = [], []
+    for route in instance.routes:
+        resource, known = look.desired.resources[route.key], look.recorded.resources.get(route.key)
+        if known is None or known.fingerprint != resource.fingerprint:
+            continue
+        before = [item for item in served if item.key == route.key]
+        after = [item for item in wanted if item.key == route.key]
+        if before == after:
+            continue
+        texts = describe_entries(before), describe_entries(after)
+        if texts[0] == texts[1]:
+            texts = "other settings", "as Git says"
+        row = Row(route.key, resource, known)
+        fields = (FieldChange(("traffic",), *texts),)
+        changes.append(
+            make_change(row, ChangeAction.UPDATE, "drift", extra=fields, basis=basis_of(sets))
+        )
+        seen = (FieldChange(("traffic",), texts[1], texts[0]),)
+        text = f"traffic {texts[1]} -> {texts[0]}"
+        drift.append(Drift(route.key, seen, text, is_corrected=True))
+    return tuple(changes), tuple(drift)
+
+
+def describe_entries(entries: Sequence[RouteEntry]) -> str:
+    """Who gets which share of a route, in words.
+
+    >>> describe_entries(())
+    'nothing'
+    """
+    main = next((item for item in entries if not item.variant), None)
+    if main is None or not any(item.members for item in main.backends):
+        return "nothing" if main is None else "to nobody"
+    return ", ".join(
+        f"v{item.release} {item.weight}% ({_count(len(item.members))})" for item in main.backends
+    )
+
+
+def find_router_gap(look: Look, instance: DesiredInstance) -> Blocked | None:
+    """Why requests to an instance cannot be moved, and so nothing be rolled out."""
+    router = look.observed.router
+    if not instance.routes or router is None or router.gap is None or router.is_stopped:
+        return None
+    return Blocked(
+        "router-gap",
+        f"the router did not answer: {router.gap}",
+        "who has routes stays as it is until it answers; plan again then",
+    )
+
+
+def warn_router(look: Look) -> tuple[Diagnostic, ...]:
+    router = look.observed.router
+    if router is None:
+        return ()
+    texts = [*router.faults, *router.warnings]
+    if router.gap is not None and not router.is_stopped:
+        texts.append(f"it did not answer: {router.gap}")
+    return tuple(warning("router", f"router: {text}") for text in texts)
+
+
+def find_stopped(look: Look) -> Drift | None:
+    """A router of ours that served something and does not run any more."""
+    router = look.observed.router
+    config = look.desired.plane.router
+    if router is None or config is None or not (router.is_stopped and router.generation):
+        return None
+    if look.policy.is_destroy:
+        return None
+    key = ResourceKey(Kind.CONTROL_PLANE, "", look.desired.plane.name)
+    fields = (FieldChange(("router",), "running", "stopped"),)
+    is_corrected = is_targeted(look.policy.targets, key)
+    return Drift(key, fields, f"the {config.type} router does not run", is_corrected)
+
+
+def find_certificates(look: Look) -> frozenset[ResourceKey]:
+    """The secrets that routes show to clients."""
+    routes = (route for item in look.desired.instances.values() for route in item.routes)
+    return frozenset(route.certificate for route in routes if route.certificate is not None)
+
+
+def find_stray_routes(look: Look) -> list[ResourceKey]:
+    """Routes that are served although neither Git nor the record knows them."""
+    served = (look.served or {}).values()
+    keys = {entry.key for entries in served for entry in entries}
+    known = look.recorded.resources
+    if look.policy.is_destroy:
+        return sorted(key for key in keys if key not in known)
+    desired, frozen = look.desired.resources, look.desired.frozen
+    return sorted(
+        key for key in keys if key not in known and key not in desired and key.tenant not in frozen
+    )
+
+
+def _count(number: int) -> str:
+    return "1 replica" if number == 1 else f"{number} replicas"
