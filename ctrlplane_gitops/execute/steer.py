@@ -48,17 +48,18 @@ class Steering:
             return Surroundings(wishes=wishes)
         is_first = key not in self._seen and not run.was_settled
         self._seen.add(key)
+        # What Git says of the routes and where the members are now; who gets what share is for
+        # the strategy to say.
+        self._traffic.sync(desired, sets)
         return Surroundings(self._traffic.view(desired, sets, now, is_first=is_first), wishes)
 
     def follow(self, run: InstanceRun, step: Act | Pause | End, sets: Sets) -> None:
-        """Tell the router what a decision asks for; without one, what has moved meanwhile."""
+        """Tell the router what a decision asks for."""
         desired = run.work.desired
         if self._traffic is None or desired is None or not desired.routes:
             return
         if isinstance(step, Act) and step.route is not None:
             self._traffic.want(desired, step.route, sets)
-        elif not isinstance(step, End):
-            self._traffic.sync(desired, sets)
 
     def lets_go(self, run: InstanceRun, now: datetime) -> bool:
         """Whether an instance that is removed gets no request any more."""

@@ -114,15 +114,19 @@ class Traffic:
             # Not live: a write that did not come to its end: the same table is written once more.
             self._wanted = 1
         for entry in state.table.entries:
-            if entry.key in unrouted:
-                self._wanted = 1
-                continue
-            line = self._lines.setdefault(entry.instance, _Line())
+            line = self._lines.setdefault(entry.instance, _Line(version=self._wanted))
             line.entries = (*line.entries, entry)
         for line in self._lines.values():
             line.step = read_step(line.entries)
-            line.version = self._wanted
             line.live = (line.step, line.entries)
+            self._leave_out(line, unrouted)
+
+    def _leave_out(self, line: _Line, unrouted: Collection[ResourceKey]) -> None:
+        kept = tuple(item for item in line.entries if item.key not in unrouted)
+        if not kept:
+            line.drain.leave(_members_in(line.entries, None))
+            line.step = _NOTHING
+        self._put(line, kept)
 
     def has(self, instance: ResourceKey) -> bool:
         """Whether requests may reach the instance, or may have until a moment ago."""
@@ -185,10 +189,7 @@ class Traffic:
         line = self._lines.get(instance)
         if line is None:
             return True
-        if line.entries:
-            line.drain.leave(_members_in(line.entries, None))
-            line.step = _NOTHING
-            self._put(line, ())
+        self._leave_out(line, [entry.key for entry in line.entries])
         if line.version > self._live:
             return False
         line.drain.confirm(now)

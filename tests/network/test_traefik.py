@@ -244,3 +244,19 @@ def test_two_control_planes_share_a_directory_of_the_users_own_router(
     assert routers["p3"].observe().gap is not None
     with pytest.raises(UnreachableError):
         routers["p3"].ensure_running()
+
+
+def test_a_file_that_somebody_changed_is_written_again_and_live_only_when_it_is_served(
+    managed: Callable[..., TraefikRouter], tmp_path: Path
+) -> None:
+    router = managed()
+    router.ensure_running()
+    table = RouteTable((KIT.entry(backend(1, 100, A)),))
+    generation = router.apply(table, {})
+    assert router.wait_live(generation, PATIENCE).is_live
+    (file,) = (tmp_path / "router/traefik/dynamic").glob("p.acme.*.yml")
+    file.write_text(file.read_text().replace(f"/{A.host}:{A.port}", "/127.0.0.1:1"))
+    wait_until(lambda: router.observe().table != table, "the change to show")
+    assert router.apply(table, {}) == generation
+    assert router.wait_live(generation, PATIENCE).is_live
+    assert router.observe().table == table

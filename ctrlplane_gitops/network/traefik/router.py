@@ -55,6 +55,7 @@ class TraefikRouter:
         home = Path(settings.state_dir).resolve() / "router" / NAME
         self._program = TraefikProgram(home, self._config, settings)
         self._directory = self._config.directory or self._program.dynamic
+        self._told: tuple[str, RouteTable] = ("", RouteTable())
         self.capabilities = frozenset({RouterCapability.HITLESS})
         if self._config.is_managed or self._config.metrics is not None:
             self.capabilities |= {RouterCapability.COUNTS}
@@ -92,6 +93,7 @@ class TraefikRouter:
             self._write_all(wanted, sentinel)
         except OSError as error:
             raise ProviderError(f"router ({NAME}): {error}", is_retryable=True) from None
+        self._told = generation, table
         return generation
 
     def wait_live(self, generation: str, timeout: timedelta) -> LiveReport:
@@ -187,6 +189,9 @@ class TraefikRouter:
             return error.message
         if served.generation != generation:
             return f"the router has generation {served.generation or 'none'}, not {generation}"
+        if self._told[0] == generation and self._told[1] != served.table:
+            # Files that somebody else changed and we wrote again have the generation they had.
+            return "the router does not show all of it yet"
         if served.faults:
             return f"the router refused: {'; '.join(served.faults)}"
         return self._probe(generation)
