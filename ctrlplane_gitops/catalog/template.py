@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -182,7 +183,7 @@ def parse_statuses(text: str) -> tuple[int, int]:
 def build_params(strategy: Json) -> RolloutParams:
     """``strategy`` is a deployment's, of a type this version supports."""
     rolling: Mapping[str, Any] = strategy.get("rolling") or {}
-    return _params(
+    params = _params(
         strategy["type"],
         strategy["minReady"],
         strategy["healthyDeadline"],
@@ -194,6 +195,13 @@ def build_params(strategy: Json) -> RolloutParams:
         rolling.get("maxSurge"),
         rolling.get("maxUnavailable"),
     )
+    canary: Mapping[str, Any] = strategy.get("canary") or {}
+    if not canary:
+        return params
+    # Most commands meet none.
+    from ctrlplane_gitops.catalog.canary import build_canary
+
+    return replace(params, **build_canary(canary))
 
 
 @lru_cache(maxsize=_SHARED)
