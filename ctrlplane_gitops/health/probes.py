@@ -6,7 +6,6 @@ than followed, and no more than a fixed number of bytes is ever read.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.health.address import AddressError, dial, explain, time_left
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType
 
@@ -27,8 +27,6 @@ _MAX_HEAD_BYTES = 64 * 1024
 _MAX_BODY_BYTES = 64 * 1024
 _DRAIN_PAUSE_S = 0.2
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|$)")
-# The one metadata service that is not link-local.
-_METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 _PATH_SAFE = "%/:?[]@!$&'()*+,;=~-._"
 
 
@@ -55,14 +53,14 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
                 return _probe_http(check, endpoint_of)
             case _:
                 assert_never(check.type)
-    except _ProbeFailed as failure:
+    except (_ProbeFailed, AddressError) as failure:
         return ProbeResult(False, str(failure))
     except CtrlplaneError as failure:
         return ProbeResult(False, failure.message)
     except TimeoutError:
         return ProbeResult(False, f"no answer within {check.timeout.total_seconds():g}s")
     except OSError as failure:
-        return ProbeResult(False, (failure.strerror or type(failure).__name__).lower())
+        return ProbeResult(False, explain(failure))
 
 
 def _deadline(check: HealthCheck) -> float:
@@ -81,7 +79,7 @@ def _probe_http(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         # Quoting also keeps line breaks in a path from becoming headers.
         target = quote(check.path if check.path.startswith("/") else f"/{check.path}", _PATH_SAFE)
-        connection.settimeout(_left(deadline))
+        connection.settimeout(time_left(deadline))
         connection.sendall(
             f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ctrlplane-gitops-probe\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
@@ -97,7 +95,7 @@ def _read_status(connection: socket.socket, deadline: float) -> int:
     """The status code; the whole head is read (up to a cap) so that the server sees it taken."""
     head = b""
     while b"\r\n\r\n" not in head:
-        connection.settimeout(_left(deadline))
+        connection.settimeout(time_left(deadline))
         received = connection.recv(8192)
         if not received:
             break
@@ -116,45 +114,15 @@ def _drain(connection: socket.socket, deadline: float) -> None:
     left = _MAX_BODY_BYTES
     with suppress(OSError):
         while left > 0:
-            connection.settimeout(min(_DRAIN_PAUSE_S, _left(deadline)))
+            connection.settimeout(min(_DRAIN_PAUSE_S, time_left(deadline)))
             received = len(connection.recv(8192))
             if not received:
                 return
             left -= received
 
 
-def _left(deadline: float) -> float:
-    left = deadline - monotonic_s()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
 def _connect(check: HealthCheck, endpoint_of: EndpointOf, deadline: float) -> socket.socket:
     endpoint = endpoint_of(check.port)
     if endpoint is None:
         raise _ProbeFailed(f"the replica offers no port {check.port!r}")
-    failure: OSError = OSError("no address")
-    for address in _resolve(*endpoint):
-        # The checked address itself is dialled: a second lookup could answer something else.
-        try:
-            return socket.create_connection(address, timeout=_left(deadline))
-        except OSError as error:
-            failure = error
-    raise failure
-
-
-def _resolve(host: str, port: int) -> list[tuple[str, int]]:
-    """Numeric addresses of ``host``; link-local and metadata addresses are refused."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, OverflowError):
-        raise _ProbeFailed(f"the host {host!r} does not resolve") from None
-    addresses = list(dict.fromkeys((str(item[4][0]), port) for item in found))
-    for text, _ in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if address.is_link_local or address in _METADATA:
-            raise _ProbeFailed(f"{address} is a link-local or metadata address, which is refused")
-    return addresses
+    return dial(*endpoint, deadline)
