@@ -28,7 +28,8 @@ def find_url_problems(url: str, where: Field) -> Iterator[Problem]:
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_url = False
-    if not is_url or not url.isprintable() or " " in url or len(url) > MAX_URL:
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    if not is_url or not is_plain or len(url) > MAX_URL:
         summary = f"{shown} is not an http or https URL such as 'http://prometheus:9090'"
         yield Problem("wrong-value", summary, field=where)
     elif "@" in parts.netloc:
