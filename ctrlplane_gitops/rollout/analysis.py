@@ -115,9 +115,11 @@ def judge_check(check: AnalysisCheck, run: CheckRun) -> AnalysisVerdict:
         counts = f"{run.missing_in_a_row} in a row, limit {check.inconclusive_limit}"
         text = f"{title} is inconclusive: {run.doubt} ({counts})"
         return AnalysisVerdict(AnalysisStatus.INCONCLUSIVE, text)
-    if run.errors_in_a_row or not run.passed + run.failed + run.inconclusive:
-        cause = f": {run.message}" if run.message else ""
-        return AnalysisVerdict(AnalysisStatus.PENDING, f"{title} has no value yet{cause}")
+    if run.errors_in_a_row:
+        text = f"{title} cannot be measured: {run.message}"
+        return AnalysisVerdict(AnalysisStatus.PENDING, text)
+    if not run.passed + run.failed + run.inconclusive:
+        return AnalysisVerdict(AnalysisStatus.PENDING, f"{title} has no value yet")
     return AnalysisVerdict(AnalysisStatus.PASSING)
 
 

@@ -62,7 +62,7 @@ def verdict(check: AnalysisCheck, *measurements: Measurement) -> AnalysisVerdict
 def test_it_is_pending_until_there_is_a_value() -> None:
     assert verdict(a_check()) == AnalysisVerdict(PENDING, "analysis 'rate' has no value yet")
     assert verdict(a_check(), BROKEN).message == (
-        "analysis 'rate' has no value yet: connection refused"
+        "analysis 'rate' cannot be measured: connection refused"
     )
     assert verdict(a_check(), BROKEN, GOOD) == AnalysisVerdict(PASSING)
     assert verdict(a_check(), GOOD, BROKEN).status is PENDING
