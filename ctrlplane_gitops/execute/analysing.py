@@ -20,6 +20,7 @@ from ctrlplane_gitops.rollout.analysis import (
     read_measurement,
 )
 from ctrlplane_gitops.rollout.reading import Sign
+from ctrlplane_gitops.rollout.view import AnalysisView
 from ctrlplane_gitops.state.analysis import Analysis, AnalysisCheck, Measurement, RouterMetric
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import TrafficCount
@@ -109,6 +110,11 @@ class Analysing:
         if subject is None or subject.release != release:
             return None
         return judge(subject.analysis, subject.run)
+
+    def view_of(self, key: ResourceKey, release: int) -> AnalysisView | None:
+        """The same as a strategy sees it."""
+        verdict = self.verdict_of(key, release)
+        return None if verdict is None else verdict.view
 
     def run_of(self, key: ResourceKey) -> AnalysisRun:
         """The counts and last values of each check, for people."""
