@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ctrlplane_gitops.catalog.template import build_params
+from ctrlplane_gitops.diagnostics import error
+from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.specs.validate import parse
 from ctrlplane_gitops.state.analysis import (
     AnalysisCheck,
@@ -20,7 +22,9 @@ from ctrlplane_gitops.state.analysis import (
     parse_json_path,
 )
 from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams, StrategyType
+from tests.catalog.catalog_kit import STRATEGY, deployment, instance, problems, route, tenant
 
+PORT = {"name": "http", "port": 8080}
 HEAD = """
 apiVersion: ctrlplane.dev/v1
 kind: Deployment
@@ -109,3 +113,30 @@ def test_a_normalised_check_has_no_field_of_another_type() -> None:
 def test_what_is_not_a_path_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a path"):
         parse_json_path(text)
+
+
+# What it needs of other documents
+
+
+def canary(*checks: str) -> Document:
+    listed = [{"name": kind, "type": kind} for kind in checks]
+    block = {"steps": [{"weight": 10}], "analysis": {"interval": "30s", "checks": listed}}
+    return deployment(strategy=STRATEGY | {"type": "canary", "canary": block})
+
+
+def findings(*documents: Document, **more: Any) -> list[tuple[str, tuple[str | int, ...]]]:
+    found = problems(tenant(), instance(ports=[PORT]), *documents, **more)
+    return [(code, field) for code, _, field in found if code == "no-route"]
+
+
+def test_a_router_is_measured_where_a_route_leads_to_the_instance() -> None:
+    place = ("strategy", "canary", "analysis", "checks", 1, "type")
+    assert findings(canary("http", "router")) == [("no-route", place)]
+    assert findings(canary("http", "router"), route()) == []
+    assert findings(canary("http", "command", "prometheus")) == []
+
+
+def test_a_route_that_could_not_be_read_is_not_missed() -> None:
+    unread = error("syntax", "broken", tenant="acme")
+    assert findings(canary("router"), diagnostics=[unread]) == []
+    assert findings(canary("router"), diagnostics=[error("syntax", "broken")]) == []
