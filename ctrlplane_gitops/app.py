@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _ACTIONS = 32
 _LOOKS = 8
 _PROBES = 16
+# Of their own: a source of figures that hangs must not hold up a health check.
+_ANALYSES = 4
 _STARTS = 6
 _STOPS = 64
 
@@ -59,6 +61,7 @@ class App:
     actions: Pool
     looks: Pool
     probes: Pool
+    analyses: Pool
     starts: Pool
     stops: Pool
     cancel: threading.Event
@@ -90,6 +93,7 @@ def open_app(
             "action": _ACTIONS,
             "look": _LOOKS,
             "probe": _PROBES,
+            "analysis": _ANALYSES,
             "start": _STARTS,
             "stop": _STOPS,
         }
@@ -106,6 +110,7 @@ def open_app(
             pools["action"],
             pools["look"],
             pools["probe"],
+            pools["analysis"],
             pools["start"],
             pools["stop"],
             cancel,

@@ -23,6 +23,7 @@ _CPU = re.compile(r"^(\d+(?:\.\d{1,3})?|\d+m)\Z", re.ASCII)
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)\Z", re.ASCII)
 _DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?\Z", re.ASCII)
 _PERCENT = re.compile(r"^(\d{1,3})%\Z", re.ASCII)
+_RATE = re.compile(r"^(\d{1,3}(?:\.\d{1,3})?)%\Z", re.ASCII)
 
 
 @_remembered
@@ -140,6 +141,28 @@ def parse_percent(text: str) -> int:
     if not match or int(match[1]) > 100:
         raise ValueError(f"{text!r} is not a percentage between 0% and 100%")
     return int(match[1])
+
+
+def parse_rate(text: str) -> float:
+    """A share from 0 to 1, written as a percentage with up to three places; ValueError for
+    anything else.
+
+    >>> parse_rate("5%"), parse_rate("0.5%")
+    (0.05, 0.005)
+    """
+    match = _RATE.match(text)
+    if not match or float(match[1]) > 100:
+        raise ValueError(f"{text!r} is not a percentage such as '5%' or '0.5%'")
+    return float(Fraction(match[1]) / 100)
+
+
+def format_rate(rate: float) -> str:
+    """The same share as a percentage, to three places.
+
+    >>> format_rate(0.05), format_rate(0.2131579), format_rate(1.0)
+    ('5%', '21.316%', '100%')
+    """
+    return f"{round(rate * 100, 3):.10g}%"
 
 
 def parse_count_or_percent(value: int | str) -> CountOrPercent:

@@ -1,6 +1,7 @@
 """The README against the code: what it lists exists, and what exists is listed."""
 
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
 from ctrlplane_gitops.cli.verb import VERBS
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
+from ctrlplane_gitops.specs.validate import parse
+from ctrlplane_gitops.state.analysis import MetricType
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.units import format_duration
 
@@ -45,6 +48,18 @@ def test_every_setting_the_code_reads_is_listed() -> None:
     read = set(re.findall(r"\"(CTRLPLANE_[A-Z_]+)\"", SOURCES)) - flags
     ours = {name for name in read if not name.endswith("_") and not name.startswith(REPLICA)}
     assert ours == set(re.findall(r"`(CTRLPLANE_[A-Z_]+)`", section("Settings")))
+
+
+def test_the_example_of_an_analysis_is_sound() -> None:
+    block = section("Kinds").split("```yaml\n")[1].split("```")[0]
+    head = "apiVersion: ctrlplane.dev/v1\nkind: Deployment\nmetadata: {tenant: acme, name: web}\n"
+    spec = "spec:\n  instance: web\n  image: shop:1\n  strategy:\n    type: canary\n    canary:\n"
+    text = head + spec + textwrap.indent(block, " " * 6)
+    documents, diagnostics = parse({"web.yaml": text.encode()})
+    assert not diagnostics
+    checks = documents[0].spec["strategy"]["canary"]["analysis"]["checks"]
+    listed = re.findall(r"^\| `([a-z]+)` \| [^|]+ \| [^|]+ \|$", section("Kinds"), re.MULTILINE)
+    assert {item["type"] for item in checks} == set(MetricType) == set(listed) & set(MetricType)
 
 
 # What a replica finds in its own environment is no setting.

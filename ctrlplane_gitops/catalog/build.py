@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ctrlplane_gitops.catalog.analysis import check_analysis
 from ctrlplane_gitops.catalog.control_plane import (
     check_control_planes,
     is_plane_error,
@@ -108,6 +109,7 @@ def _check_all(scope: Scope) -> Iterator[Diagnostic]:
             yield from check_deployment_refs(deployment, specs, scope)
             yield from check_env(deployment)
             yield from check_deployment_runtime(deployment, specs, scope)
+            yield from check_analysis(deployment, specs, scope)
         for route in specs.routes.values():
             yield from check_route_refs(route, specs, scope)
         yield from check_served(specs, scope.plane)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,6 @@ from ctrlplane_gitops.catalog.fingerprint import blob_id
 from ctrlplane_gitops.catalog.refs import source_path
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import (
-    CanaryStep,
     HealthCheck,
     Json,
     ProbeType,
@@ -188,8 +187,7 @@ def build_params(strategy: Json) -> RolloutParams:
     """``strategy`` is a deployment's."""
     rolling: Mapping[str, Any] = strategy.get("rolling") or {}
     blue_green: Mapping[str, Any] = strategy.get("blueGreen") or {}
-    canary: Mapping[str, Any] = strategy.get("canary") or {}
-    return _params(
+    params = _params(
         strategy["type"],
         strategy["minReady"],
         strategy["healthyDeadline"],
@@ -203,8 +201,14 @@ def build_params(strategy: Json) -> RolloutParams:
         blue_green.get("autoPromote", _DEFAULT.is_auto_promote),
         blue_green.get("scaleDownDelay"),
         blue_green.get("bakeTime"),
-        tuple([(item["weight"], item.get("pause")) for item in canary.get("steps") or ()]),
     )
+    canary: Mapping[str, Any] = strategy.get("canary") or {}
+    if not canary:
+        return params
+    # Most commands meet none.
+    from ctrlplane_gitops.catalog.canary import build_canary
+
+    return replace(params, **build_canary(canary))
 
 
 @lru_cache(maxsize=_SHARED)
@@ -222,7 +226,6 @@ def _params(
     is_auto_promote: bool,
     scale_down_delay: str | None,
     bake_time: str | None,
-    steps: tuple[tuple[int, str | None], ...],
 ) -> RolloutParams:
     return RolloutParams(
         StrategyType(kind),
@@ -240,18 +243,7 @@ def _params(
         is_auto_promote,
         _DEFAULT.scale_down_delay if scale_down_delay is None else parse_duration(scale_down_delay),
         _DEFAULT.bake_time if bake_time is None else parse_duration(bake_time),
-        tuple([_step(*item) for item in steps]) or _DEFAULT.canary_steps,
     )
-
-
-def _step(weight: int, pause: str | None) -> CanaryStep:
-    """
-    >>> _step(10, "manual").pause is None, _step(100, None).pause
-    (True, datetime.timedelta(0))
-    """
-    if pause == "manual":
-        return CanaryStep(weight, None)
-    return CanaryStep(weight, parse_duration(pause) if pause else timedelta())
 
 
 @lru_cache(maxsize=_SHARED)

@@ -81,6 +81,7 @@ def run_and_show(
             store=plane.store,
             providers=plane.providers,
             router=plane.router,
+            analyses=app.analyses,
             clock=context.clock,
             actions=app.actions,
             looks=app.looks,

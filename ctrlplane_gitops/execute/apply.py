@@ -14,6 +14,7 @@ from typing import Any
 
 from ctrlplane_gitops.errors import CancelledError, CtrlplaneError
 from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.execute.analysing import Analysing
 from ctrlplane_gitops.execute.cleanup import audit_plan, remove_tenants, tell_begin, tell_end
 from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.finish import write_down
@@ -112,7 +113,8 @@ class _Loop:
         self._watch = Watch(parts.providers, parts.looks, parts.clock)
         self._probing = Probing(parts.probes, parts.clock)
         self._readiness = Readiness(self._probing, parts.providers)
-        self.steering = Steering(parts.traffic, parts.read_orders)
+        analysing = Analysing(parts.analyses or parts.probes, parts.clock)
+        self.steering = Steering(parts.traffic, analysing, parts.providers, parts.read_orders)
         self._turn = 0
         self._settles_by: datetime | None = None
         self._look_at: datetime | None = None
@@ -143,6 +145,7 @@ class _Loop:
             self.steering.submit()
             self._look()
             self._probing.start_due()
+            self.steering.start_due()
             self._rest()
         return Ending.COMPLETE
 
@@ -334,6 +337,7 @@ class _Loop:
         journal = self._parts.journal
         if active is not None:
             self._readiness.forget(active.run)
+            self.steering.forget(active.run)
             write_down(active.run, end, journal)
         else:
             journal.tell(EventType.WORK_SKIPPED, key.address, f"skipped: {end.message}")

@@ -34,6 +34,7 @@ class ApplyParts:
     """What an apply works with. ``actions``, ``looks`` and ``probes`` are three pools so that no
     kind of call can hold up another. ``cancel`` and ``lost`` stop it after what is in flight;
     ``deadline`` as well. ``on_wait`` is told every ten seconds what an instance waits for.
+    ``analyses`` is the pool for measuring canaries (None: that of the probes).
     ``traffic`` None: there is no router. ``read_orders`` gives what people ask of rollouts now."""
 
     journal: Journal
@@ -50,6 +51,7 @@ class ApplyParts:
     on_wait: Callable[[ResourceKey, str], None] = lambda instance, text: None
     traffic: Traffic | None = None
     read_orders: Callable[[], Mapping[ResourceKey, Order]] = dict
+    analyses: Pool | None = None
 
 
 @struct

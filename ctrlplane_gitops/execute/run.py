@@ -17,6 +17,7 @@ from ctrlplane_gitops.execute.settle import Settled, settle_completed, settle_fa
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.rollout.registry import strategy_for
 from ctrlplane_gitops.rollout.view import (
+    AnalysisView,
     ReplicaSetView,
     RolloutView,
     RouteStep,
@@ -85,10 +86,13 @@ Step = Act | Pause | End
 
 @struct
 class Surroundings:
-    """What a rollout depends on besides its replicas. ``traffic`` None: no router is concerned."""
+    """What a rollout depends on besides its replicas. ``traffic`` None: no router is concerned;
+    ``analysis`` None: nothing is measured. ``note`` is what the measurements say, for people."""
 
     traffic: TrafficView | None = None
     wishes: Wishes = Wishes()
+    analysis: AnalysisView | None = None
+    note: str = ""
 
 
 _ALONE = Surroundings()
@@ -215,6 +219,7 @@ class InstanceRun:
             traffic=around.traffic,
             wishes=around.wishes,
             is_restoring=target.state is ReleaseState.SUPERSEDED,
+            analysis=around.analysis,
         )
         decision = strategy_for(work.desired.params.type).next_step(view)
         changed = decision.status if decision.status != self.status else None
@@ -227,7 +232,8 @@ class InstanceRun:
             return self._end()
         if decision.waits_for:
             text = f"{target.label} waits for {decision.waits_for}"
-            return End(WorkState.WAITING, f"{text}{_share_of(target.number, around.traffic)}")
+            text += _share_of(target.number, around.traffic)
+            return End(WorkState.WAITING, f"{text}: {around.note}" if around.note else text)
         if self._is_detached:
             return End(WorkState.STARTED, "the rollout is under way")
         return Pause(min(decision.wait, _LONGEST_WAIT), changed)

@@ -1,20 +1,27 @@
-"""Between the works of an apply and what steers them from outside: the router, and people."""
+"""Between the works of an apply and what steers them from outside: the router, people, and what is
+measured of a canary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
+from ctrlplane_gitops.execute.analysing import Analysing
 from ctrlplane_gitops.execute.run import Act, End, InstanceRun, Pause, Surroundings
 from ctrlplane_gitops.execute.traffic import Traffic
+from ctrlplane_gitops.health.measure import RunCommand
+from ctrlplane_gitops.health.traffic import count_release
 from ctrlplane_gitops.plan.change import Plan
-from ctrlplane_gitops.rollout.view import wishes_of
+from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.rollout.view import TrafficView, wishes_of
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import ObservedReplicaSet
-from ctrlplane_gitops.state.recorded import Order
+from ctrlplane_gitops.state.observed import ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.state.recorded import Order, RolloutPhase
+from ctrlplane_gitops.state.traffic import TrafficCount
 
 _ASK_EVERY = timedelta(milliseconds=250)
 Sets = tuple[ObservedReplicaSet, ...]
@@ -24,9 +31,15 @@ class Steering:
     """``traffic`` None: no router is concerned, and every question about it is answered at once."""
 
     def __init__(
-        self, traffic: Traffic | None, read_orders: Callable[[], Mapping[ResourceKey, Order]]
+        self,
+        traffic: Traffic | None,
+        analysing: Analysing,
+        providers: Mapping[str, Provider],
+        read_orders: Callable[[], Mapping[ResourceKey, Order]],
     ) -> None:
         self._traffic = traffic
+        self._analysing = analysing
+        self._providers = providers
         self._read_orders = read_orders
         self._orders: Mapping[ResourceKey, Order] = {}
         self._asked_at: datetime | None = None
@@ -45,13 +58,50 @@ class Steering:
         key, desired, target = run.work.instance, run.work.desired, run.target
         wishes = wishes_of(self._orders_now(now).get(key), target.number if target else 0)
         if self._traffic is None or desired is None or not desired.routes:
-            return Surroundings(wishes=wishes)
+            return replace(self._judge(run, None, sets), wishes=wishes)
         is_first = key not in self._seen and not run.was_settled
         self._seen.add(key)
         # What Git says of the routes and where the members are now; who gets what share is for
         # the strategy to say.
         self._traffic.sync(desired, sets)
-        return Surroundings(self._traffic.view(desired, sets, now, is_first=is_first), wishes)
+        traffic = self._traffic.view(desired, sets, now, is_first=is_first)
+        return replace(self._judge(run, traffic, sets), traffic=traffic, wishes=wishes)
+
+    def _judge(self, run: InstanceRun, traffic: TrafficView | None, sets: Sets) -> Surroundings:
+        """What is measured of the target, from when it gets requests (where no router is concerned:
+        from when it runs) until it turns back."""
+        key, desired, target = run.work.instance, run.work.desired, run.target
+        if desired is None or desired.params.analysis is None or target is None:
+            return Surroundings()
+        is_back = run.status.phase is RolloutPhase.ROLLING_BACK
+        if is_back or target.number == run.work.active:
+            self._analysing.forget(key)
+            return Surroundings()
+        number = target.number
+        is_there = any(item.release == number and item.live for item in sets)
+        if is_there if traffic is None else traffic.weights.get(number):
+            routes = [route.key for route in desired.routes]
+            self._analysing.follow(
+                key,
+                number,
+                run.work.active,
+                desired.params.analysis,
+                lambda: self._count(routes, number),
+                _runner(self._providers, sets, number),
+            )
+        verdict = self._analysing.verdict_of(key, number)
+        if verdict is None:
+            return Surroundings()
+        return Surroundings(analysis=verdict.view, note=verdict.message)
+
+    def _count(self, routes: Collection[ResourceKey], release: int) -> TrafficCount:
+        """In the pool."""
+        assert self._traffic is not None
+        return count_release(self._traffic.count_traffic(), routes, release)
+
+    def forget(self, run: InstanceRun) -> None:
+        """The work has ended."""
+        self._analysing.forget(run.work.instance)
 
     def follow(self, run: InstanceRun, step: Act | Pause | End, sets: Sets) -> None:
         """Tell the router what a decision asks for."""
@@ -85,6 +135,9 @@ class Steering:
         message = "" if self._traffic is None else self._traffic.message
         return f"; the router: {message}" if message else ""
 
+    def start_due(self) -> None:
+        self._analysing.start_due()
+
     def intend(self) -> None:
         if self._traffic is not None:
             self._traffic.intend()
@@ -94,7 +147,8 @@ class Steering:
             self._traffic.submit()
 
     def collect(self) -> bool:
-        return self._traffic is not None and self._traffic.collect()
+        has_turned = self._analysing.collect()
+        return (self._traffic is not None and self._traffic.collect()) or has_turned
 
     def finish(self, *, may_stop: bool) -> tuple[CtrlplaneError, ...]:
         """Let what is in flight end; why what was wanted is not served."""
@@ -113,12 +167,32 @@ class Steering:
 
     @property
     def running(self) -> list[Future[Any]]:
-        return [] if self._traffic is None else self._traffic.running
+        written = [] if self._traffic is None else self._traffic.running
+        return [*written, *self._analysing.running]
 
     def next_due(self) -> datetime | None:
-        return None if self._traffic is None else self._traffic.next_due()
+        write = None if self._traffic is None else self._traffic.next_due()
+        return min(filter(None, (write, self._analysing.next_due())), default=None)
 
     def _orders_now(self, now: datetime) -> Mapping[ResourceKey, Order]:
         if self._asked_at is None or now - self._asked_at >= _ASK_EVERY:
             self._orders, self._asked_at = self._read_orders(), now
         return self._orders
+
+
+def _runner(providers: Mapping[str, Provider], sets: Sets, release: int) -> RunCommand:
+    """Runs a command in the first running replica of a release."""
+    found = [
+        (item.provider, replica.name)
+        for item in sets
+        for replica in item.replicas
+        if item.release == release and replica.phase is ReplicaPhase.RUNNING
+    ]
+
+    def run_command(command: Sequence[str], timeout: timedelta) -> int:
+        if not found:
+            raise ProviderError(f"v{release} has no running replica")
+        provider, name = found[0]
+        return providers[provider].execute(name, command, timeout).exit_code
+
+    return run_command

@@ -27,7 +27,13 @@ from ctrlplane_gitops.state.desired import DesiredInstance, DesiredRoute
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import Intent
-from ctrlplane_gitops.state.traffic import Member, RouteEntry, RouterCapability, RouteTable
+from ctrlplane_gitops.state.traffic import (
+    Member,
+    RouteEntry,
+    RouterCapability,
+    RouteTable,
+    TrafficCount,
+)
 
 _LIVE_TIMEOUT = timedelta(seconds=5)
 _RETRY = timedelta(milliseconds=500)
@@ -194,6 +200,10 @@ class Traffic:
             return False
         line.drain.confirm(now)
         return not line.drain.busy(now, drain_timeout)
+
+    def count_traffic(self) -> Mapping[tuple[ResourceKey, int], TrafficCount]:
+        """What the router has counted so far, by route and release. In a pool: it is asked."""
+        return self._router.count_traffic()
 
     def error_of(self, instance: ResourceKey) -> CtrlplaneError | None:
         """Why the requests of this instance cannot be moved."""

@@ -12,15 +12,10 @@ from __future__ import annotations
 
 import grpc
 
+from ctrlplane_gitops.health.address import resolve, time_left
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.message import decode_status, encode_request
-from ctrlplane_gitops.health.target import (
-    EndpointOf,
-    ProbeFailed,
-    deadline_of,
-    find_addresses,
-    left_s,
-)
+from ctrlplane_gitops.health.target import EndpointOf, ProbeFailed, deadline_of, find_endpoint
 from ctrlplane_gitops.state.desired import HealthCheck
 
 _METHOD = "/grpc.health.v1.Health/Check"
@@ -53,7 +48,7 @@ def probe_grpc(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
     """Ask the port about ``check.service``; SERVING passes. ProbeFailed, with what there was
     instead, for everything else; TimeoutError when ``check.timeout`` has passed."""
     deadline = deadline_of(check)
-    answer = _ask_first(find_addresses(check, endpoint_of), check, deadline)
+    answer = _ask_first(resolve(*find_endpoint(check, endpoint_of)), check, deadline)
     try:
         number = decode_status(answer)
     except ValueError:
@@ -70,7 +65,7 @@ def _ask_first(addresses: list[tuple[str, int]], check: HealthCheck, deadline: f
     for host, port in addresses:
         target = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
         try:
-            return _ask(target, check, left_s(deadline))
+            return _ask(target, check, time_left(deadline))
         except grpc.RpcError as error:
             assert isinstance(error, grpc.Call)
             failure = ProbeFailed(_explain(error, check))

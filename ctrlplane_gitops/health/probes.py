@@ -16,14 +16,9 @@ from typing import assert_never
 from urllib.parse import quote
 
 from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.health.address import AddressError, dial, explain, time_left
 from ctrlplane_gitops.health.check import ProbeResult
-from ctrlplane_gitops.health.target import (
-    EndpointOf,
-    ProbeFailed,
-    deadline_of,
-    find_addresses,
-    left_s,
-)
+from ctrlplane_gitops.health.target import EndpointOf, ProbeFailed, deadline_of, find_endpoint
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType
 
 RunCommand = Callable[[Sequence[str], timedelta], int]
@@ -56,14 +51,14 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
                 return _probe_grpc(check, endpoint_of)
             case _:
                 assert_never(check.type)
-    except ProbeFailed as failure:
+    except (ProbeFailed, AddressError) as failure:
         return ProbeResult(False, str(failure))
     except CtrlplaneError as failure:
         return ProbeResult(False, failure.message)
     except TimeoutError:
         return ProbeResult(False, f"no answer within {check.timeout.total_seconds():g}s")
     except OSError as failure:
-        return ProbeResult(False, (failure.strerror or type(failure).__name__).lower())
+        return ProbeResult(False, explain(failure))
 
 
 def _probe_command(check: HealthCheck, run_command: RunCommand) -> ProbeResult:
@@ -89,7 +84,7 @@ def _probe_http(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         # Quoting also keeps line breaks in a path from becoming headers.
         target = quote(check.path if check.path.startswith("/") else f"/{check.path}", _PATH_SAFE)
-        connection.settimeout(left_s(deadline))
+        connection.settimeout(time_left(deadline))
         connection.sendall(
             f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ctrlplane-gitops-probe\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
@@ -105,7 +100,7 @@ def _read_status(connection: socket.socket, deadline: float) -> int:
     """The status code; the whole head is read (up to a cap) so that the server sees it taken."""
     head = b""
     while b"\r\n\r\n" not in head:
-        connection.settimeout(left_s(deadline))
+        connection.settimeout(time_left(deadline))
         received = connection.recv(8192)
         if not received:
             break
@@ -124,7 +119,7 @@ def _drain(connection: socket.socket, deadline: float) -> None:
     left = _MAX_BODY_BYTES
     with suppress(OSError):
         while left > 0:
-            connection.settimeout(min(_DRAIN_PAUSE_S, left_s(deadline)))
+            connection.settimeout(min(_DRAIN_PAUSE_S, time_left(deadline)))
             received = len(connection.recv(8192))
             if not received:
                 return
@@ -132,10 +127,4 @@ def _drain(connection: socket.socket, deadline: float) -> None:
 
 
 def _connect(check: HealthCheck, endpoint_of: EndpointOf, deadline: float) -> socket.socket:
-    failure: OSError = OSError("no address")
-    for address in find_addresses(check, endpoint_of):
-        try:
-            return socket.create_connection(address, timeout=left_s(deadline))
-        except OSError as error:
-            failure = error
-    raise failure
+    return dial(*find_endpoint(check, endpoint_of), deadline)

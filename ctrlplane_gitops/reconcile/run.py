@@ -48,6 +48,7 @@ class PassParts:
     timeout: timedelta | None = None
     is_detached: bool = False
     router: Router | None = None
+    analyses: Pool | None = None
 
 
 @struct
@@ -154,5 +155,6 @@ def _apply(seen: Look, parts: PassParts, held: HeldLease) -> ApplyResult:
             parts.on_wait,
             _build_traffic(seen, parts, journal),
             parts.store.read_orders,
+            parts.analyses,
         ),
     )

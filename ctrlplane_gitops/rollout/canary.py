@@ -2,7 +2,9 @@
 replicas until the last step is over.
 
 Source of the rules: Argo Rollouts with traffic routing (``setWeight``, ``pause``; the canary has as
-many replicas as its share asks for, the stable set is not scaled down before the end).
+many replicas as its share asks for, the stable set is not scaled down before the end), and with
+analysis in the background (a failed one aborts, an inconclusive one waits for a person). Ours
+beyond that: a step is not over before everything that is measured has a value.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from ctrlplane_gitops.rollout.census import available_in, replicas_of
 from ctrlplane_gitops.rollout.course import take_tick
 from ctrlplane_gitops.rollout.step import fit_both, is_full, keep_shares, pass_step, reach_step
 from ctrlplane_gitops.rollout.traffic import Movement, Shares
-from ctrlplane_gitops.rollout.view import RolloutView, StepDecision
+from ctrlplane_gitops.rollout.view import AnalysisView, RolloutView, StepDecision
 from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams
 from ctrlplane_gitops.state.recorded import RolloutStatus
 
@@ -42,6 +44,8 @@ class _Way:
         while status.step < len(steps) and not is_direct(view):
             step = steps[status.step]
             status = reach_step(view, status, _is_served(view, step))
+            if _find_fault(view):
+                break
             if not view.wishes.is_full and not _is_over(view, status, step):
                 break
             status = pass_step(view, status)
@@ -52,7 +56,8 @@ class _Way:
         return is_stepping and status.step_at is not None
 
     def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
-        return ""
+        """What was measured of it, while it goes through its steps."""
+        return _find_fault(view) if status.step < len(view.params.canary_steps) else ""
 
     def move(self, view: RolloutView, release: int, status: RolloutStatus) -> Movement:
         steps, wanted = view.params.canary_steps, view.replicas
@@ -62,7 +67,7 @@ class _Way:
         count = count_canary(wanted, step.weight)
         is_ready = len(available_in(view, replicas_of(view, release))) >= count
         shares = shares_of(view, step) if is_ready else keep_shares(view)
-        waits = is_ready and status.step_at is not None and step.pause is None
+        waits = is_ready and _is_waiting(view, status, step)
         moved = fit_both(view, release, count, is_over=False)
         return Movement(moved, shares, "promote" if waits else "")
 
@@ -112,7 +117,48 @@ def _is_over(view: RolloutView, status: RolloutStatus, step: CanaryStep) -> bool
         return False
     if view.wishes.promoted > status.step:
         return True
-    return step.pause is not None and view.now - status.step_at >= step.pause
+    return _is_pause_over(view, status, step) and not _is_open(view, step)
+
+
+def _is_pause_over(view: RolloutView, status: RolloutStatus, step: CanaryStep) -> bool:
+    if status.step_at is None or step.pause is None:
+        return False
+    return view.now - status.step_at >= step.pause
+
+
+def _is_waiting(view: RolloutView, status: RolloutStatus, step: CanaryStep) -> bool:
+    """For a person: by its own pause, or because what was measured does not say how to go on."""
+    if status.step_at is None:
+        return False
+    is_unclear = _is_judged(view, step) and _opinion(view).is_inconclusive
+    return step.pause is None or (is_unclear and _is_pause_over(view, status, step))
+
+
+def _is_open(view: RolloutView, step: CanaryStep) -> bool:
+    """Whether the measurements do not say yet that it may go on."""
+    found = _opinion(view)
+    return _is_judged(view, step) and (found.is_pending or found.is_inconclusive)
+
+
+def _is_judged(view: RolloutView, step: CanaryStep) -> bool:
+    """Of a canary without traffic there is nothing to measure."""
+    return view.params.analysis is not None and step.weight > 0
+
+
+def _opinion(view: RolloutView) -> AnalysisView:
+    return view.analysis or AnalysisView(is_pending=True)
+
+
+def _find_fault(view: RolloutView) -> str:
+    """Why what was measured aborts it, "" where it does not. Only a canary that gets requests is
+    judged, and not where a person wants all of it."""
+    if view.params.analysis is None or view.wishes.is_full or is_direct(view):
+        return ""
+    if view.traffic is not None:
+        is_serving = view.traffic.weights.get(view.target, 0) > 0
+    else:
+        is_serving = bool(available_in(view, replicas_of(view, view.target)))
+    return _opinion(view).failure if is_serving else ""
 
 
 _WAY = _Way()

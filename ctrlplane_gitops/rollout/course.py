@@ -46,7 +46,8 @@ class Way(Protocol):
         ...
 
     def find_fault(self, view: RolloutView, status: RolloutStatus) -> str:
-        """Why it has failed, besides what every strategy looks at; "" while it has not."""
+        """Why it has failed, besides what every strategy looks at; "" while it has not. It is
+        about a release that serves, so it is turned back even when all of it is up."""
         ...
 
     def move(self, view: RolloutView, release: int, status: RolloutStatus) -> Movement:
@@ -86,10 +87,12 @@ def take_tick(view: RolloutView, way: Way) -> StepDecision:
         return StepDecision((), status, POLL, waits_for="resume")
     is_lasting = way.is_lasting(view, status)
     cause = view.scale_error or find_failure(view, view.target, status, is_lasting=is_lasting)
-    status = status if cause else way.advance(view, status)
-    cause = cause or way.find_fault(view, status)
     if cause:
         return fail(view, status, cause)
+    status = way.advance(view, status)
+    fault = way.find_fault(view, status)
+    if fault:
+        return fail(view, status, fault, is_judged=True)
     return _decide(view, view.target, status, way)
 
 

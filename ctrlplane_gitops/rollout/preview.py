@@ -115,13 +115,17 @@ def _preview_blue_green(params: RolloutParams, replicas: int) -> RolloutPreview:
 def _preview_canary(params: RolloutParams, replicas: int) -> RolloutPreview:
     first = count_canary(replicas, params.canary_steps[0].weight)
     shares = " -> ".join(map(_name_step, params.canary_steps))
-    text = f"{first} canary -> {shares}; {_twice(params, replicas)}"
+    names = [] if params.analysis is None else [f"'{x.name}'" for x in params.analysis.checks]
+    judged = f", measured by {', '.join(names)}" if names else ""
+    text = f"{first} canary -> {shares}{judged}; {_twice(params, replicas)}"
     steps = [f"start {first} of the new release", _wait(params)]
     for step in params.canary_steps:
         count = count_canary(replicas, step.weight)
         stay = "until promote" if step.pause is None else f"for {format_duration(step.pause)}"
         stay = f" {stay}" if step.pause != timedelta() else ""
         steps.append(f"{step.weight}% of the traffic to {count} of the new release{stay}")
+    if names:
+        steps.append(f"turn back at once when {' or '.join(names)} fails")
     steps.append("all traffic to the new release, then stop the old one")
     return RolloutPreview(tuple(steps), 2 * replicas, replicas, False, text)
 

@@ -15,13 +15,20 @@ def return_release(view: RolloutView) -> int | None:
 
 
 def fail(
-    view: RolloutView, status: RolloutStatus, cause: str, *, is_asked: bool = False
+    view: RolloutView,
+    status: RolloutStatus,
+    cause: str,
+    *,
+    is_asked: bool = False,
+    is_judged: bool = False,
 ) -> StepDecision:
     """Turn back or give up. Neither has steps: the decision is recorded before the first effect
     of a rollback, so a crash in between only makes it again. ``is_asked``: a person wants it, so
-    there is nothing to weigh."""
+    there is nothing to weigh. ``is_judged``: what serves was found bad, so that it serves is no
+    reason to keep it."""
     back = return_release(view)
-    is_wanted = is_asked or (view.params.is_auto_rollback and not _is_pointless(view))
+    is_useful = is_judged or not _is_pointless(view)
+    is_wanted = is_asked or (view.params.is_auto_rollback and is_useful)
     if back is None or not is_wanted:
         return give_up(status, f"{_title(view)} failed: {cause}{_what_is_left(view)}")
     turned = replace(

@@ -7,11 +7,12 @@ and the faults, so the same script gives the same course.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from ctrlplane_gitops.rollout.strategy import Strategy
 from ctrlplane_gitops.rollout.view import (
+    AnalysisView,
     ReplicaSetView,
     ReplicaView,
     RolloutView,
@@ -52,6 +53,24 @@ class Fault:
     release: int
     index: int
     lasts: timedelta | None = None
+
+
+@struct
+class Analyst:
+    """What measuring the new release says. Nothing for ``pending`` after it first served; from
+    step ``fails_in`` on that it has failed, in the steps ``doubts_in`` nothing clear."""
+
+    pending: timedelta = timedelta()
+    fails_in: int | None = None
+    doubts_in: frozenset[int] = frozenset()
+    failure: str = "analysis 'errors' failed: error rate 21% > 5% (1 failure, limit 0)"
+
+    def judge(self, step: int, served: timedelta) -> AnalysisView:
+        if served < self.pending:
+            return AnalysisView(is_pending=True)
+        if self.fails_in is not None and step >= self.fails_in:
+            return AnalysisView(self.failure)
+        return AnalysisView(is_inconclusive=step in self.doubts_in)
 
 
 @struct
@@ -192,7 +211,8 @@ class Road:
 
 @dataclass(slots=True)
 class Simulation:
-    """A strategy at work on a fleet, tick by tick, the way it is executed for real."""
+    """A strategy at work on a fleet, tick by tick, the way it is executed for real. With
+    ``is_attended`` a person promotes whatever waits for it."""
 
     strategy: Strategy
     fleet: Fleet
@@ -206,6 +226,9 @@ class Simulation:
     road: Road | None = None
     wishes: Wishes = Wishes()
     is_restoring: bool = False
+    analyst: Analyst | None = None
+    is_attended: bool = False
+    served_at: datetime | None = None
 
     def view(self) -> RolloutView:
         return RolloutView(
@@ -221,7 +244,19 @@ class Simulation:
             None if self.road is None else self.road.view(self.fleet.now),
             self.wishes,
             self.is_restoring,
+            self._judge(),
         )
+
+    def _judge(self) -> AnalysisView | None:
+        """None until the new release serves."""
+        if self.analyst is None or self.served_at is None:
+            return None
+        return self.analyst.judge(self.status.step, self.fleet.now - self.served_at)
+
+    def _is_serving(self) -> bool:
+        if self.road is not None:
+            return self.road.weights.get(self.target, 0) > 0
+        return self.fleet.count_available(self.params.min_ready, self.target) > 0
 
     def take_tick(self, crash_after: int | None = None) -> StepDecision:
         """Look, decide, perform, record, let time pass. ``crash_after`` performs only so many
@@ -237,6 +272,10 @@ class Simulation:
             self.road.route(decision.route, self.fleet.now)
         if crash_after is None:
             self.status = decision.status
+            if decision.waits_for == "promote" and self.is_attended:
+                self.wishes = replace(self.wishes, promoted=decision.status.step + 1)
+        if self.served_at is None and self._is_serving():
+            self.served_at = self.fleet.now
         if crash_after is not None or not decision.is_done:
             self.fleet.now += max(decision.wait, TICK)
         return decision

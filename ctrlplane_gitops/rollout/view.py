@@ -78,13 +78,24 @@ def wishes_of(order: Order | None, target: int) -> Wishes:
 
 
 @struct
+class AnalysisView:
+    """What the measurements say of a canary so far: why it has failed, "" while it has not;
+    whether they leave it open, for a person to decide; whether some check has no value yet."""
+
+    failure: str = ""
+    is_inconclusive: bool = False
+    is_pending: bool = False
+
+
+@struct
 class RolloutView:
     """One instance at one tick. ``target`` is the release to run, ``replicas`` how many of it.
     ``sets`` are all observed sets, the target's included when it exists, sorted by release.
     ``active`` is the recorded active release (the one to return to), None at the first.
     ``scale_error`` is why the target failed terminally (its scaling, its analysis), "" if it did
     not. ``traffic`` is None where no router sends requests to the instance. ``is_restoring``: the
-    target has been live before, so it need not prove itself step by step."""
+    target has been live before, so it need not prove itself step by step. ``analysis`` is None
+    where nothing is measured; where the params ask for it, None is the same as pending."""
 
     instance: ResourceKey
     target: int
@@ -98,6 +109,7 @@ class RolloutView:
     traffic: TrafficView | None = None
     wishes: Wishes = Wishes()
     is_restoring: bool = False
+    analysis: AnalysisView | None = None
 
     def set_of(self, release: int) -> ReplicaSetView | None:
         return next((item for item in self.sets if item.release == release), None)

@@ -38,6 +38,15 @@ def find_credentials(value: Any, where: Field) -> Iterator[Problem]:
             yield Problem("clear-secret", summary, HINT, place)
 
 
+def is_credential_name(word: str) -> bool:
+    """Whether a key says that its value is a credential.
+
+    >>> is_credential_name("api_key"), is_credential_name("tokenFile")
+    (True, False)
+    """
+    return bool(_KEY.search(word)) and not _REFERENCE.search(word)
+
+
 def _is_clear(item: str | int, place: Field) -> bool:
     text = str(item)
     if not text.strip():
@@ -45,4 +54,4 @@ def _is_clear(item: str | int, place: Field) -> bool:
     if _USERINFO.search(text) or _PRIVATE_KEY.search(text):
         return True
     word = next((part for part in reversed(place) if isinstance(part, str)), "")
-    return bool(_KEY.search(word)) and not _REFERENCE.search(word)
+    return is_credential_name(word)

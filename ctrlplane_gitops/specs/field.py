@@ -108,6 +108,12 @@ def _check_percent(value: Any) -> str:
     return f"{_read_unit(units.parse_percent, value)}%"
 
 
+def _check_rate(value: Any) -> str:
+    if not isinstance(value, str):
+        refuse_type("a percentage such as '5%' or '0.5%'")
+    return units.format_rate(_read_unit(units.parse_rate, value))
+
+
 def _check_count_or_percent(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         refuse_type("a number such as 1, or a percentage such as '25%'")
@@ -212,6 +218,7 @@ CPU_PATTERN = r"^([0-9]+(\.[0-9]{1,3})?|[0-9]+m)$"
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 DURATION_PATTERN = r"^(?=[0-9])([0-9]+h)?([0-9]+m(?!s))?([0-9]+s)?([0-9]+ms)?$"
 PERCENT_PATTERN = r"^([0-9]{1,2}|0[0-9]{2}|100)%$"
+RATE_PATTERN = r"^(0?[0-9]{1,2}([.][0-9]{1,3})?|100([.]0{1,3})?)%$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=63)]
 ShortName = Annotated[str, StringConstraints(pattern=NAME, max_length=40)]
@@ -246,6 +253,7 @@ Pause = Annotated[
     _text(f"^manual$|{DURATION_PATTERN}", "2m", "manual"),
 ]
 Percent = Annotated[str, PlainValidator(_check_percent), _text(PERCENT_PATTERN, "20%")]
+Rate = Annotated[str, PlainValidator(_check_rate), _text(RATE_PATTERN, "5%", "0.5%")]
 CountOrPercent = Annotated[
     str,
     PlainValidator(_check_count_or_percent),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ctrlplane_gitops.specs.analysis import AnalysisSpec, fill_analysis
 from ctrlplane_gitops.specs.field import CountOrPercent, Duration, Pause, PositiveDuration
 from ctrlplane_gitops.specs.model import Model
 from ctrlplane_gitops.specs.problem import Problem
@@ -58,9 +59,27 @@ class CanarySpec(Model):
     steps: list[StepSpec] = Field(
         default_factory=_default_steps, min_length=1, max_length=100, description="In this order."
     )
-    analysis: dict[str, Any] | None = Field(
-        default=None, description="What is measured before the next step."
+    analysis: AnalysisSpec | None = Field(
+        default=None, description="What is measured during the steps; what fails aborts."
     )
+
+    def find_problems(self) -> Iterator[Problem]:
+        where = ("strategy", "canary")
+        weight = 0
+        for index, step in enumerate(self.steps):
+            place = (*where, "steps", index, "weight")
+            shown = f"spec.{'.'.join(where)}.steps[{index}]"
+            if step.weight < weight:
+                summary = f"{shown}.weight ({step.weight}) is less than the {weight} before it"
+                hint = "a canary only grows: put the steps in order"
+                yield Problem("wrong-order", summary, hint, place)
+            if not step.weight and step.pause not in (None, "0s"):
+                summary = f"{shown} pauses at a weight of 0, where there is nothing to see yet"
+                hint = "give a paused step a weight from 1 to 100, or leave it out"
+                yield Problem("wrong-value", summary, hint, place)
+            weight = max(weight, step.weight)
+        if self.analysis is not None:
+            yield from self.analysis.find_problems((*where, "analysis"))
 
 
 class StrategySpec(Model):
@@ -104,6 +123,8 @@ class StrategySpec(Model):
         if rolling and all(x in ("0", "0%") for x in (rolling.max_surge, rolling.max_unavailable)):
             summary = "spec.strategy.rolling has maxSurge 0 and maxUnavailable 0: nothing can move"
             yield Problem("wrong-value", summary, "raise one", ("strategy", "rolling"))
+        if self.canary is not None and self.type == "canary":
+            yield from self.canary.find_problems()
 
     def _check_order(
         self, first: str, first_name: str, second: str, second_name: str
@@ -132,4 +153,7 @@ class StrategySpec(Model):
         if self.type in _BLOCKS and self.type not in spec:
             made = {"rolling": RollingSpec, "blueGreen": BlueGreenSpec, "canary": CanarySpec}
             spec[self.type] = made[self.type]().model_dump(by_alias=True, exclude_none=True)
+        analysis = spec.get("canary", {}).get("analysis")
+        if analysis is not None:
+            fill_analysis(analysis)
         return spec

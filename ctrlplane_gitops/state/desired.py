@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.key import ResourceKey
@@ -14,6 +14,9 @@ from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.state.traffic import RouteHealth
 from ctrlplane_gitops.units import CountOrPercent
 from ctrlplane_gitops.value import struct
+
+if TYPE_CHECKING:  # most commands meet no canary, and these are ten classes more
+    from ctrlplane_gitops.state.analysis import Analysis
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -70,7 +73,7 @@ class CanaryStep:
 @struct
 class RolloutParams:
     """How to get from one release to the next; names and defaults after Nomad, Kubernetes and Argo
-    Rollouts."""
+    Rollouts. ``analysis`` is what a canary is judged by, None for nothing but its health."""
 
     type: StrategyType = StrategyType.ROLLING
     min_ready: timedelta = timedelta(seconds=10)
@@ -90,6 +93,7 @@ class RolloutParams:
         CanaryStep(50, timedelta(minutes=2)),
         CanaryStep(100),
     )
+    analysis: Analysis | None = None
 
 
 @struct

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.engines.program import MissingEngineError, give_up
+from tests.engines.prometheus import find_prometheus
 from tests.engines.registry import Registry, image_registry
 from tests.engines.router import find_haproxy, find_traefik
 
@@ -59,4 +60,14 @@ def haproxy() -> str:
         return find_haproxy()
     except MissingEngineError as missing:
         give_up("haproxy", str(missing))
+        raise
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    """The program's path."""
+    try:
+        return find_prometheus()
+    except MissingEngineError as missing:
+        give_up("prometheus", str(missing))
         raise

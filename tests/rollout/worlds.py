@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from hypothesis import strategies as st
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ctrlplane_gitops.rollout.registry import strategy_for
 from ctrlplane_gitops.rollout.simulator import (
     EPOCH,
+    Analyst,
     Behaviour,
     Fault,
     Fleet,
@@ -17,11 +18,13 @@ from ctrlplane_gitops.rollout.simulator import (
     Simulation,
 )
 from ctrlplane_gitops.rollout.strategy import Strategy
+from ctrlplane_gitops.state.analysis import Analysis, AnalysisCheck, RouterMetric
 from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams, StrategyType
 from ctrlplane_gitops.state.recorded import RolloutPhase, RolloutStatus
 from ctrlplane_gitops.units import CountOrPercent
 
 SECOND = timedelta(seconds=1)
+ANALYSIS = Analysis((AnalysisCheck("errors", RouterMetric(max_error_rate=0.05)),))
 HEALTHY = 20 * SECOND
 RELEASES = (1, 2, 3, 4)
 
@@ -40,6 +43,7 @@ class World:
     status: RolloutStatus
     is_routed: bool = False
     has_preview: bool = False
+    analyst: Analyst | None = None
 
     def build(self) -> Simulation:
         fleet = Fleet(dict(self.behaviours), self.faults)
@@ -49,6 +53,9 @@ class World:
         course = Simulation(
             strategy, fleet, self.target, self.replicas, self.active, self.params, self.status
         )
+        course.analyst, course.is_attended = self.analyst, True
+        if self.analyst is not None:
+            course.params = replace(self.params, analysis=ANALYSIS)
         if self.is_routed:
             course.road = self._build_road(course)
         return course
@@ -140,6 +147,20 @@ def make_faults() -> st.SearchStrategy[tuple[Fault, ...]]:
     return st.lists(fault, max_size=8).map(tuple)
 
 
+def make_analysts() -> st.SearchStrategy[Analyst | None]:
+    """None where nothing is measured; other strategies than a canary look at none of it."""
+    return st.one_of(st.none(), make_analyst())
+
+
+def make_analyst() -> st.SearchStrategy[Analyst]:
+    return st.builds(
+        Analyst,
+        st.sampled_from((0, 1, 9, 50)).map(lambda value: value * SECOND),
+        st.one_of(st.none(), st.integers(0, 4)),
+        st.frozensets(st.integers(0, 3), max_size=2),
+    )
+
+
 @st.composite
 def make_statuses(draw: st.DrawFn) -> RolloutStatus:
     """Any status, also ones no strategy would write."""
@@ -185,6 +206,7 @@ def make_worlds(draw: st.DrawFn) -> World:
         draw(make_statuses()),
         draw(st.booleans()),
         draw(st.booleans()),
+        draw(make_analysts()),
     )
 
 
@@ -205,4 +227,5 @@ def make_plain_worlds(draw: st.DrawFn, *, is_first: bool | None = None) -> World
         RolloutStatus(target=1 if has_active else None),
         draw(st.booleans()),
         draw(st.booleans()),
+        draw(make_analysts()),
     )
