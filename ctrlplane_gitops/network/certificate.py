@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import field
 
 from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.traffic import RouteTable
 from ctrlplane_gitops.value import struct
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----", re.DOTALL)
@@ -17,6 +20,34 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----", re.D
 class Pem:
     chain: str
     key: str = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        return self.chain + self.key
+
+
+def complete_certificates(
+    table: RouteTable,
+    certificates: Mapping[ResourceKey, SecretValue],
+    find_held: Callable[[ResourceKey], str | None],
+) -> dict[ResourceKey, SecretValue]:
+    """The values of the certificates a table shows, without what else stands in them, so that one
+    read back is the same. One that has no value now (its tenant's specs cannot be read) is as
+    ``find_held`` gives it, the PEM the router has. What cannot be used is left as it is, to be
+    refused."""
+    found = {}
+    for key in {item.certificate for item in table.entries if item.certificate is not None}:
+        value = certificates.get(key)
+        if value is None:
+            held = find_held(key)
+            if held is None:
+                continue
+            value = SecretValue(held.encode())
+        try:
+            found[key] = SecretValue(parse_pem(value).text.encode())
+        except ValueError:
+            found[key] = value
+    return found
 
 
 def parse_pem(value: SecretValue) -> Pem:

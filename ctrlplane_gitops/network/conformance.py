@@ -187,6 +187,20 @@ class RouterConformance(RouterKit):
             router.apply(RouteTable((self.rich_entries()[2],)), {})
         assert effects[made:] == []
 
+    def test_a_certificate_whose_value_is_not_known_now_stays(
+        self, router: Router, effects: list[str], tmp_path: Path
+    ) -> None:
+        """The specs of its tenant may be broken, or somebody removes only another's."""
+        entries = self.rich_entries()
+        noisy = b"# site\n" + make_certificate(tmp_path, "tls.example").reveal()
+        certificates = {CERTIFICATE: SecretValue(noisy)}
+        before, made = self.put(router, *entries, certificates=certificates), len(effects)
+        assert self.put(router, *entries) == before
+        assert effects[made:] == []
+        without = [item for item in entries if item.certificate or item.key != entries[0].key]
+        self.put(router, *without)
+        assert router.observe().table == RouteTable(tuple(without))
+
     def test_a_certificate_with_another_key_is_refused_and_not_shown(
         self, router: Router, effects: list[str], tmp_path: Path
     ) -> None:

@@ -18,6 +18,7 @@ from ctrlplane_gitops.errors import (
     UsageError,
 )
 from ctrlplane_gitops.file import lock_file, write_file
+from ctrlplane_gitops.network.certificate import complete_certificates
 from ctrlplane_gitops.network.codec import decode_table, encode_table
 from ctrlplane_gitops.network.options import EntryPoint, check_options, parse_entry_points
 from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
@@ -94,6 +95,8 @@ class MemoryRouter:
         self._settings = settings
         self._path = Path(settings.state_dir, options["path"]) if "path" in options else None
         self._world = RouterWorld()
+        # Of this object alone: what is written into a file must hold no key.
+        self._held: dict[ResourceKey, str] = {}
         self._apply_count = 0
 
     @property
@@ -116,6 +119,7 @@ class MemoryRouter:
         return RouterState(world.served, world.generation, world.served == world.written)
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
+        certificates = complete_certificates(table, certificates, self._held.get)
         require_sound(table, self._entry_points, certificates)
         if self.faults.gap is not None:
             raise UnreachableError(self.faults.gap)
@@ -127,6 +131,7 @@ class MemoryRouter:
         if self._apply_count in self.faults.fail_applies:
             raise ProviderError("apply failed as scripted", is_retryable=True)
         self.tables.append(table)
+        self._held = {key: value.reveal().decode() for key, value in certificates.items()}
         with self._settings.effect(f"apply:{generation}"):
             self._change(lambda world: self._write(world, table, generation))
         if self._apply_count in self.faults.lose_replies:

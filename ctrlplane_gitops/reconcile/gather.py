@@ -19,6 +19,7 @@ from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.specs.validate import is_spec, parse
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.template import SecretType
 from ctrlplane_gitops.value import struct
 
 ROOT_FILE = "ctrlplane.yaml"
@@ -116,6 +117,7 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
             )
             for key, failure in failures.items()
         ]
+        found += _check_certificates(wanted.documents, values)
     earlier = [*wanted.diagnostics, *found]
     desired, more = build_catalog(wanted.documents, earlier, wanted.snapshot.entries, digests)
     located = _locate([*found, *more], wanted.snapshot)
@@ -130,6 +132,38 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
         diagnostics=diagnostics,
         secrets=values,
     )
+
+
+def _check_certificates(
+    documents: Iterable[Document], values: Mapping[ResourceKey, SecretValue]
+) -> list[Diagnostic]:
+    """One that no router can show is a mistake of its tenant, found before any router is told."""
+    shown = [
+        (item, values[item.key])
+        for item in documents
+        if item.kind is Kind.SECRET and item.spec["type"] == SecretType.TLS and item.key in values
+    ]
+    if not shown:
+        return []
+    from ctrlplane_gitops.network.certificate import parse_pem
+
+    found = []
+    for document, value in shown:
+        try:
+            parse_pem(value)
+        except ValueError as problem:
+            found.append(
+                error(
+                    "bad-certificate",
+                    f"the value of {document.key} is no certificate: {problem}",
+                    origin=document.origin,
+                    hint="it is the chain, leaf first, and its key, both in PEM",
+                    address=document.key.address,
+                    tenant=document.tenant,
+                    field=("spec", "from"),
+                )
+            )
+    return found
 
 
 def _locate(diagnostics: Sequence[Diagnostic], snapshot: Snapshot) -> tuple[Diagnostic, ...]:

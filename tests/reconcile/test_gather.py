@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.network.conformance_kit import make_certificate
 from ctrlplane_gitops.reconcile.gather import resolve_wanted
+from ctrlplane_gitops.secrets.env import EnvBackend
 from tests.reconcile.reconcile_kit import PLANE, Repo, tenant_file
 
 TENANTS = ("acme", "globex", "initech")
@@ -125,3 +127,28 @@ def test_a_cache_that_cannot_be_used_is_made_anew(repo: Repo, spoil: object) -> 
 def test_a_cache_of_another_version_is_not_used(repo: Repo) -> None:
     repo.gather()
     assert repo.gather("2").parsed == 4
+
+
+TLS = """\
+---
+apiVersion: ctrlplane.dev/v1
+kind: Secret
+metadata: {tenant: acme, name: site}
+spec: {type: tls, from: {env: SITE}}
+"""
+
+
+def test_a_certificate_that_nobody_can_show_freezes_its_tenant_alone(
+    repo: Repo, tmp_path: Path
+) -> None:
+    repo.write("tenants/acme.yaml", tenant_file("acme") + TLS)
+    bad = resolve_wanted(repo.gather(), {"env": EnvBackend({"SITE": "hunter22"})})
+    (found,) = [item for item in bad.diagnostics if item.code == "bad-certificate"]
+    assert (found.tenant, found.is_error) == ("acme", True)
+    assert "hunter22" not in found.render()
+    assert bad.desired is not None and set(bad.desired.frozen) == {"acme"}
+    value = make_certificate(tmp_path, "shop.example").reveal().decode()
+    good = resolve_wanted(repo.gather(), {"env": EnvBackend({"SITE": value})})
+    assert not good.diagnostics
+    # Without values (validate) nothing can be said about them.
+    assert not resolve_wanted(repo.gather(), None).diagnostics

@@ -25,11 +25,12 @@ from ctrlplane_gitops.network.haproxy.render import (
     load_map,
     render_config,
 )
-from ctrlplane_gitops.network.haproxy.shape import Shape, build_shape, decode_shape
+from ctrlplane_gitops.network.haproxy.shape import Shape, build_shape, decode_shape, pem_file
 from ctrlplane_gitops.network.haproxy.socket import CommandSocket
 from ctrlplane_gitops.network.router import NOT_RUNNING, RouterSettings
 from ctrlplane_gitops.network.supervise import Supervisor
 from ctrlplane_gitops.process_id import ProcessId, is_alive, send_signal
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouteTable
 from ctrlplane_gitops.value import struct
 
@@ -78,12 +79,16 @@ class HaproxyProgram:
         """A map on disk."""
         return load_map(read_file(self.directory / name) or "")
 
+    def read_certificate(self, key: ResourceKey) -> str | None:
+        """The PEM as it was written last."""
+        return read_file(self.directory / "certs" / pem_file(key))
+
     def write_certificates(self, lists: Mapping[str, list[str]], pems: Mapping[str, Pem]) -> None:
         """The PEMs by file name, and by entry point the list of those it shows."""
         folder = self.directory / "certs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, pem in sorted(pems.items()):
-            self._write(folder / name, pem.chain + pem.key)
+            self._write(folder / name, pem.text)
         for point, names in sorted(lists.items()):
             text = "".join(f"{folder / name}\n" for name in names)
             self._write(folder / f"{point}.list", text)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ctrlplane_gitops.network.codec import encode_entry
 from ctrlplane_gitops.network.options import EntryPoint
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 from ctrlplane_gitops.value import struct
 
@@ -50,6 +51,11 @@ def slug_of(plane: str, entry: RouteEntry) -> str:
     return f"{plane}.{entry.key.tenant}.{entry.key.name}.{entry.variant or '-'}"
 
 
+def pem_file(certificate: ResourceKey) -> str:
+    """The name of the file that holds it."""
+    return f"{certificate.tenant}.{certificate.name}.pem"
+
+
 def build_shape(
     plane: str,
     points: tuple[EntryPoint, ...],
@@ -61,7 +67,7 @@ def build_shape(
     certificates: dict[str, set[str]] = {point.name: set() for point in points if point.is_tls}
     for entry in table.entries:
         if entry.certificate is not None:
-            name = f"{entry.certificate.tenant}.{entry.certificate.name}.pem"
+            name = pem_file(entry.certificate)
             certificates[entry.entry_point].add(name)
     return Shape(
         tuple((point.name, point.address, point.is_tls) for point in points),

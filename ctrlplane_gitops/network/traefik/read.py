@@ -103,6 +103,20 @@ def _address(parts: list[str]) -> str:
     return f"route/{parts[0]}/{parts[1]}{variant}"
 
 
+def read_pem(text: str | None, entry: RouteEntry) -> str | None:
+    """Chain and key from the file of an entry, if it shows the same certificate."""
+    try:
+        raw = json.loads(text or "")
+        notes = raw["http"]["middlewares"]
+        note = next(value for name, value in notes.items() if name.endswith(f".{NOTE}"))
+        shown = json.loads(note["headers"]["customResponseHeaders"][NOTE])["certificate"]
+        pem = raw["tls"]["certificates"][0]
+        same = entry.certificate is not None and shown == entry.certificate.address
+        return f"{pem['certFile']}{pem['keyFile']}" if same else None
+    except (ValueError, KeyError, IndexError, TypeError, StopIteration):
+        return None
+
+
 def _find_faults(plane: str, items: Mapping[str, Any]) -> Iterator[str]:
     for name, item in items.items():
         parts = _split(plane, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import CapabilityError, ProviderError, UnreachableError
 from ctrlplane_gitops.file import read_file, write_file
-from ctrlplane_gitops.network.certificate import parse_pem
+from ctrlplane_gitops.network.certificate import complete_certificates, parse_pem
 from ctrlplane_gitops.network.options import EntryPoint
 from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.network.traefik.config import NAME, parse_config
 from ctrlplane_gitops.network.traefik.program import TraefikProgram
-from ctrlplane_gitops.network.traefik.read import Served, read_counts, read_served
+from ctrlplane_gitops.network.traefik.read import Served, read_counts, read_pem, read_served
 from ctrlplane_gitops.network.traefik.render import (
     dump,
     render_entry,
@@ -75,6 +75,7 @@ class TraefikRouter:
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
         tls = self._config.tls_by_name
+        certificates = complete_certificates(table, certificates, self._held(table))
         require_sound(table, tls, certificates)
         generation = fingerprint(table, certificates)
         wanted = {
@@ -139,6 +140,20 @@ class TraefikRouter:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _held(self, table: RouteTable) -> Callable[[ResourceKey], str | None]:
+        """Finds a certificate in the files of the entries that show it."""
+
+        def find(key: ResourceKey) -> str | None:
+            for entry in table.entries:
+                if entry.certificate == key:
+                    slug = slug_of(self._settings.plane, entry)
+                    pem = read_pem(read_file(self._directory / f"{slug}.yml"), entry)
+                    if pem is not None:
+                        return pem
+            return None
+
+        return find
 
     def _write_all(self, wanted: Mapping[str, str], sentinel: str) -> None:
         if self._config.is_managed:
