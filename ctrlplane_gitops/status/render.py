@@ -9,7 +9,7 @@ from ctrlplane_gitops.state.observed import Endpoint
 from ctrlplane_gitops.status.table import render_table
 from ctrlplane_gitops.status.view import InstanceStatus, StatusDocument
 
-_HEADINGS = ("INSTANCE", "PHASE", "READY", "RELEASE", "PROVIDER", "ENDPOINTS")
+_HEADINGS = ("INSTANCE", "PHASE", "READY", "RELEASE", "TRAFFIC", "PROVIDER", "ENDPOINTS")
 
 
 def url_of(endpoint: Endpoint) -> str:
@@ -23,7 +23,13 @@ def render_status(document: StatusDocument) -> str:
     title = f"Control plane {document.plane} @ {document.commit[:7] or 'no commit'}"
     if not document.instances:
         return f"{title}\nNo instances.\n"
-    table = render_table(_HEADINGS, [_row(item) for item in document.instances])
+    # Without a router there is nothing to show of it.
+    is_routed = any(item.traffic is not None for item in document.instances)
+    columns = [place for place, name in enumerate(_HEADINGS) if is_routed or name != "TRAFFIC"]
+    rows = [_row(item) for item in document.instances]
+    table = render_table(
+        [_HEADINGS[place] for place in columns], [[row[place] for place in columns] for row in rows]
+    )
     notes = [
         one_line(f"{item.key.address}: {condition.message}")
         for item in document.instances
@@ -40,9 +46,20 @@ def _row(item: InstanceStatus) -> tuple[str, ...]:
         item.phase.value,
         f"{item.ready}/{item.desired}",
         "-" if item.release is None else f"v{item.release}",
+        _traffic(item.traffic),
         item.provider or "-",
         " ".join(url_of(endpoint) for endpoint in item.endpoints) or "-",
     )
+
+
+def _traffic(shares: tuple[tuple[int, int], ...] | None) -> str:
+    """
+    >>> _traffic(((1, 90), (2, 10))), _traffic(()), _traffic(None)
+    ('v1 90% v2 10%', 'nobody', '-')
+    """
+    if shares is None:
+        return "-"
+    return " ".join(f"v{release} {share}%" for release, share in shares) or "nobody"
 
 
 def status_as_json(document: StatusDocument) -> dict[str, Any]:
@@ -64,6 +81,9 @@ def _instance_as_json(item: InstanceStatus) -> dict[str, Any]:
         "release": item.release,
         "revision": item.revision,
         "replicas": {"desired": item.desired, "ready": item.ready},
+        "traffic": None
+        if item.traffic is None
+        else [{"release": release, "percent": share} for release, share in item.traffic],
         "endpoints": [
             {"port": endpoint.port, "url": url_of(endpoint)} for endpoint in item.endpoints
         ],

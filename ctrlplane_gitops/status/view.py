@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from ctrlplane_gitops.rollout.routing import read_step
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import (
@@ -23,6 +24,7 @@ from ctrlplane_gitops.state.recorded import (
     RolloutStatus,
 )
 from ctrlplane_gitops.state.template import Release, ReleaseState
+from ctrlplane_gitops.state.traffic import RouteEntry, RouterState
 from ctrlplane_gitops.value import struct
 
 VerdictOf = Mapping[tuple[str, str, datetime | None], Verdict]
@@ -58,7 +60,9 @@ class Condition:
 @struct
 class InstanceStatus:
     """``desired`` and ``ready`` count replicas; ``release`` and ``revision`` are the active
-    release's, None before the first. ``endpoints`` are those of ready replicas."""
+    release's, None before the first. ``endpoints`` are those of ready replicas. ``traffic`` is the
+    share of the requests by release in percent, as the router has it; None where no route leads to
+    the instance or the router does not say."""
 
     key: ResourceKey
     provider: str
@@ -69,6 +73,7 @@ class InstanceStatus:
     ready: int
     endpoints: tuple[Endpoint, ...]
     conditions: tuple[Condition, ...]
+    traffic: tuple[tuple[int, int], ...] | None = None
 
 
 @struct
@@ -93,6 +98,7 @@ class _Facts:
     verdicts: VerdictOf
     releases: tuple[Release, ...]
     revision: str | None
+    traffic: tuple[tuple[int, int], ...] | None
 
     @property
     def active(self) -> Release | None:
@@ -149,13 +155,15 @@ def build_status(
     """The status of every instance that is desired, recorded or observed, sorted by address.
     ``desired`` None: Git cannot be read, so the record says what is wanted."""
     by_instance = observed.by_instance()
+    shares = _shares_of(observed.router)
     keys = {key for key in recorded.resources if key.kind is Kind.INSTANCE}
     keys |= recorded.instances.keys() | by_instance.keys()
     if desired is not None:
         keys |= desired.instances.keys()
     instances = []
     for key in sorted(keys):
-        facts = _gather(key, desired, recorded, observed, by_instance.get(key, ()), verdicts)
+        sets = by_instance.get(key, ())
+        facts = _gather(key, desired, recorded, observed, sets, verdicts, shares.get(key))
         instances.append(_build_instance(facts))
     return StatusDocument(plane, commit, tuple(instances))
 
@@ -167,6 +175,7 @@ def _gather(
     observed: ObservedState,
     sets: tuple[ObservedReplicaSet, ...],
     verdicts: VerdictOf,
+    traffic: tuple[tuple[int, int], ...] | None,
 ) -> _Facts:
     known = recorded.instances.get(key)
     wanted = desired.instances.get(key) if desired else None
@@ -187,8 +196,17 @@ def _gather(
     return _Facts(
         key, known, sets, provider, replicas, is_suspended, has_deployment,
         gap.reason if gap else "", verdicts, tuple(recorded.releases.get(key, ())),
-        wanted.revision if wanted else None,
+        wanted.revision if wanted else None, traffic,
     )  # fmt: skip
+
+
+def _shares_of(router: RouterState | None) -> dict[ResourceKey, tuple[tuple[int, int], ...]]:
+    if router is None or router.gap is not None:
+        return {}
+    entries: dict[ResourceKey, list[RouteEntry]] = {}
+    for entry in router.table.entries:
+        entries.setdefault(entry.instance, []).append(entry)
+    return {key: read_step(found).weights for key, found in entries.items()}
 
 
 def _build_instance(facts: _Facts) -> InstanceStatus:
@@ -204,6 +222,7 @@ def _build_instance(facts: _Facts) -> InstanceStatus:
         ready=len(ready),
         endpoints=tuple(endpoint for _, replica in ready for endpoint in replica.endpoints),
         conditions=_conditions_of(facts, len(ready)),
+        traffic=facts.traffic,
     )
 
 

@@ -40,6 +40,7 @@ STATUS = closed(
             revision={"type": ["string", "null"]},
             replicas=closed(desired=COUNT, ready=COUNT),
             endpoints=array(closed(port=TEXT, url={"type": "string", "pattern": "^http://.+:\\d+$"})),
+            traffic={"oneOf": [array(closed(release=COUNT, percent=COUNT)), {"type": "null"}]},
             conditions=array(
                 closed(
                     type=TEXT,
@@ -103,7 +104,17 @@ APPLY = closed(
     results=array(
         closed(
             address=ADDRESS,
-            state={"enum": ["done", "started", "rolledBack", "failed", "skipped", "cancelled"]},
+            state={
+                "enum": [
+                    "done",
+                    "started",
+                    "waiting",
+                    "rolledBack",
+                    "failed",
+                    "skipped",
+                    "cancelled",
+                ]
+            },
             message=TEXT,
         )
     ),
