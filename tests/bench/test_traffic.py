@@ -44,5 +44,5 @@ def test_the_bar_of_a_slow_service_is_a_tenth_of_its_own_time() -> None:
 
 
 def test_a_tail_beside_a_machine_that_moved_is_no_answer() -> None:
-    met = Met(QUIET, report(10, 2, 2, 9), report(20, 4, 4, 4), RUNS)
+    met = Met(QUIET, report(10, 2, 2, 12), report(20, 6, 6, 6), RUNS)
     assert words(met) == ["pass", "noisy"]

@@ -48,7 +48,7 @@ class Load:
         deadline = monotonic_s() + patience_s
         while not holds(report := self.report):
             assert monotonic_s() < deadline, f"it never came about: {report.summary()}"
-            sleep(0.05)
+            sleep(0.1)
         return report
 
     def gather(self, count: int, patience_s: float = 60) -> Report:
