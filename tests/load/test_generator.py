@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from ctrlplane_gitops.clock import monotonic_s
+from ctrlplane_gitops.network.conformance_kit import wait_until
 from tests.engines.program import free_port
 from tests.load.replica import running_replicas
 from tests.load.report import Report, Shape
@@ -18,6 +23,7 @@ from tests.load.run import run_load
 from tests.load.server import Serve, answer, read_request, reset, rude_server
 
 HOST = "shop.acme.example"
+ROOT = Path(__file__).parents[2]
 # Gets alone, no slow ones, and little patience.
 PLAIN = Shape(rate=50, slow_share=0, post_share=0, timeout_s=0.5)
 KEPT_ONLY, NEW_ONLY = replace(PLAIN, new_share=0), replace(PLAIN, new_share=1)
@@ -170,16 +176,32 @@ def test_a_load_that_cannot_run_is_an_error() -> None:
         pass
 
 
-def test_the_generator_ends_with_the_one_who_started_it() -> None:
-    """Also with a test that was killed: its input ends then."""
-    seen = []
-    with running_replicas() as replicas, run_load(replicas.start("r").port, HOST, PLAIN) as load:
-        load.gather(1)
-        ours = str(os.getpid())
-        for path in os.listdir("/proc"):  # noqa: PTH208
-            if path.isdigit():
-                with open(f"/proc/{path}/stat") as file:  # noqa: PTH123
-                    if file.read().rpartition(")")[2].split()[1] == ours:
-                        seen.append(int(path))
-    assert len(seen) >= 2
-    assert not [pid for pid in seen if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
+def generators(host: str) -> list[int]:
+    """The processes that send to that host."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if entry.name.isdigit() and b"tests.load.generator" in words and host.encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+_ENDLESS = """
+import sys, threading
+from tests.load.run import run_load
+with run_load(int(sys.argv[1]), sys.argv[2]):
+    print("runs", flush=True)
+    threading.Event().wait()
+"""
+
+
+def test_the_generator_ends_with_a_test_that_was_killed() -> None:
+    with running_replicas() as replicas:
+        web, host = replicas.start("r"), f"{os.getpid()}.example"
+        command = [sys.executable, "-c", _ENDLESS, str(web.port), host]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as test:
+            assert test.stdout is not None and test.stdout.readline() == b"runs\n"
+            assert len(generators(host)) == 1
+            test.kill()
+        wait_until(lambda: not generators(host), "the generator to end")
