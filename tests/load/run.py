@@ -84,8 +84,9 @@ def run_load(port: int, host: str, shape: Shape = Shape()) -> Iterator[Load]:  #
                 yield load
             _, said = process.communicate(timeout=shape.timeout_s + shape.slow_s + 30)
         finally:
-            process.kill()
-            process.wait()
+            # Where the block has failed, nobody waits for what is in flight.
+            with process:
+                process.kill()
             # With what was written last, for whoever reads it after the folder is gone.
             load.report  # noqa: B018
         if process.returncode:

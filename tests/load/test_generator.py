@@ -176,6 +176,16 @@ def test_a_load_that_cannot_run_is_an_error() -> None:
         pass
 
 
+def test_a_block_that_fails_ends_the_load_and_keeps_what_it_met() -> None:
+    with running_replicas() as replicas:
+        web, host = replicas.start("r"), f"{os.getpid()}.fails.example"
+        with pytest.raises(KeyError), run_load(web.port, host, PLAIN) as load:
+            load.gather(10)
+            raise KeyError
+        assert load.report.versions["1"] >= 10
+    assert generators(host) == []
+
+
 def generators(host: str) -> list[int]:
     """The processes that send to that host."""
     found = []
