@@ -24,12 +24,13 @@ from tests.bench.peer import find_compose, find_terraform, version_of
 from tests.bench.plan_row import measure_plans
 from tests.bench.raw import RawEngine
 from tests.bench.start_row import measure_start
+from tests.bench.traffic_row import Plan, measure_traffic
 from tests.bench.warm_row import measure_warm
 from tests.engines.dockerd import DEFAULT_HOST, connect
 from tests.engines.image import build_images
 from tests.engines.ping import is_answering
 
-ROWS = ("1a", "1b", "1c", "1d", "2", "3a", "3d", "8", "9")
+ROWS = ("1a", "1b", "1c", "1d", "2", "3a", "3d", "5", "8", "9")
 
 
 def main() -> int:
@@ -38,6 +39,10 @@ def main() -> int:
     parser.add_argument("--sizes", default="1000,10000", help="instances, for the rows 1 and 2")
     parser.add_argument("--apply-sizes", default="100", help="instances, for the rows 3a and 3d")
     parser.add_argument("--apply-rounds", default=ROUNDS, type=int, help="of the rows 3a and 3d")
+    plan = Plan()
+    parser.add_argument("--traffic", default=plan.only, help="engine/router/strategy, for row 5")
+    parser.add_argument("--rollouts", default=plan.rollouts, type=int, help="each, for row 5")
+    parser.add_argument("--rate", default=plan.rate, type=float, help="requests/s, for row 5")
     given = parser.parse_args()
     rows = set(given.rows.split(","))
     unknown = rows - set(ROWS)
@@ -72,6 +77,9 @@ def _measure(
         yield from measure_journal(root)
     if "2" in rows:
         yield from measure_warm(root, sizes)
+    if "5" in rows:
+        plan = Plan(given.rollouts, given.rate, only=given.traffic)
+        yield from measure_traffic(root, engine, plan)
     if rows & {"3a", "3d"}:
         counts = [int(size) for size in given.apply_sizes.split(",")]
         yield from measure_apply(root, counts, engine, given.apply_rounds)

@@ -18,7 +18,7 @@ REPOSITORY = "ctrlplane-test-app"
 _LABEL = "ctrlplane.dev/test-image"
 _PYTHON = Path("/usr/bin/python3")
 _BUSYBOX = Path("/bin/busybox")
-_APP = Path(__file__).with_name("app.py")
+_APP = Path(__file__).with_name("web_app.py")
 _LEFT_OUT = re.compile(
     r"/(__pycache__|test|idlelib|lib2to3|ensurepip|pydoc_data|distutils|dist-packages|config-[^/]*)"
     r"(/|$)"
