@@ -6,11 +6,7 @@ while nothing happens, then so many rollouts run one after the other, then nothi
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import product
@@ -18,18 +14,17 @@ from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from tests.bench.fleet import PLANE
-from tests.bench.measure import COMMAND, Run, Verdict, python_environ, run_process
+from tests.bench.measure import Run, Verdict, python_environ, run_process
 from tests.engines.program import MissingEngineError, free_port
 from tests.engines.router import find_haproxy, find_traefik
 from tests.load.report import Report, Shape
 from tests.load.run import run_load
-from tests.load.specs import HOST, STRATEGIES, WEB_FILE, Traffic
-from tests.source.repo import write
+from tests.load.specs import HOST, STRATEGIES, Traffic
+from tests.load.stage import Stage
 
 _ROUTERS = {"traefik": find_traefik, "haproxy": find_haproxy}
 # Until a released listener, a first probe and the like of the beginning are over.
 _SETTLE_S = 1.0
-_PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,7 @@ def measure_traffic(root: Path, engine: str | None, plan: Plan) -> Iterator[Verd
                 port=free_port(),
                 strategy=strategy,
             )
-            met = Stage(root / f"traffic-{number}", traffic).measure(plan)
+            met = Trial(root / f"traffic-{number}", traffic).measure(plan)
         except (NotYetError, MissingEngineError) as reason:
             yield Verdict("5", name, note=str(reason))
             continue
@@ -116,26 +111,18 @@ def judge(name: str, met: Met) -> Iterator[Verdict]:
     yield Verdict("5", f"{name}: p99 added", during - steady, bar, "ms", note, met.drift(bar))
 
 
-class Stage:
-    """A control plane in ``root``, driven by its command alone."""
+class Trial:
+    """One combination, measured."""
 
     def __init__(self, root: Path, traffic: Traffic) -> None:
-        self._root, self._traffic = root, traffic
-        self._repo = root / "repo"
-        self._environ = python_environ(
-            {
-                "PATH": os.environ["PATH"],
-                "HOME": str(root),
-                "CTRLPLANE_STATE_DIR": str(root / "state"),
-                "CTRLPLANE_CACHE_DIR": str(root / "cache"),
-            },
-            root.parent / "pyc",
-        )
+        self._stage = Stage(root, traffic)
+        self._environ = python_environ(self._stage.environ, root.parent / "pyc")
 
     def measure(self, plan: Plan) -> Met:
-        files = {path: text.encode() for path, text in self._traffic.files("1").items()}
-        write(self._repo, files)
-        with self._standing(), run_load(self._traffic.port, HOST, Shape(rate=plan.rate)) as load:
+        stage = self._stage
+        if problems := stage.begin():
+            raise NotYetError(problems[0])
+        with stage.standing(), run_load(stage.traffic.port, HOST, Shape(rate=plan.rate)) as load:
             load.gather(1)
             sleep(_SETTLE_S)
             began = monotonic_s()
@@ -154,52 +141,5 @@ class Stage:
         return Met(before, during, after, runs)
 
     def _roll_out(self, number: int) -> Run:
-        write(self._repo, {WEB_FILE: self._traffic.web_text(str(number)).encode()})
-        return self._command("apply", "-y")[0]
-
-    def _command(self, *arguments: str) -> tuple[Run, str]:
-        return run_process([*COMMAND, "--chdir", self._repo, *arguments], self._environ)
-
-    @contextmanager
-    def _standing(self) -> Iterator[None]:
-        """The first release, from serving to nothing being left."""
-        try:
-            self._validate()
-            self._command("apply", "-y")
-            deadline = monotonic_s() + _PATIENCE_S
-            while not _is_listening(self._traffic.port):
-                if monotonic_s() > deadline:
-                    raise NotYetError("this version starts no router")
-                sleep(0.1)
-            yield
-        finally:
-            with suppress(RuntimeError):
-                self._command("destroy", "-y", "--max-delete", "100")
-            end_processes(self._root)
-
-    def _validate(self) -> None:
-        arguments = [*COMMAND, "--chdir", self._repo, "validate"]
-        _, said = run_process(arguments, self._environ, ok_codes=(0, 65))
-        problems = [line for line in said.splitlines() if "error" in line.lower()]
-        if problems:
-            raise NotYetError(problems[0].strip())
-
-
-def end_processes(marker: Path) -> None:
-    """Those that were started with that folder: a router outlives the command, a replica too."""
-    text = os.fsencode(marker)
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        with suppress(OSError):
-            found = [(entry / name).read_bytes() for name in ("environ", "cmdline")]
-            if any(text in it for it in (*found, os.fsencode((entry / "cwd").readlink()))):
-                os.kill(int(entry.name), signal.SIGTERM)
-
-
-def _is_listening(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+        self._stage.commit(str(number))
+        return run_process(self._stage.argv("apply", "-y"), self._environ)[0]

@@ -47,6 +47,13 @@ class Held:
             assert not self.how and monotonic_s() < deadline, self
             threading.Event().wait(0.02)
 
+    def wait_end(self) -> None:
+        """Until it is over; AssertionError when it goes on."""
+        deadline = monotonic_s() + _PATIENCE_S
+        while not self.how:
+            assert monotonic_s() < deadline, self
+            threading.Event().wait(0.02)
+
 
 class _EndError(Exception):
     """The connection is over; the text is ``Held.how``."""

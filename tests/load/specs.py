@@ -72,7 +72,8 @@ spec: {{instance: web, hosts: [{host}], port: http}}
 class Traffic:
     """A control plane with one routed instance. ``provider`` and ``router`` are options with their
     ``type``, as ``spec.providers`` and ``spec.router`` have them; ``port`` is where requests come
-    in. ``drain`` must outlast the slowest request where nobody can count what is in flight."""
+    in. ``block`` is what the strategy's own fields are, those of STRATEGIES where left out.
+    ``drain`` must outlast the slowest request where nobody can count what is in flight."""
 
     plane: str
     provider: Mapping[str, object]
@@ -82,6 +83,7 @@ class Traffic:
     replicas: int = 3
     drain: str = "5s"
     env: Mapping[str, str] = field(default_factory=dict)
+    block: str = ""
 
     def files(self, version: str = "1", **env: str) -> dict[str, str]:
         """Everything that is committed, by path."""
@@ -103,7 +105,7 @@ class Traffic:
             replicas=self.replicas,
             env=json.dumps({"VERSION": version, **self.env, **env}),
             strategy=self.strategy,
-            block=STRATEGIES[self.strategy],
+            block=self.block or STRATEGIES[self.strategy],
             drain=self.drain,
             host=HOST,
         )
