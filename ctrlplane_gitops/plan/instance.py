@@ -20,6 +20,7 @@ from ctrlplane_gitops.plan.hold import SILENT, find_gap
 from ctrlplane_gitops.plan.release import Target, choose_release
 from ctrlplane_gitops.plan.traffic import find_router_gap, is_misrouted, plan_misrouted
 from ctrlplane_gitops.rollout.preview import RolloutPreview, preview_rollout
+from ctrlplane_gitops.rollout.view import find_wait
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedResource, RolloutPhase
@@ -348,8 +349,10 @@ def _deployment_reason(case: Case) -> str:
         status = case.known.rollout
         if status.target == target.release.number:
             is_back = status.phase is RolloutPhase.ROLLING_BACK
+            order = case.look.recorded.orders.get(case.instance.key)
             causes.append(
-                f"{'rollback from' if is_back else 'rollout of'} v{status.target} goes on"
+                f"{'rollback from' if is_back else 'rollout of'} v{status.target} "
+                f"{find_wait(status, order) or 'goes on'}"
             )
     after = target.release.template if target.release else case.instance.template
     if target.blocked:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
+from ctrlplane_gitops.rollout.view import find_wait
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import (
@@ -17,6 +18,7 @@ from ctrlplane_gitops.state.observed import (
     Verdict,
 )
 from ctrlplane_gitops.state.recorded import (
+    Order,
     RecordedInstance,
     RecordedState,
     RolloutPhase,
@@ -93,6 +95,7 @@ class _Facts:
     verdicts: VerdictOf
     releases: tuple[Release, ...]
     revision: str | None
+    order: Order | None = None
 
     @property
     def active(self) -> Release | None:
@@ -187,7 +190,7 @@ def _gather(
     return _Facts(
         key, known, sets, provider, replicas, is_suspended, has_deployment,
         gap.reason if gap else "", verdicts, tuple(recorded.releases.get(key, ())),
-        wanted.revision if wanted else None,
+        wanted.revision if wanted else None, recorded.orders.get(key),
     )  # fmt: skip
 
 
@@ -230,7 +233,9 @@ def _conditions_of(facts: _Facts, ready: int) -> tuple[Condition, ...]:
     status = facts.status
     found = [_ready_condition(facts, ready)]
     if status.phase in (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK):
-        text = f"v{status.target}: {status.message or 'under way'}"
+        is_moving = status.phase is RolloutPhase.PROGRESSING
+        said = find_wait(status, facts.order) if is_moving else status.message
+        text = f"v{status.target}: {said or 'under way'}"
         found.append(Condition("Progressing", "True", status.phase.value, text))
     if facts.failure:
         found.append(Condition("RolledBack", "True", "RolloutFailed", facts.failure))
