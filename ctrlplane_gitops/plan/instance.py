@@ -18,7 +18,12 @@ from ctrlplane_gitops.plan.drift import Live, compare_live
 from ctrlplane_gitops.plan.fields import explain_revision
 from ctrlplane_gitops.plan.hold import SILENT, find_gap
 from ctrlplane_gitops.plan.release import Target, choose_release
-from ctrlplane_gitops.plan.traffic import find_router_gap, is_misrouted, plan_misrouted
+from ctrlplane_gitops.plan.traffic import (
+    find_router_gap,
+    is_misrouted,
+    is_routed,
+    plan_misrouted,
+)
 from ctrlplane_gitops.rollout.preview import RolloutPreview, preview_rollout
 from ctrlplane_gitops.rollout.view import find_wait
 from ctrlplane_gitops.state.desired import DesiredInstance
@@ -124,7 +129,9 @@ def decide_instance(
         is_tenant_changed,
         target,
         compare_live(instance, target.release, sets),
-        find_gap(look, instance.key, providers) or vanished or find_router_gap(look, instance),
+        find_gap(look, instance.key, providers)
+        or vanished
+        or find_router_gap(look, instance.key, instance.routes),
         is_misrouted(look, instance, sets, target.release.number if target.release else None),
     )
     if case.is_seen and (look.is_lost or case.is_same_revision) and case.hold is None:
@@ -385,4 +392,5 @@ def _work(case: Case, reason: str, records: tuple[RecordedResource, ...]) -> Wor
         sweep=tuple(sorted({item.provider for item in case.sets} - {provider})),
         reason=reason,
         records=records,
+        is_routed=is_routed(case.look, case.instance.key, case.instance.routes),
     )
