@@ -182,8 +182,8 @@ class Traffic:
         line = self._lines.setdefault(instance.key, _Line())
         after = {*step.members, *step.preview}
         line.drain.leave(members_in(line.entries, line.served - after))
-        line.drain.stay(after)
         entries = _entries_of(instance, line.entries, step, sets)
+        line.drain.stay(members_in(entries, after))
         if entries and step.weights != line.step.weights:
             shares = ", ".join(f"v{release} {share}%" for release, share in step.weights)
             self._journal.tell(

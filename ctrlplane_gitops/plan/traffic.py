@@ -65,10 +65,23 @@ def is_misrouted(
     sets: tuple[ObservedReplicaSet, ...],
     release: int | None,
 ) -> bool:
-    """Whether the router serves something else; False where that is not known."""
-    if not instance.routes or look.served is None:
+    """Whether the router serves something else; False where that is not known, but for what it
+    cannot have been told yet."""
+    if not instance.routes:
         return False
+    if look.served is None:
+        router = look.observed.router
+        return router is not None and router.is_stopped and _is_news(look, instance)
     return served_entries(look, instance) != wanted_entries(instance, sets, release)
+
+
+def _is_news(look: Look, instance: DesiredInstance) -> bool:
+    """Whether Git says something of its routes that is not recorded."""
+    known, wanted = look.recorded.resources, look.desired.resources
+    return any(
+        route.key not in known or known[route.key].fingerprint != wanted[route.key].fingerprint
+        for route in instance.routes
+    )
 
 
 def plan_misrouted(
@@ -81,6 +94,8 @@ def plan_misrouted(
     served = served_entries(look, instance)
     wanted = wanted_entries(instance, sets, release)
     changes, drift = [], []
+    if look.served is None:
+        return (), ()
     for route in instance.routes:
         resource, known = look.desired.resources[route.key], look.recorded.resources.get(route.key)
         if known is None or known.fingerprint != resource.fingerprint:
@@ -144,12 +159,13 @@ def warn_router(look: Look) -> tuple[Diagnostic, ...]:
 
 
 def find_stopped(look: Look) -> Drift | None:
-    """A router of ours that served something and does not run any more."""
+    """A router of ours that is to serve something and does not run any more; with its last route
+    it was stopped."""
     router = look.observed.router
     config = look.desired.plane.router
     if router is None or config is None or not (router.is_stopped and router.generation):
         return None
-    if look.policy.is_destroy:
+    if look.policy.is_destroy or not any(x.kind is Kind.ROUTE for x in look.recorded.resources):
         return None
     key = ResourceKey(Kind.CONTROL_PLANE, "", look.desired.plane.name)
     fields = (FieldChange(("router",), "running", "stopped"),)

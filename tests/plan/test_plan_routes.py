@@ -259,6 +259,23 @@ def test_a_router_that_was_never_told_anything_is_no_drift() -> None:
     assert works(plan) == [WEB, "instance/zen/web"]
 
 
+def test_a_route_that_is_new_while_the_router_is_stopped_is_work_at_once() -> None:
+    """With its last route it was stopped, and what it is started for must be served."""
+    world, desired = applied(STILL), make_desired(SHOP)
+    world.router = RouterState(generation="a generation", gap="it does not run", is_stopped=True)
+    plan = world.plan(desired)
+    assert works(plan) == [WEB] and rows(plan) == {ROUTE: "create"}
+    assert list(drift(plan)) == ["controlplane/prod"]
+
+
+def test_a_router_that_was_stopped_with_its_last_route_is_no_drift() -> None:
+    bare = {"acme/web": App(ports=("http",))}
+    world = applied(bare)
+    world.router = RouterState(generation="a generation", gap="it does not run", is_stopped=True)
+    plan = world.plan(make_desired(bare))
+    assert plan.is_empty and not plan.drift
+
+
 SILENT = RouterState(generation="a generation", gap="no answer")
 
 
