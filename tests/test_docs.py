@@ -14,7 +14,7 @@ from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
 from ctrlplane_gitops.specs.validate import parse
 from ctrlplane_gitops.state.analysis import MetricType
-from ctrlplane_gitops.state.desired import RolloutParams
+from ctrlplane_gitops.state.desired import RolloutParams, StrategyType
 from ctrlplane_gitops.units import format_duration
 
 ROOT = Path(__file__).parents[1]
@@ -82,17 +82,49 @@ def test_every_provider_is_described(type: str) -> None:
 
 def test_the_defaults_of_strategies_are_the_code_s() -> None:
     params = RolloutParams()
-    text = " ".join(section("Kinds").split())
-    assert f"`maxSurge` {params.max_surge} " in text
-    assert f"`maxUnavailable` {params.max_unavailable})" in text
-    for name, value in {
+    common = section("Kinds").split("**Strategies.**")[1].split(".\n")[0]
+    assert fields_with_defaults(common) == {
         "minReady": format_duration(params.min_ready),
         "healthyDeadline": format_duration(params.healthy_deadline),
         "progressDeadline": format_duration(params.progress_deadline),
+        "drainTimeout": format_duration(params.drain_timeout),
         "stopTimeout": format_duration(params.stop_timeout),
+        "autoRollback": str(params.is_auto_rollback).lower(),
         "revisionHistoryLimit": str(params.revision_history_limit),
-    }.items():
-        assert f"`{name}` {value}" in text
+    }
+
+
+@pytest.mark.parametrize("strategy", list(StrategyType), ids=str)
+def test_the_defaults_of_each_strategy_are_the_code_s(strategy: StrategyType) -> None:
+    params = RolloutParams()
+    row = re.search(rf"^\| `{strategy}` \| [^|]+ \|([^|]*)\|$", section("Kinds"), re.MULTILINE)
+    assert row is not None
+    assert fields_with_defaults(row[1]) == {
+        StrategyType.ROLLING: {
+            "maxSurge": str(params.max_surge),
+            "maxUnavailable": str(params.max_unavailable),
+        },
+        StrategyType.BLUE_GREEN: {
+            "autoPromote": str(params.is_auto_promote).lower(),
+            "scaleDownDelay": format_duration(params.scale_down_delay),
+            "bakeTime": format_duration(params.bake_time),
+        },
+        StrategyType.CANARY: {},
+        StrategyType.RECREATE: {},
+    }.get(strategy)
+
+
+def test_the_default_steps_of_a_canary_are_the_code_s() -> None:
+    steps = [
+        f"{step.weight} %" + (f" {format_duration(step.pause)}" if step.pause else "")
+        for step in RolloutParams().canary_steps
+    ]
+    assert f"(default {', '.join(steps)})" in " ".join(section("Kinds").split())
+
+
+def fields_with_defaults(text: str) -> dict[str, str]:
+    """``maxSurge`` (25%, rounded up) and ``minReady`` 10s, by name; those without are none."""
+    return dict(re.findall(r"`(\w+)` \(?(\w+%?)", text))
 
 
 def test_every_folder_of_the_package_is_on_the_map() -> None:

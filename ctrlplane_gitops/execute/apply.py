@@ -77,6 +77,7 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     tell_begin(plan, parts.journal)
     parts.journal.flush()
     errors: tuple[CtrlplaneError, ...] = ()
+    ending = None
     try:
         loop.steering.begin(plan)
         ending = loop.run()
@@ -87,7 +88,9 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     finally:
         loop.effects.stop()
         loop.effects.wait()
-        unserved = loop.steering.finish(may_stop=bool(plan.unrouted) and not errors)
+        # Without the lease it may be somebody else whom the router serves by now.
+        may_stop = ending is Ending.COMPLETE and bool(plan.unrouted) and not errors
+        unserved = loop.steering.finish(may_stop=may_stop)
     if ending is Ending.COMPLETE:
         errors = (*errors, *loop.untold(unserved))
     if plan.certificates and ending is not Ending.LOST and loop.steering.is_settled:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ctrlplane_gitops.state.traffic import Member
+from ctrlplane_gitops.rollout.routing import places_of
+from ctrlplane_gitops.state.desired import DesiredRoute
+from ctrlplane_gitops.state.observed import ObservedReplicaSet
+from ctrlplane_gitops.state.traffic import Member, RouteEntry
 
 _COUNT_EVERY = timedelta(milliseconds=200)
 # A request that was on its way through the router when the table changed is counted by then.
@@ -86,3 +89,29 @@ class Drain:
             for name, item in self.leaving.items()
             if item.since is not None and at - item.since >= _SETTLE
         ]
+
+
+def live_members(
+    routes: Sequence[DesiredRoute], sets: Iterable[ObservedReplicaSet], served: Collection[str]
+) -> dict[str, tuple[Member, ...]]:
+    """Who lives and is not among ``served``, with all addresses routes may have led to."""
+    ports = {route.port for route in routes}
+    found = {}
+    for name, place in places_of(sets).items():
+        if name not in served:
+            members = (place.member(name, port) for port in sorted(ports))
+            found[name] = tuple(item for item in members if item is not None)
+    return found
+
+
+def members_in(
+    entries: Sequence[RouteEntry], names: Collection[str] | None
+) -> dict[str, tuple[Member, ...]]:
+    """The members of that name in these entries; all of them where no names are given."""
+    found: dict[str, set[Member]] = {}
+    for entry in entries:
+        for backend in entry.backends:
+            for member in backend.members:
+                if names is None or member.replica in names:
+                    found.setdefault(member.replica, set()).add(member)
+    return {name: tuple(sorted(members)) for name, members in found.items()}

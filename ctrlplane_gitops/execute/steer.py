@@ -48,7 +48,7 @@ class Steering:
     def begin(self, plan: Plan) -> None:
         """Have the router run where the plan is about anything it serves."""
         traffic = self._traffic
-        routed = [work for work in plan.works if work.desired is None or work.desired.routes]
+        routed = any(work.is_routed for work in plan.works)
         is_needed = routed or plan.unrouted or plan.certificates or plan.starts_router
         if traffic is not None and is_needed:
             traffic.begin(plan.unrouted, is_rewritten=bool(plan.certificates))
@@ -57,7 +57,7 @@ class Steering:
         """What the strategy is shown besides the replicas."""
         key, desired, target = run.work.instance, run.work.desired, run.target
         wishes = wishes_of(self._orders_now(now).get(key), target.number if target else 0)
-        if self._traffic is None or desired is None or not desired.routes:
+        if self._traffic is None or desired is None or not self._is_steered(run):
             return replace(self._judge(run, None, sets), wishes=wishes)
         is_first = key not in self._seen and not run.was_settled
         self._seen.add(key)
@@ -106,25 +106,38 @@ class Steering:
     def follow(self, run: InstanceRun, step: Act | Pause | End, sets: Sets) -> None:
         """Tell the router what a decision asks for."""
         desired = run.work.desired
-        if self._traffic is None or desired is None or not desired.routes:
+        if self._traffic is None or desired is None or not self._is_steered(run):
             return
         if isinstance(step, Act) and step.route is not None:
             self._traffic.want(desired, step.route, sets)
 
+    def _is_steered(self, run: InstanceRun) -> bool:
+        return self._is_routed(run) and not _is_removal(run)
+
     def lets_go(self, run: InstanceRun, now: datetime) -> bool:
         """Whether an instance that is removed gets no request any more."""
-        is_removal = run.work.release is None or run.work.desired is None
-        if self._traffic is None or not is_removal or not self._traffic.has(run.work.instance):
+        if (
+            self._traffic is None
+            or not _is_removal(run)
+            or not self._traffic.has(run.work.instance)
+        ):
             return True
         return self._traffic.drop(run.work.instance, now, run.drain_timeout)
 
     def error_of(self, run: InstanceRun) -> CtrlplaneError | None:
         """Why nothing can be done about a work that needs the router."""
-        desired, traffic = run.work.desired, self._traffic
-        if traffic is None:
+        traffic = self._traffic
+        if traffic is None or not self._is_routed(run):
             return None
-        is_routed = bool(desired and desired.routes) or traffic.has(run.work.instance)
-        return traffic.error_of(run.work.instance) if is_routed else None
+        if traffic.error is not None and _is_removal(run) and not traffic.error.is_retryable:
+            # One that cannot be started sends nobody anything.
+            return None
+        return traffic.error_of(run.work.instance)
+
+    def _is_routed(self, run: InstanceRun) -> bool:
+        """By the plan, or by what the router has served since."""
+        traffic = self._traffic
+        return traffic is not None and (run.work.is_routed or traffic.has(run.work.instance))
 
     def served_of(self, run: InstanceRun) -> frozenset[str]:
         """The names of the replicas that the router sends requests to."""
@@ -178,6 +191,10 @@ class Steering:
         if self._asked_at is None or now - self._asked_at >= _ASK_EVERY:
             self._orders, self._asked_at = self._read_orders(), now
         return self._orders
+
+
+def _is_removal(run: InstanceRun) -> bool:
+    return run.work.release is None or run.work.desired is None
 
 
 def _runner(providers: Mapping[str, Provider], sets: Sets, release: int) -> RunCommand:

@@ -16,14 +16,19 @@ from typing import Any
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
 from ctrlplane_gitops.events.event import EventType
-from ctrlplane_gitops.execute.drain import Drain
+from ctrlplane_gitops.execute.drain import Drain, live_members, members_in
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.pool import Pool, wait_any
 from ctrlplane_gitops.network.router import Router
 from ctrlplane_gitops.redact import SecretValue
-from ctrlplane_gitops.rollout.routing import build_entries, places_of, read_step
+from ctrlplane_gitops.rollout.routing import (
+    build_entries,
+    follow_entry,
+    places_of,
+    read_step,
+)
 from ctrlplane_gitops.rollout.view import RouteStep, TrafficView
-from ctrlplane_gitops.state.desired import DesiredInstance, DesiredRoute
+from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import Intent
@@ -91,6 +96,7 @@ class Traffic:
         self._journal = journal
         self._certificates = certificates
         self._lines: dict[ResourceKey, _Line] = {}
+        self._owners: dict[ResourceKey, ResourceKey] = {}
         self._wanted = 0
         self._live = 0
         self._job: Future[_Written] | None = None
@@ -122,6 +128,7 @@ class Traffic:
         for entry in state.table.entries:
             line = self._lines.setdefault(entry.instance, _Line(version=self._wanted))
             line.entries = (*line.entries, entry)
+            self._owners[entry.key] = entry.instance
         for line in self._lines.values():
             line.step = read_step(line.entries)
             line.live = (line.step, line.entries)
@@ -130,7 +137,7 @@ class Traffic:
     def _leave_out(self, line: _Line, unrouted: Collection[ResourceKey]) -> None:
         kept = tuple(item for item in line.entries if item.key not in unrouted)
         if not kept:
-            line.drain.leave(_members_in(line.entries, None))
+            line.drain.leave(members_in(line.entries, None))
             line.step = _NOTHING
         self._put(line, kept)
 
@@ -157,7 +164,7 @@ class Traffic:
         line = self._lines.setdefault(instance.key, _Line())
         is_live = line.version <= self._live
         if is_first:
-            line.drain.suspect(_members_of(instance.routes, sets, line.served))
+            line.drain.suspect(live_members(instance.routes, sets, line.served))
         if is_live:
             line.drain.confirm(now)
         draining = line.drain.busy(now, instance.params.drain_timeout)
@@ -174,21 +181,22 @@ class Traffic:
         """Share the requests of an instance like this from now on."""
         line = self._lines.setdefault(instance.key, _Line())
         after = {*step.members, *step.preview}
-        line.drain.leave(_members_in(line.entries, line.served - after))
-        line.drain.stay(after)
-        if step.weights != line.step.weights:
+        line.drain.leave(members_in(line.entries, line.served - after))
+        entries = _entries_of(instance, line.entries, step, sets)
+        line.drain.stay(members_in(entries, after))
+        if entries and step.weights != line.step.weights:
             shares = ", ".join(f"v{release} {share}%" for release, share in step.weights)
             self._journal.tell(
                 EventType.TRAFFIC_SHIFTED, instance.key.address, shares or "nobody answers"
             )
         line.step = step
-        self._put(line, build_entries(instance.key, instance.routes, step, places_of(sets)))
+        self._put(line, entries)
 
     def sync(self, instance: DesiredInstance, sets: Sets) -> None:
         """Bring the entries up to what Git says of the routes and to where the members are now;
         who gets what share stays."""
         line = self._lines.setdefault(instance.key, _Line())
-        self._put(line, build_entries(instance.key, instance.routes, line.step, places_of(sets)))
+        self._put(line, _entries_of(instance, line.entries, line.step, sets))
 
     def drop(self, instance: ResourceKey, now: datetime, drain_timeout: timedelta) -> bool:
         """Take an instance out of the table; True once no request can be on its way to it."""
@@ -286,6 +294,18 @@ class Traffic:
             return
         self._wanted += 1
         line.entries, line.version, line.error = entries, self._wanted, None
+        moved = {
+            item.key
+            for item in entries
+            if self._owners.setdefault(item.key, item.instance) != item.instance
+        }
+        if not moved:
+            return
+        self._owners.update({item.key: item.instance for item in entries})
+        # A route that leads elsewhere now: a table has it once.
+        for other in self._lines.values():
+            if other is not line and not moved.isdisjoint(item.key for item in other.entries):
+                self._leave_out(other, moved)
 
     def _table(self) -> RouteTable:
         found = [entry for line in self._lines.values() for entry in line.entries]
@@ -347,27 +367,13 @@ class Traffic:
         self._journal.tell(type, self._address, text)
 
 
-def _members_of(
-    routes: Sequence[DesiredRoute], sets: Sets, served: Collection[str]
-) -> dict[str, tuple[Member, ...]]:
-    """Who lives and is not among ``served``, with all addresses routes may have led to."""
-    ports = {route.port for route in routes}
-    found = {}
-    for name, place in places_of(sets).items():
-        if name not in served:
-            members = (place.member(name, port) for port in sorted(ports))
-            found[name] = tuple(item for item in members if item is not None)
-    return found
-
-
-def _members_in(
-    entries: Sequence[RouteEntry], names: Collection[str] | None
-) -> dict[str, tuple[Member, ...]]:
-    """The members of that name in these entries; all of them where no names are given."""
-    found: dict[str, set[Member]] = {}
-    for entry in entries:
-        for backend in entry.backends:
-            for member in backend.members:
-                if names is None or member.replica in names:
-                    found.setdefault(member.replica, set()).add(member)
-    return {name: tuple(sorted(members)) for name, members in found.items()}
+def _entries_of(
+    instance: DesiredInstance, before: Sequence[RouteEntry], step: RouteStep, sets: Sets
+) -> tuple[RouteEntry, ...]:
+    """Those of the routes Git gives the instance, and of those it does not (that must not be
+    removed yet): who is not told to go must not come to lead to nobody."""
+    places = places_of(sets)
+    keys = {route.key for route in instance.routes}
+    kept = [follow_entry(item, step, places) for item in before if item.key not in keys]
+    built = build_entries(instance.key, instance.routes, step, places)
+    return tuple(sorted((*built, *kept), key=lambda item: (item.key, item.variant)))

@@ -105,7 +105,7 @@ class Work:
     limits differ. ``sweep`` are the providers on which everything of the instance must be removed
     once the release runs; never the release's own provider (what is left of other releases there
     is the rollout's to retire). ``records`` and ``removed`` are what to write down about the rows
-    behind this work once it is done.
+    behind this work once it is done. ``is_routed``: requests may reach it through the router.
     """
 
     instance: ResourceKey
@@ -120,6 +120,7 @@ class Work:
     records: tuple[RecordedResource, ...] = ()
     removed: tuple[ResourceKey, ...] = ()
     is_volumes: bool = False
+    is_routed: bool = False
 
 
 @struct

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ctrlplane_gitops.plan.change import Blocked
 from ctrlplane_gitops.plan.classify import Look, Row, Rows, is_targeted
 from ctrlplane_gitops.plan.hold import find_gap, providers_of
-from ctrlplane_gitops.plan.traffic import find_stray_routes
+from ctrlplane_gitops.plan.traffic import find_router_gap, find_stray_routes
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.value import struct
 
@@ -116,7 +116,11 @@ def _find_reason(look: Look, removal: Removal) -> Blocked | None:
             "put it back, or set protect: false in Git and apply before removing it",
         )
     if removal.instance is not None:
-        return find_gap(look, removal.instance, providers_of(look, removal.instance))
+        gap = find_gap(look, removal.instance, providers_of(look, removal.instance))
+        return gap or find_router_gap(look, removal.instance)
+    if row.key.kind is Kind.ROUTE and row.recorded is not None:
+        name = row.recorded.attributes.get("instance")
+        return find_router_gap(look, ResourceKey(Kind.INSTANCE, row.key.tenant, str(name)))
     return None
 
 

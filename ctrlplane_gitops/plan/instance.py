@@ -18,8 +18,14 @@ from ctrlplane_gitops.plan.drift import Live, compare_live
 from ctrlplane_gitops.plan.fields import explain_revision
 from ctrlplane_gitops.plan.hold import SILENT, find_gap
 from ctrlplane_gitops.plan.release import Target, choose_release
-from ctrlplane_gitops.plan.traffic import find_router_gap, is_misrouted, plan_misrouted
+from ctrlplane_gitops.plan.traffic import (
+    find_router_gap,
+    is_misrouted,
+    is_routed,
+    plan_misrouted,
+)
 from ctrlplane_gitops.rollout.preview import RolloutPreview, preview_rollout
+from ctrlplane_gitops.rollout.view import find_wait
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedResource, RolloutPhase
@@ -123,7 +129,9 @@ def decide_instance(
         is_tenant_changed,
         target,
         compare_live(instance, target.release, sets),
-        find_gap(look, instance.key, providers) or vanished or find_router_gap(look, instance),
+        find_gap(look, instance.key, providers)
+        or vanished
+        or find_router_gap(look, instance.key, instance.routes),
         is_misrouted(look, instance, sets, target.release.number if target.release else None),
     )
     if case.is_seen and (look.is_lost or case.is_same_revision) and case.hold is None:
@@ -348,8 +356,10 @@ def _deployment_reason(case: Case) -> str:
         status = case.known.rollout
         if status.target == target.release.number:
             is_back = status.phase is RolloutPhase.ROLLING_BACK
+            order = case.look.recorded.orders.get(case.instance.key)
             causes.append(
-                f"{'rollback from' if is_back else 'rollout of'} v{status.target} goes on"
+                f"{'rollback from' if is_back else 'rollout of'} v{status.target} "
+                f"{find_wait(status, order) or 'goes on'}"
             )
     after = target.release.template if target.release else case.instance.template
     if target.blocked:
@@ -382,4 +392,5 @@ def _work(case: Case, reason: str, records: tuple[RecordedResource, ...]) -> Wor
         sweep=tuple(sorted({item.provider for item in case.sets} - {provider})),
         reason=reason,
         records=records,
+        is_routed=is_routed(case.look, case.instance.key, case.instance.routes),
     )

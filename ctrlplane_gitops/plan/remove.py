@@ -8,6 +8,7 @@ from ctrlplane_gitops.plan.change import Change, ChangeAction, Work
 from ctrlplane_gitops.plan.classify import Look, basis_of, make_change
 from ctrlplane_gitops.plan.guard import Guarded, Removal
 from ctrlplane_gitops.plan.hold import providers_of
+from ctrlplane_gitops.plan.traffic import is_routed
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 
 
@@ -83,5 +84,6 @@ def _remove_instance(
             reason="no deployment names it" if wanted else "no longer in Git",
             removed=keys,
             is_volumes=wanted is None and look.desired.plane.prune.is_volumes,
+            is_routed=is_routed(look, instance),
         )
     )

@@ -8,7 +8,7 @@ from ctrlplane_gitops.diagnostics import Diagnostic, warning
 from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, Drift, FieldChange
 from ctrlplane_gitops.plan.classify import Look, Row, basis_of, is_targeted, make_change
 from ctrlplane_gitops.rollout.routing import build_entries, places_of, steady_step
-from ctrlplane_gitops.state.desired import DesiredInstance
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredRoute
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.traffic import RouteEntry, RouterState
@@ -37,16 +37,51 @@ def wanted_entries(
     return build_entries(instance.key, instance.routes, step, places_of(sets))
 
 
+def served_entries(look: Look, instance: DesiredInstance) -> tuple[RouteEntry, ...]:
+    """What is served of the routes Git gives an instance. What else leads to it is about to be
+    removed or held back from that, and follows by itself."""
+    keys = {route.key for route in instance.routes}
+    return tuple(item for item in (look.served or {}).get(instance.key, ()) if item.key in keys)
+
+
+def is_routed(look: Look, instance: ResourceKey, routes: Sequence[DesiredRoute] = ()) -> bool:
+    """Whether requests may reach an instance through the router: by ``routes`` of Git, by what is
+    served, and where that is not known by the record."""
+    if look.desired.plane.router is None:
+        return False
+    if routes or look.served is not None:
+        return bool(routes) or bool((look.served or {}).get(instance))
+    return any(
+        key.kind is Kind.ROUTE
+        and key.tenant == instance.tenant
+        and known.attributes.get("instance") == instance.name
+        for key, known in look.recorded.resources.items()
+    )
+
+
 def is_misrouted(
     look: Look,
     instance: DesiredInstance,
     sets: tuple[ObservedReplicaSet, ...],
     release: int | None,
 ) -> bool:
-    """Whether the router serves something else; False where that is not known."""
-    if not instance.routes or look.served is None:
+    """Whether the router serves something else; False where that is not known, but for what it
+    cannot have been told yet."""
+    if not instance.routes:
         return False
-    return look.served.get(instance.key, ()) != wanted_entries(instance, sets, release)
+    if look.served is None:
+        router = look.observed.router
+        return router is not None and router.is_stopped and _is_news(look, instance)
+    return served_entries(look, instance) != wanted_entries(instance, sets, release)
+
+
+def _is_news(look: Look, instance: DesiredInstance) -> bool:
+    """Whether Git says something of its routes that is not recorded."""
+    known, wanted = look.recorded.resources, look.desired.resources
+    return any(
+        route.key not in known or known[route.key].fingerprint != wanted[route.key].fingerprint
+        for route in instance.routes
+    )
 
 
 def plan_misrouted(
@@ -56,9 +91,11 @@ def plan_misrouted(
     release: int | None,
 ) -> tuple[tuple[Change, ...], tuple[Drift, ...]]:
     """Rows and drift of the routes that are served otherwise although nobody changed them."""
-    served = (look.served or {}).get(instance.key, ())
+    served = served_entries(look, instance)
     wanted = wanted_entries(instance, sets, release)
     changes, drift = [], []
+    if look.served is None:
+        return (), ()
     for route in instance.routes:
         resource, known = look.desired.resources[route.key], look.recorded.resources.get(route.key)
         if known is None or known.fingerprint != resource.fingerprint:
@@ -95,10 +132,14 @@ def describe_entries(entries: Sequence[RouteEntry]) -> str:
     )
 
 
-def find_router_gap(look: Look, instance: DesiredInstance) -> Blocked | None:
-    """Why requests to an instance cannot be moved, and so nothing be rolled out."""
+def find_router_gap(
+    look: Look, instance: ResourceKey, routes: Sequence[DesiredRoute] = ()
+) -> Blocked | None:
+    """Why requests to an instance cannot be moved, and so nothing be rolled out or removed."""
     router = look.observed.router
-    if not instance.routes or router is None or router.gap is None or router.is_stopped:
+    if router is None or router.gap is None or router.is_stopped:
+        return None
+    if not is_routed(look, instance, routes):
         return None
     return Blocked(
         "router-gap",
@@ -118,12 +159,13 @@ def warn_router(look: Look) -> tuple[Diagnostic, ...]:
 
 
 def find_stopped(look: Look) -> Drift | None:
-    """A router of ours that served something and does not run any more."""
+    """A router of ours that is to serve something and does not run any more; with its last route
+    it was stopped."""
     router = look.observed.router
     config = look.desired.plane.router
     if router is None or config is None or not (router.is_stopped and router.generation):
         return None
-    if look.policy.is_destroy:
+    if look.policy.is_destroy or not any(x.kind is Kind.ROUTE for x in look.recorded.resources):
         return None
     key = ResourceKey(Kind.CONTROL_PLANE, "", look.desired.plane.name)
     fields = (FieldChange(("router",), "running", "stopped"),)

@@ -277,10 +277,15 @@ def _observed(row: MemoryReplica) -> ObservedReplica:
         id=row.id,
         index=row.index,
         phase=ReplicaPhase(row.phase),
-        # A port nothing listens on: whoever probes it finds out at once that nothing runs.
-        endpoints=tuple(Endpoint(port, "127.0.0.1", 1) for port in row.ports),
+        endpoints=tuple(Endpoint(port, _address(row), 1) for port in row.ports),
         started_at=parse_rfc3339(row.started_at),
         resources=Resources(row.cpu_millicores, row.memory_bytes),
         exit_code=row.exit_code,
         reason=row.reason,
     )
+
+
+def _address(row: MemoryReplica) -> str:
+    """Its own within an instance. On port 1 nothing listens: whoever probes it finds out at once
+    that nothing runs."""
+    return f"127.{1 + row.release % 254}.{row.index // 254 % 256}.{1 + row.index % 254}"

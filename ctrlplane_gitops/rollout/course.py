@@ -80,11 +80,11 @@ def take_tick(view: RolloutView, way: Way) -> StepDecision:
         kept = view.status if is_steady else mark_progress(view, view.target, status)
         idle = replace(kept, phase=RolloutPhase.IDLE, message="", step=0, step_at=None)
         return StepDecision((), idle, is_done=True)
-    status = mark_progress(view, view.target, status)
+    status = mark_progress(view, view.target, _go_on(view, status))
     if view.wishes.is_aborted:
         return fail(view, status, "it was aborted", is_asked=True)
     if view.wishes.is_paused:
-        return StepDecision((), status, POLL, waits_for="resume")
+        return _wait_for("resume", status, POLL)
     is_lasting = way.is_lasting(view, status)
     cause = view.scale_error or find_failure(view, view.target, status, is_lasting=is_lasting)
     if cause:
@@ -136,4 +136,19 @@ def _decide(view: RolloutView, release: int, status: RolloutStatus, way: Way) ->
     wait = next_look(view, release, status)
     if directed.is_waiting:
         return StepDecision((), status, min(wait, SOON))
-    return StepDecision((), status, wait, waits_for=movement.waits_for)
+    if movement.waits_for:
+        return _wait_for(movement.waits_for, status, wait)
+    return StepDecision((), status, wait)
+
+
+def _wait_for(verb: str, status: RolloutStatus, wait: timedelta) -> StepDecision:
+    """Nothing is done until a person says so. The status says it too, for whoever looks at it
+    when nobody is at work."""
+    return StepDecision((), replace(status, message=f"waits for {verb}"), wait, waits_for=verb)
+
+
+def _go_on(view: RolloutView, status: RolloutStatus) -> RolloutStatus:
+    """The time in which it waited for a person is none in which it should have got on."""
+    if not status.message:
+        return status
+    return replace(status, message="", progress_at=view.now)

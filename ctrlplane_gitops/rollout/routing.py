@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ctrlplane_gitops.rollout.view import RouteStep
 from ctrlplane_gitops.state.desired import DesiredRoute
@@ -63,6 +64,17 @@ def build_entries(
             backends = (Backend(asked.release, 100, asked.members),) if asked else shared
             entries.append(_entry(instance, route, backends, route.preview_hosts, PREVIEW))
     return tuple(sorted(entries, key=lambda item: (item.key, item.variant)))
+
+
+def follow_entry(entry: RouteEntry, step: RouteStep, places: Mapping[str, Place]) -> RouteEntry:
+    """An entry whose route is not known any more, with the requests shared as in ``step``. Its port
+    is the one its members have; where none of them lives, the first that is offered."""
+    members = {item for backend in entry.backends for item in backend.members}
+    offered = [(name, port) for name, place in sorted(places.items()) for port in place.endpoints]
+    ports = [port for name, port in offered if places[name].member(name, port) in members]
+    port = next(iter(ports), next((port for _, port in offered), ""))
+    backends = _backends(step.weights, step.members, port, places)
+    return replace(entry, backends=backends, header=None)
 
 
 def read_step(entries: Iterable[RouteEntry]) -> RouteStep:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.recorded import Order, RolloutStatus
+from ctrlplane_gitops.state.recorded import Order, RolloutPhase, RolloutStatus
 from ctrlplane_gitops.value import struct
 
 
@@ -75,6 +75,18 @@ def wishes_of(order: Order | None, target: int) -> Wishes:
     if order is None or order.target != target:
         return Wishes()
     return Wishes(order.is_paused, order.is_aborted, order.is_full, order.promoted)
+
+
+def find_wait(status: RolloutStatus, order: Order | None) -> str:
+    """What a recorded rollout still waits for, ``waits for promote``; "" when it goes on, as when
+    that has been ordered meanwhile."""
+    if status.phase is not RolloutPhase.PROGRESSING:
+        return ""
+    wishes = wishes_of(order, status.target or 0)
+    if wishes.is_paused:
+        return "waits for resume"
+    is_promoted = wishes.is_full or wishes.promoted > status.step
+    return "" if is_promoted or wishes.is_aborted or "resume" in status.message else status.message
 
 
 @struct

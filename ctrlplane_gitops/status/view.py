@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.rollout.routing import read_step
+from ctrlplane_gitops.rollout.view import find_wait
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import (
@@ -18,6 +19,7 @@ from ctrlplane_gitops.state.observed import (
     Verdict,
 )
 from ctrlplane_gitops.state.recorded import (
+    Order,
     RecordedInstance,
     RecordedState,
     RolloutPhase,
@@ -99,6 +101,7 @@ class _Facts:
     releases: tuple[Release, ...]
     revision: str | None
     traffic: tuple[tuple[int, int], ...] | None
+    order: Order | None = None
 
     @property
     def active(self) -> Release | None:
@@ -196,7 +199,7 @@ def _gather(
     return _Facts(
         key, known, sets, provider, replicas, is_suspended, has_deployment,
         gap.reason if gap else "", verdicts, tuple(recorded.releases.get(key, ())),
-        wanted.revision if wanted else None, traffic,
+        wanted.revision if wanted else None, traffic, recorded.orders.get(key),
     )  # fmt: skip
 
 
@@ -249,7 +252,9 @@ def _conditions_of(facts: _Facts, ready: int) -> tuple[Condition, ...]:
     status = facts.status
     found = [_ready_condition(facts, ready)]
     if status.phase in (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK):
-        text = f"v{status.target}: {status.message or 'under way'}"
+        is_moving = status.phase is RolloutPhase.PROGRESSING
+        said = find_wait(status, facts.order) if is_moving else status.message
+        text = f"v{status.target}: {said or 'under way'}"
         found.append(Condition("Progressing", "True", status.phase.value, text))
     if facts.failure:
         found.append(Condition("RolledBack", "True", "RolloutFailed", facts.failure))

@@ -19,6 +19,8 @@ from ctrlplane_gitops.execute.material import Materials
 from ctrlplane_gitops.execute.part import ApplyParts, ApplyResult
 from ctrlplane_gitops.execute.perform import address_of
 from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.execute.traffic import Traffic
+from ctrlplane_gitops.network.memory import MemoryRouter
 from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.compute import compute_plan
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
@@ -88,6 +90,7 @@ class Scene:
     told: list[Event] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
     actions: int = 8
+    router: MemoryRouter | None = None
 
     def __post_init__(self) -> None:
         self.path = self.root / "state.db"
@@ -105,6 +108,7 @@ class Scene:
         observed = ObservedState(
             tuple(found for state in states for found in state.replica_sets),
             tuple(gap for state in states for gap in state.gaps),
+            router=None if self.router is None else self.router.observe(),
         )
         recorded = self.store.load_state()
         now = self.clock.now()
@@ -146,6 +150,9 @@ class Scene:
         materials = Materials({}, (), lambda blobs: {}, self.store.read_blob, self.secrets)
         pools = [Pool(size, name) for name, size in
                  (("action", self.actions), ("look", 4), ("probe", 4))]  # fmt: skip
+        traffic = None
+        if self.router is not None:
+            traffic = Traffic(self.router, "prod", pools[1], self.clock, journal, self.secrets)
         try:
             return apply_plan(
                 plan,
@@ -153,6 +160,7 @@ class Scene:
                 ApplyParts(
                     journal, self.providers, materials, self.clock, *pools, self.cancel, self.lost,
                     deadline, is_detached, lambda key, text: self.waits.append(text),
+                    traffic, self.store.read_orders,
                 ),
             )  # fmt: skip
         finally:

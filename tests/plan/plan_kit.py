@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ctrlplane_gitops.diagnostics import Diagnostic, Origin
+from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.plan.change import Change, Plan, PlanHeader, Policy, Work
 from ctrlplane_gitops.plan.compute import compute_plan
 from ctrlplane_gitops.plan.order import order_layers
+from ctrlplane_gitops.rollout.routing import (
+    build_entries,
+    follow_entry,
+    places_of,
+    steady_step,
+)
 from ctrlplane_gitops.state.desired import (
     ControlPlane,
     DesiredInstance,
@@ -22,9 +26,11 @@ from ctrlplane_gitops.state.desired import (
     PrunePolicy,
     Resources,
     RolloutParams,
+    RouterConfig,
 )
 from ctrlplane_gitops.state.key import Kind, ResourceKey, parse_address, tenant_key
 from ctrlplane_gitops.state.observed import (
+    Endpoint,
     Gap,
     ObservedReplica,
     ObservedReplicaSet,
@@ -39,28 +45,21 @@ from ctrlplane_gitops.state.recorded import (
     RolloutStatus,
 )
 from ctrlplane_gitops.state.template import (
+    Port,
     Release,
     ReleaseState,
     ReleaseTemplate,
     SecretMount,
     SecretType,
 )
+from ctrlplane_gitops.state.traffic import RouteEntry, RouterState, RouteTable
 from ctrlplane_gitops.units import format_bytes
+from tests.plan.way_kit import Way, digest, resource
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HEADER = PlanHeader("prod", "3f9c2ab4d5e6f708", "main", False, 42)
 MIB = 2**20
 PARAMS, PRUNE, POLICY, UNLIMITED = RolloutParams(), PrunePolicy(), Policy(), Resources()
-
-
-def digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-def resource(key: ResourceKey, attributes: Mapping[str, Any], **more: Any) -> DesiredResource:
-    origin = Origin(f"tenants/{key.tenant}.yaml", 31)
-    return DesiredResource(key, attributes, digest(attributes), origin, **more)
 
 
 @dataclass
@@ -77,6 +76,8 @@ class App:
     is_protected: bool = False
     params: RolloutParams = PARAMS
     note: str = ""
+    ports: tuple[str, ...] = ()
+    routes: tuple[Way, ...] = ()
 
 
 def make_desired(
@@ -84,9 +85,10 @@ def make_desired(
     *,
     suspended: frozenset[str] = frozenset(),
     prune: PrunePolicy = PRUNE,
+    router: str | None = "memory",
     **more: Any,
 ) -> DesiredState:
-    """Apps by ``tenant/name``; tenants and secrets follow from them."""
+    """Apps by ``tenant/name``; tenants, secrets and routes follow from them."""
     resources: dict[ResourceKey, DesiredResource] = {}
     instances: dict[ResourceKey, DesiredInstance] = {}
     for path, app in apps.items():
@@ -105,6 +107,7 @@ def make_desired(
         {name: ProviderConfig(name, "memory") for name in ("local", "docker")},
         "local",
         prune,
+        router=RouterConfig(router) if router else None,
     )
     return DesiredState(plane, resources, instances, **more)
 
@@ -137,10 +140,13 @@ def _make_instance(
         (),
         tuple(parse_address(item) for item in app.depends_on),
         params=app.params,
+        routes=tuple(way.build(key, resources) for way in app.routes),
     )
     if app.image is None:
         return instance
-    template = ReleaseTemplate(app.provider, app.image, env=app.env, secrets=secrets)
+    names = app.ports or tuple(sorted({way.port for way in app.routes}))
+    ports = tuple(Port(name, 80 + place) for place, name in enumerate(names))
+    template = ReleaseTemplate(app.provider, app.image, env=app.env, secrets=secrets, ports=ports)
     deployment = resource(
         ResourceKey(Kind.DEPLOYMENT, key.tenant, key.name),
         {"instance": key.name, "image": app.image, "strategy": {"type": str(app.params.type)}},
@@ -161,12 +167,30 @@ class World:
     releases: dict[ResourceKey, dict[int, Release]] = field(default_factory=dict)
     sets: dict[tuple[ResourceKey, str, int], ObservedReplicaSet] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
+    router: RouterState | None = None
 
     @property
     def observed(self) -> ObservedState:
         silent = {item.provider for item in self.gaps}
         shown = tuple(item for item in self.sets.values() if item.provider not in silent)
-        return ObservedState(shown, self.gaps)
+        return ObservedState(shown, self.gaps, router=self.router)
+
+    @property
+    def served(self) -> dict[str, list[RouteEntry]]:
+        """What the router serves, by the address of the route."""
+        found: dict[str, list[RouteEntry]] = {}
+        for entry in self.served_entries:
+            found.setdefault(entry.key.address, []).append(entry)
+        return found
+
+    @property
+    def served_entries(self) -> tuple[RouteEntry, ...]:
+        return self.router.table.entries if self.router else ()
+
+    def serve(self, *entries: RouteEntry, **more: Any) -> None:
+        """The router serves exactly these."""
+        table = RouteTable(tuple(sorted(entries, key=lambda item: (item.key, item.variant))))
+        self.router = RouterState(table, "a generation", True, **more)
 
     @property
     def recorded(self) -> RecordedState:
@@ -207,10 +231,33 @@ class World:
         for key in batch.removed_resources:
             self.resources.pop(key, None)
         works = {item.instance: item for item in plan.works}
+        self.resources.update({item.key: item for item in plan.certificates})
         for layer in order_layers(plan.dependencies):
             for key in layer:
                 self._do(works[key])
+        if desired.plane.router is not None:
+            self._route(plan)
         return plan
+
+    def _route(self, plan: Plan) -> None:
+        """What the works ask of the router, as an apply does it."""
+        entries = [item for item in self.served_entries if item.key not in plan.unrouted]
+        for work in plan.works:
+            if work.desired is None or work.release is None:
+                entries = [item for item in entries if item.instance != work.instance]
+                continue
+            keys = {route.key for route in work.desired.routes}
+            sets = tuple(item for place, item in self.sets.items() if place[0] == work.instance)
+            step = steady_step(work.release.number, sets)
+            left = [item for item in entries if item.key not in keys]
+            entries = [
+                follow_entry(item, step, places_of(sets))
+                if item.instance == work.instance else item
+                for item in left
+            ]  # fmt: skip
+            entries += build_entries(work.instance, work.desired.routes, step, places_of(sets))
+        if plan.works or plan.unrouted or plan.starts_router or self.router is None:
+            self.serve(*entries)
 
     def _do(self, work: Work) -> None:
         providers = set(work.sweep)
@@ -252,6 +299,10 @@ class World:
                     f"id-{name}.{index}",
                     index,
                     ReplicaPhase.RUNNING,
+                    tuple(
+                        Endpoint(port.name, f"127.0.{release.number}.{index + 1}", port.port)
+                        for port in release.template.ports
+                    ),
                     resources=resources,
                 )
                 for index in range(replicas)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from plan_kit import MIB, App, World, applied, make_desired
+from plan_kit import MIB, App, Way, World, applied, make_desired
 
 from ctrlplane_gitops.diagnostics import Origin, error
 from ctrlplane_gitops.plan.as_json import render_json
@@ -14,6 +14,7 @@ from ctrlplane_gitops.plan.markdown import render_markdown
 from ctrlplane_gitops.plan.planfile import dump_plan
 from ctrlplane_gitops.plan.render import render_plan
 from ctrlplane_gitops.rollout.preview import RolloutPreview
+from ctrlplane_gitops.state.desired import RolloutParams, StrategyType
 from ctrlplane_gitops.state.observed import Gap
 
 TEXT = "1 new at a time; at most 4 replicas, never fewer than 3 ready; rolls back by itself"
@@ -77,7 +78,33 @@ def broken() -> Plan:
     return world.plan(desired, diagnostics=(found,))
 
 
+def canary() -> Plan:
+    params = RolloutParams(StrategyType.CANARY)
+    shop = App(routes=(Way(more={"canary_header": ("X-Canary", "1")}),), params=params)
+    desired = make_desired({"acme/web": replace(shop, image="shop:1.4.2")})
+    return applied({"acme/web": shop}).plan(desired)
+
+
+def traffic() -> Plan:
+    """Somebody took a replica out of one route, and another route altogether."""
+    apps = {"acme/web": App(routes=(Way("api"), Way())), "zen/web": App(routes=(Way(),))}
+    world = applied(apps)
+    api, _, zen = world.served_entries
+    (only,) = zen.backends
+    world.serve(api, replace(zen, backends=(replace(only, members=only.members[1:]),)))
+    return world.plan(make_desired(apps))
+
+
 CASES = (first, update, nothing, delete, refused, adopted, broken)
+ROUTED = (canary, traffic)
+
+
+@pytest.mark.parametrize("case", ROUTED, ids=lambda case: case.__name__)
+def test_a_plan_about_requests_reads_well(case: Callable[[], Plan], check_golden: Check) -> None:
+    plan = case()
+    check_golden(f"{case.__name__}.txt", render_plan(plan, duration_s=0.2))
+    check_golden(f"{case.__name__}.md", render_markdown(plan, duration_s=0.2))
+    check_golden(f"{case.__name__}.json", render_json(plan))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

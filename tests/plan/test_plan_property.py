@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_kit import App, World, make_desired
+from plan_kit import App, Way, World, make_desired
 
 from ctrlplane_gitops.plan.as_json import render_json
 from ctrlplane_gitops.plan.change import ChangeAction, Policy
@@ -14,6 +14,7 @@ from ctrlplane_gitops.plan.render import render_plan
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import Kind
 from ctrlplane_gitops.state.observed import Gap
+from ctrlplane_gitops.state.traffic import Backend, RouterState
 
 APPS = st.builds(
     App,
@@ -22,10 +23,28 @@ APPS = st.builds(
     provider=st.sampled_from(["local", "docker"]),
     secret=st.sampled_from([None, "one"]),
     is_protected=st.booleans(),
+    ports=st.just(("http",)),
+    routes=st.sampled_from(
+        [(), (Way(),), (Way("api", is_protected=True), Way()), (Way(certificate="one"),)]
+    ),
 )
+
+
+def name_routes_once(apps: dict[str, App]) -> dict[str, App]:
+    """Of two instances of a tenant with one route the first has it."""
+    taken: set[tuple[str, str]] = set()
+    found = {}
+    for path, app in apps.items():
+        tenant = path.partition("/")[0]
+        routes = tuple(way for way in app.routes if (tenant, way.name) not in taken)
+        taken |= {(tenant, way.name) for way in routes}
+        found[path] = replace(app, routes=routes)
+    return found
+
+
 REPOS = st.dictionaries(
     st.sampled_from(["acme/web", "acme/db", "zen/web", "zen/db", "kim/web"]), APPS, max_size=5
-)
+).map(name_routes_once)
 SUSPENDED = st.frozensets(st.sampled_from(["acme", "zen"]))
 ALL_ALLOWED = Policy(is_empty_allowed=True, max_delete=100)
 
@@ -48,9 +67,29 @@ def worlds(draw: st.DrawFn) -> World:
             world.sets[place[0], place[1], 9] = replace(found, release=9, revision="old")
         elif fate == "stray":
             world.instances.pop(place[0], None)
+    _bend(draw, world)
     if draw(st.integers(0, 5)) == 0:
-        world = World(sets=world.sets)
+        world = World(sets=world.sets, router=world.router)
     return world
+
+
+def _bend(draw: st.DrawFn, world: World) -> None:
+    """Something happens to the router."""
+    entries = world.served_entries
+    if not entries:
+        return
+    fate = draw(st.sampled_from(["fine", "fine", "gone", "bent", "stray", "stopped", "reset"]))
+    first, *rest = entries
+    if fate == "gone":
+        world.serve(*rest)
+    elif fate == "bent":
+        world.serve(replace(first, backends=(Backend(8, 100),)), *rest)
+    elif fate == "stray":
+        world.serve(replace(first, key=replace(first.key, name="stray")), *entries)
+    elif fate == "stopped":
+        world.router = RouterState(generation="g", gap="it does not run", is_stopped=True)
+    elif fate == "reset":
+        world.router = RouterState(gap="it does not run", is_stopped=True)
 
 
 @st.composite
@@ -67,6 +106,39 @@ def test_planning_again_after_applying_is_empty(world: World, desired: DesiredSt
     assert plan.is_empty, render_plan(plan)
     assert not plan.drift and not plan.adopted
     assert all(item.blocked and item.blocked.code == "protected" for item in plan.changes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), repos(), st.booleans())
+def test_nobody_whom_a_silent_router_serves_is_touched(
+    world: World, desired: DesiredState, is_destroy: bool
+) -> None:
+    served = {item.instance for item in world.served_entries}
+    routes = {key: row for key, row in world.resources.items() if key.kind is Kind.ROUTE}
+    world.router = RouterState(generation="g", gap="no answer")
+    plan = world.plan(desired, replace(ALL_ALLOWED, is_destroy=is_destroy))
+    assert not any(work.is_routed for work in plan.works)
+    known = {(key.tenant, row.attributes["instance"]) for key, row in routes.items()}
+    for work in plan.works:
+        place = (work.instance.tenant, work.instance.name)
+        assert work.instance not in served or place not in known
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), repos())
+def test_every_route_of_git_is_served_once_and_what_is_protected_stays(
+    world: World, desired: DesiredState
+) -> None:
+    kept = {key for key, row in world.resources.items()
+            if row.is_protected and key.kind is Kind.ROUTE}  # fmt: skip
+    before = {item.key for item in world.served_entries}
+    for _ in range(3):
+        assert kept.isdisjoint(world.apply(desired, ALL_ALLOWED).unrouted)
+    served = [item.key for item in world.served_entries]
+    assert len(served) == len(set(served))
+    wanted = {route.key for item in desired.instances.values() if item.template
+              for route in item.routes}  # fmt: skip
+    assert wanted <= set(served) <= wanted | before
 
 
 @settings(max_examples=100, deadline=None)
