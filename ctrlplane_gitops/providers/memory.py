@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from hashlib import sha256
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import assert_never
 
@@ -277,10 +279,19 @@ def _observed(row: MemoryReplica) -> ObservedReplica:
         id=row.id,
         index=row.index,
         phase=ReplicaPhase(row.phase),
-        # A port nothing listens on: whoever probes it finds out at once that nothing runs.
-        endpoints=tuple(Endpoint(port, "127.0.0.1", 1) for port in row.ports),
+        endpoints=tuple(Endpoint(port, _host_of(row.name), 1) for port in row.ports),
         started_at=parse_rfc3339(row.started_at),
         resources=Resources(row.cpu_millicores, row.memory_bytes),
         exit_code=row.exit_code,
         reason=row.reason,
     )
+
+
+def _host_of(name: str) -> str:
+    """A loopback address of its own, as a router needs it, at which nothing listens: whoever probes
+    it finds out at once that nothing runs.
+
+    >>> _host_of("plane.acme.web.v1.0")
+    '127.102.17.101'
+    """
+    return str(IPv4Address(b"\x7f" + sha256(name.encode()).digest()[:3]))
