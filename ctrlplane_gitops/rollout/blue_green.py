@@ -80,7 +80,11 @@ class _Way:
             steps = fit_both(view, release, wanted, is_over=False)
             return Movement(steps, keep_shares(view), "promote" if waits else "")
         is_over = status.step >= _OVER or not wanted
-        return Movement(fit_both(view, release, wanted, is_over=is_over), {release: 100})
+        # Decided is not done: who dies or is not known to be ready before the switch was seen to
+        # have happened (another process decided it) is waited for like before it.
+        may_take = is_whole or is_over or status.step_at is not None
+        shares = {release: 100} if may_take else keep_shares(view)
+        return Movement(fit_both(view, release, wanted, is_over=is_over), shares)
 
 
 def _may_switch(view: RolloutView) -> bool:
