@@ -41,6 +41,14 @@ def test_traffic_moves_once_green_is_seen_to_be_whole() -> None:
     assert decision.route == RouteStep(((2, 100),), ("v2.0", "v2.1"))
 
 
+def test_what_was_moved_to_a_green_that_is_not_whole_goes_back_to_blue() -> None:
+    moved = TrafficView({2: 100}, frozenset({"v2.0", "v2.1"}), OLD, False, False, frozenset())
+    view = replace(switching("+-"), traffic=moved)
+    decision = strategy_for(StrategyType.BLUE_GREEN).next_step(view)
+    assert decision.route == RouteStep(((1, 100),), tuple(sorted(OLD)))
+    assert not decision.steps
+
+
 def test_requests_go_to_a_living_member_without_a_share_rather_than_to_nobody() -> None:
     route = build_route(switching("--"), SERVED, {2: 100}, ())
     assert route == RouteStep(((1, 100),), tuple(sorted(OLD)))
