@@ -16,7 +16,7 @@ from ctrlplane_gitops.rollout.step import (
     pass_step,
     reach_step,
 )
-from ctrlplane_gitops.rollout.traffic import Movement, is_routed
+from ctrlplane_gitops.rollout.traffic import Movement, Shares, is_routed
 from ctrlplane_gitops.rollout.view import RolloutView, StepDecision
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.recorded import RolloutStatus
@@ -80,7 +80,18 @@ class _Way:
             steps = fit_both(view, release, wanted, is_over=False)
             return Movement(steps, keep_shares(view), "promote" if waits else "")
         is_over = status.step >= _OVER or not wanted
-        return Movement(fit_both(view, release, wanted, is_over=is_over), {release: 100})
+        # Decided is not done: who dies or is not known to be ready before the switch was seen to
+        # have happened (another process decided it) is waited for like before it, and what was
+        # moved by half an effect goes back to those who are whole.
+        may_take = is_whole or is_over or status.step_at is not None
+        shares = {release: 100} if may_take else _shares_before(view)
+        return Movement(fit_both(view, release, wanted, is_over=is_over), shares)
+
+
+def _shares_before(view: RolloutView) -> Shares:
+    if view.active is not None and is_full(view, view.active):
+        return {view.active: 100}
+    return keep_shares(view)
 
 
 def _may_switch(view: RolloutView) -> bool:

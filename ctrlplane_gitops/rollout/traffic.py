@@ -85,7 +85,8 @@ def build_route(
 ) -> RouteStep:
     """The shares among those releases that have somebody to answer, and who answers: replicas that
     are available, or members that are still ready. Where nobody is, members that merely live are
-    better than nobody. ``gone`` are about to be stopped."""
+    better than nobody, if need be those of a release without a share. ``gone`` are about to be
+    stopped."""
     served = traffic.members | traffic.preview
 
     def is_fit(replica: ReplicaView) -> bool:
@@ -97,7 +98,8 @@ def build_route(
 
     sets = [item for item in view.sets if shares is None or shares.get(item.release)]
     members = _choose(sets, gone, is_fit) or _choose(sets, gone, is_left)
-    parts = {release: len(names) if shares is None else shares[release]
+    members = members or _choose(view.sets, gone, is_left)
+    parts = {release: (shares or {}).get(release) or len(names)
              for release, names in members.items()}  # fmt: skip
     names = sorted(name for found in members.values() for name in found)
     preview: list[str] = []

@@ -120,3 +120,12 @@ def test_logs_and_exec_are_refused_by_capability(tmp_path: Path) -> None:
         provider.read_logs("x", tail=None, is_follow=False)
     with pytest.raises(CapabilityError, match="exec"):
         provider.execute("x", ["true"], timedelta(seconds=1))
+
+
+def test_every_replica_has_an_address_of_its_own(tmp_path: Path) -> None:
+    """As a route table must be able to tell them apart."""
+    provider = build(tmp_path)
+    scale(provider, 5)
+    replicas = [x for item in provider.observe().replica_sets for x in item.replicas]
+    ends = [(end.port, end.host, end.number) for x in replicas for end in x.endpoints]
+    assert len(ends) == len(set(ends)) == 5
