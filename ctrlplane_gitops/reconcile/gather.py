@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
@@ -19,7 +18,7 @@ from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.specs.validate import is_spec, parse
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 ROOT_FILE = "ctrlplane.yaml"
 

@@ -7,7 +7,6 @@ an alias bomb nor a merge bomb grows past ``MAX_NODES``. Nothing here recurses.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +19,7 @@ from ctrlplane_gitops.specs.event import (
 from ctrlplane_gitops.specs.problem import Field, Problem, show_word
 from ctrlplane_gitops.specs.scalar import resolve_scalar
 from ctrlplane_gitops.specs.text import decode, has_control
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, record, struct
 
 MAX_DEPTH = 64
 MAX_NODES = 200_000
@@ -37,7 +36,7 @@ Places = dict[int, dict[str | int, Place]]
 """Places of the entries of a container, by the container's ``id``."""
 
 
-@dataclass(slots=True)
+@record
 class ComposedDocument:
     """``value`` is None for an empty document. ``has_null`` says that some scalar is null.
     ``places`` is None unless it was asked for; it is valid as long as ``value`` lives."""
@@ -101,7 +100,7 @@ def _compose(text: str, with_places: bool, events: Events) -> ComposedFile:
 _resolve = lru_cache(maxsize=8192)(resolve_scalar)
 
 
-@dataclass(slots=True)
+@record
 class _Frame:
     """An open list or mapping. ``size`` counts its nodes and ``height`` its levels, with every
     alias expanded."""

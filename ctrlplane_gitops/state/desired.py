@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -12,7 +11,7 @@ from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.units import CountOrPercent
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 Json: TypeAlias = Mapping[str, Any]
 

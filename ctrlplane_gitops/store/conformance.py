@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +44,7 @@ from ctrlplane_gitops.store.conformance_kit import (
     make_event,
     make_release,
 )
+from ctrlplane_gitops.value import replace
 
 
 class RecordClaims(StoreKit):
