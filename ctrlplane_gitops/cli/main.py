@@ -23,8 +23,25 @@ _BUG = 70
 _INTERRUPTED = 130
 
 
+def _build_formatter(prog: str) -> argparse.HelpFormatter:
+    """For the formatter argparse makes with every flag it is told of: the terminal's width is not
+    asked for before there is help to print, since that loads ``shutil`` with all it packs with."""
+    return argparse.HelpFormatter(prog, width=80)
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse, with our exit code for wrong usage."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(formatter_class=_build_formatter, **given)
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_usage()
 
     def error(self, message: str) -> Any:
         raise UsageError(message, hint=f"{self.prog} --help")

@@ -8,7 +8,6 @@ many replicas as its share asks for, the stable set is not scaled down before th
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 from ctrlplane_gitops.diagnostics import Diagnostic, error
 from ctrlplane_gitops.rollout.census import available_in, replicas_of
@@ -88,6 +87,8 @@ def count_canary(replicas: int, weight: int) -> int:
     >>> [count_canary(3, weight) for weight in (0, 10, 34, 50, 100)]
     [0, 1, 2, 2, 3]
     """
+    from fractions import Fraction
+
     return math.ceil(Fraction(replicas * weight, 100))
 
 

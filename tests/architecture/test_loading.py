@@ -109,6 +109,11 @@ ACTING = ("execute.apply", "execute.run", "execute.perform", "execute.journal", 
           "store.migrations")  # fmt: skip
 
 
+# Of the standard library, what a look has no use for and would wait for.
+UNUSED = {"dataclasses", "decimal", "difflib", "fractions", "inspect", "queue", "random", "shutil",
+          "tempfile"}  # fmt: skip
+
+
 def test_a_plan_of_known_files_loads_no_library_at_all(fleet: Fleet) -> None:
     arguments = ("--chdir", str(fleet.repo), "plan", "--ref", "main")
     load(fleet.root, *arguments, environ=fleet.environ)
@@ -117,6 +122,7 @@ def test_a_plan_of_known_files_loads_no_library_at_all(fleet: Fleet) -> None:
     assert foreign(modules) == set()
     assert {name for name in ACTING if f"ctrlplane_gitops.{name}" in modules} == set()
     assert not {name for name in ours(modules) if ".providers.process" in name}
+    assert tops(modules) & UNUSED == set()
 
 
 def test_a_plan_of_new_files_loads_the_parser_and_the_models_alone(fleet: Fleet) -> None:
