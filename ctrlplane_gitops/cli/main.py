@@ -55,9 +55,11 @@ def main(
     err: TextIO | None = None,
     clock: Clock | None = None,
     on_effect: Callable[[str], None] = lambda effect: None,
+    built: list[object] | None = None,
 ) -> int:
     """Run one command and return its exit code. Everything it takes from the process (arguments,
-    environment, streams, time) can be given instead; ``on_effect`` sees every mutating call."""
+    environment, streams, time) can be given instead; ``on_effect`` sees every mutating call.
+    ``built`` is handed what the command has built, by whoever does not want it taken apart."""
     environ = os.environ if environ is None else environ
     # A stream that was closed before we began is None.
     out, err = out or sys.stdout or io.StringIO(), err or sys.stderr or io.StringIO()
@@ -71,7 +73,7 @@ def main(
         verb, options = parse_arguments(arguments, environ)
         if options.get("no_color"):
             terminal = Terminal(out, err, is_interactive)
-        return _run(verb, options, environ, terminal, clock, on_effect)
+        return _run(verb, options, environ, terminal, clock, on_effect, built)
     except CtrlplaneError as error:
         terminal.fail(error)
         return error.exit_code
@@ -203,6 +205,7 @@ def _run(
     terminal: Terminal,
     clock: Clock | None,
     on_effect: Callable[[str], None],
+    built: list[object] | None,
 ) -> int:
     import threading
 
@@ -210,7 +213,13 @@ def _run(
     from ctrlplane_gitops.clock import SystemClock
 
     context = Context(
-        options, environ, terminal, clock or SystemClock(), threading.Event(), on_effect
+        options,
+        environ,
+        terminal,
+        clock or SystemClock(),
+        threading.Event(),
+        on_effect,
+        [] if built is None else built,
     )
     return int(find_home(verb)(context))
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
 from ctrlplane_gitops.catalog.control_plane import parse_control_plane
-from ctrlplane_gitops.catalog.secret import secret_refs_of
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.secrets.base import SecretBackend
@@ -94,6 +92,10 @@ def read_documents(
 def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None) -> Wanted:
     """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
     machine that has none): every secret then counts as present and unchanged."""
+    # Loaded only now: a plan has asked the providers by this time, and they take longer.
+    from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
+    from ctrlplane_gitops.catalog.secret import secret_refs_of
+
     refs = secret_refs_of(wanted.documents)
     plane = wanted.plane.name if wanted.plane else ""
     values: dict[ResourceKey, SecretValue] = {}

@@ -125,6 +125,15 @@ def test_a_plan_of_known_files_loads_no_library_at_all(fleet: Fleet) -> None:
     assert tops(modules) & UNUSED == set()
 
 
+def test_a_plan_loads_what_decides_only_when_it_has_asked_the_providers(tmp_path: Path) -> None:
+    probe = "import sys, ctrlplane_gitops.cli.plan; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    deciding = ("catalog.build", "plan.compute", "reconcile.look", "rollout")
+    assert not {name for name in deciding if f"ctrlplane_gitops.{name}" in ran.stdout.split()}
+
+
 def test_a_plan_of_new_files_loads_the_parser_and_the_models_alone(fleet: Fleet) -> None:
     environ = {**fleet.environ, "CTRLPLANE_CACHE_DIR": str(fleet.root / "cold")}
     arguments = ("--chdir", str(fleet.repo), "plan", "--ref", "main")
