@@ -160,10 +160,27 @@ class _Composer:
         elif event.style == '"' and has_control(value):
             hint = "remove the escape; only \\n, \\r and \\t are allowed"
             self._report(event, "control-character", "a control character in a string", hint)
-        if event.tag is not None:
+        if event.ctag is not None:
             self._refuse_tag(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1, 0)
+        # Two events of three are scalars, most of them a string's key or its value: for those this
+        # is all of ``_add``, without the calls.
+        if self._stack and self._nodes < MAX_NODES and not self._with_places:
+            frame = self._stack[-1]
+            key = frame.key
+            if key is _NO_KEY:
+                if not frame.is_list and type(value) is str:
+                    self._nodes += 1
+                    frame.size += 1
+                    frame.key, frame.key_event = value, event
+                    return
+            elif key is not _SKIPPED and key != _MERGE and key not in frame.container:
+                self._nodes += 1
+                frame.size += 1
+                frame.container[key] = value
+                frame.key = _NO_KEY
+                return
         self._add(value, event, 1)
 
     def _open_mapping(self, event: Any) -> None:
