@@ -151,7 +151,8 @@ def policy_of(options: Any, *, is_keep_going: bool, is_destroy: bool = False) ->
 
 class gc_off:
     """No cyclic garbage collection for the block: a plan builds much and drops little, and the
-    collector would walk all of it again and again (measured: four times as slow)."""
+    collector would walk all of it again and again (measured: four times as slow). What is there
+    at the end is set aside for good, or it would be walked at once."""
 
     def __enter__(self) -> None:
         self._was_enabled = gc.isenabled()
@@ -159,6 +160,7 @@ class gc_off:
 
     def __exit__(self, *_: object) -> None:
         if self._was_enabled:
+            gc.freeze()
             gc.enable()
 
 
