@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from ctrlplane_gitops import __version__
@@ -111,10 +111,21 @@ def open_app(
 @contextmanager
 def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[Plane]:
     """The control plane's store and providers for the block. Read only, nothing is created."""
+    store = open_plane_store(app, spec, is_read_only=is_read_only)
+    with closing(store), open_providers(app, spec) as providers:
+        yield Plane(spec, store, providers)
+
+
+def open_plane_store(app: App, spec: ControlPlane, *, is_read_only: bool) -> Store:
+    """The control plane's store alone."""
+    location = store_location(app.settings, spec.name, spec.store)
+    return open_store(location, is_read_only=is_read_only)
+
+
+@contextmanager
+def open_providers(app: App, spec: ControlPlane) -> Iterator[Mapping[str, Provider]]:
+    """The control plane's providers alone, for the block."""
     with ExitStack() as stack:
-        location = store_location(app.settings, spec.name, spec.store)
-        store = open_store(location, is_read_only=is_read_only)
-        stack.callback(store.close)
         providers: dict[str, Provider] = {}
         for alias, config in sorted(spec.providers.items()):
             provider = build_provider(
@@ -130,7 +141,7 @@ def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[
             )
             stack.callback(provider.close)
             providers[alias] = provider
-        yield Plane(spec, store, providers)
+        yield providers
 
 
 def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:
