@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -10,6 +11,8 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    # Loading modules makes ten thousands of objects and no garbage.
+    gc.set_threshold(100_000)
     from ctrlplane_gitops.cli.main import main as run
 
     # Held until the process ends: taking a large plan apart takes longer than a small one.
