@@ -43,7 +43,7 @@ class Blobs:
 @pytest.fixture
 def blobs() -> Blobs:
     files = make_files(300, "{type: memory}")
-    # Two neighbours, so that each process has one of them.
+    # Neighbours, so that each process has some of them.
     files |= {"tenants/a.yaml": _BROKEN, "tenants/b.yaml": _BROKEN, "tenants/c.yaml": b"[\n"}
     return Blobs(dict(sorted(files.items())))
 
@@ -55,8 +55,8 @@ def test_two_processes_find_what_one_finds(blobs: Blobs) -> None:
     blobs.read_here = 0
     with helped.helped(paths):
         found = helped.read(paths)
-    # Half of the files, and of the others those with a problem: that is said here.
-    assert len(paths) / 2 <= blobs.read_here <= len(paths) / 2 + 3
+    # Its own share, and of the other one the files with a problem: that is said here.
+    assert 0.3 < blobs.read_here / len(paths) < 0.5
     assert found == expected
     assert sorted(map(str, helped.diagnostics)) == sorted(map(str, alone.diagnostics))
     assert (helped.fresh, helped.parsed) == (alone.fresh, alone.parsed)
