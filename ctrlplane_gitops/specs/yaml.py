@@ -154,7 +154,7 @@ class _Composer:
             value = _resolve(value)
             if value is None:
                 self._document.has_null = True
-            elif isinstance(value, Problem):
+            elif value.__class__ is Problem:
                 self._report(event, value.code, value.summary, value.hint)
                 value = event.value
         elif event.style == '"' and has_control(value):
