@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,11 +120,26 @@ def open_app(
 
 @contextmanager
 def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[Plane]:
-    """The control plane's store and providers for the block. Read only, nothing is created."""
+    """The control plane's parts for the block. Read only, nothing is created."""
+    store = open_plane_store(app, spec, is_read_only=is_read_only)
+    with (
+        closing(store),
+        open_providers(app, spec) as providers,
+        open_router(app, spec) as router,
+    ):
+        yield Plane(spec, store, providers, router)
+
+
+def open_plane_store(app: App, spec: ControlPlane, *, is_read_only: bool) -> Store:
+    """The control plane's store alone."""
+    location = store_location(app.settings, spec.name, spec.store)
+    return open_store(location, is_read_only=is_read_only)
+
+
+@contextmanager
+def open_providers(app: App, spec: ControlPlane) -> Iterator[Mapping[str, Provider]]:
+    """The control plane's providers alone, for the block."""
     with ExitStack() as stack:
-        location = store_location(app.settings, spec.name, spec.store)
-        store = open_store(location, is_read_only=is_read_only)
-        stack.callback(store.close)
         providers: dict[str, Provider] = {}
         for alias, config in sorted(spec.providers.items()):
             provider = build_provider(
@@ -140,28 +155,28 @@ def open_plane(app: App, spec: ControlPlane, *, is_read_only: bool) -> Iterator[
             )
             stack.callback(provider.close)
             providers[alias] = provider
-        router = _build_router(app, spec)
-        if router is not None:
-            stack.callback(router.close)
-        yield Plane(spec, store, providers, router)
+        yield providers
 
 
-def _build_router(app: App, spec: ControlPlane) -> Router | None:
+@contextmanager
+def open_router(app: App, spec: ControlPlane) -> Iterator[Router | None]:
+    """The control plane's router, where it has one, for the block."""
     if spec.router is None:
-        return None
+        yield None
+        return
     from ctrlplane_gitops.network.registry import build_router
     from ctrlplane_gitops.network.router import RouterSettings
 
-    return build_router(
-        RouterSettings(
-            plane=spec.name,
-            type=spec.router.type,
-            state_dir=str(plane_dir(app.settings, spec.name)),
-            options=spec.router.options,
-            on_effect=app.on_effect,
-            environ=app.environ,
-        )
+    settings = RouterSettings(
+        plane=spec.name,
+        type=spec.router.type,
+        state_dir=str(plane_dir(app.settings, spec.name)),
+        options=spec.router.options,
+        on_effect=app.on_effect,
+        environ=app.environ,
     )
+    with closing(build_router(settings)) as router:
+        yield router
 
 
 def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:

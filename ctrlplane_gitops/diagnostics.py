@@ -5,12 +5,10 @@ Shape after OpenTofu's ``tfdiags``: severity, a summary in one line, optional de
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from enum import StrEnum
 
-from ctrlplane_gitops.value import ordered_struct, struct
+from ctrlplane_gitops.value import ordered_struct, replace, struct
 
 
 class Severity(StrEnum):
@@ -100,7 +98,9 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     >>> did_you_mean("zzz", ["a", "b"])
     "known: 'a', 'b'"
     """
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
     if 0 < len(known) <= 12:

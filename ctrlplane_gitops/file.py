@@ -9,22 +9,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def write_file(path: Path, text: str, mode: int = 0o600, *, is_shared: bool = False) -> None:
+def write_file(
+    path: Path, content: str | bytes, mode: int = 0o600, *, is_shared: bool = False
+) -> None:
     """Atomically: a reader sees the old file or the new one. ``is_shared`` gives it the group of
     its directory, where we may. OSError when it cannot be written; nothing is left behind then."""
-    import tempfile  # most commands write nothing, and it takes long to import
-
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # As ``tempfile`` does it, which takes longer to import than a small file to write.
+    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "wb") as file:
             if is_shared:
                 with suppress(PermissionError):
                     os.fchown(handle, -1, path.parent.stat().st_gid)
             os.fchmod(handle, mode)
-            file.write(text)
-        Path(draft).replace(path)
+            file.write(content if isinstance(content, bytes) else content.encode())
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 

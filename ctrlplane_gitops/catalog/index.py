@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ctrlplane_gitops.catalog.control_plane import KNOWN_TYPES
 from ctrlplane_gitops.catalog.finding import fault
@@ -11,10 +10,10 @@ from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, record, struct
 
 
-@dataclass(slots=True)
+@record
 class TenantSpecs:
     """What the specs say of one tenant, each kind by name. ``document`` is None when documents
     name a tenant that none declares. ``serving`` is the deployment of an instance, by the
@@ -40,7 +39,7 @@ class TenantSpecs:
         )
 
 
-@dataclass(slots=True)
+@record
 class Index:
     """``planes`` are the control plane documents; ``duplicates`` the errors found on the way."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +32,7 @@ from ctrlplane_gitops.units import (
     parse_cpu,
     parse_duration,
 )
+from ctrlplane_gitops.value import replace
 
 # Ten thousand instances say the same few things: equal parts are parsed once and shared.
 _SHARED = 4096

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ctrlplane_gitops.catalog.attribute import build_resource, show_files
@@ -29,11 +28,12 @@ from ctrlplane_gitops.state.desired import (
     SecretRef,
 )
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
+from ctrlplane_gitops.value import field, record
 
 _IDLE = RolloutParams()
 
 
-@dataclass(slots=True)
+@record
 class Parts:
     """A desired state being collected, tenant by tenant."""
 

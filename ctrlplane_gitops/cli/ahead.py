@@ -6,7 +6,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from types import TracebackType
 
-from ctrlplane_gitops.app import App, Plane, open_plane
+from ctrlplane_gitops.app import (
+    App,
+    Plane,
+    open_plane,
+    open_plane_store,
+    open_providers,
+    open_router,
+)
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.reconcile.observe import observe_all
@@ -27,13 +34,20 @@ class Ahead:
     def begin(self, spec: ControlPlane) -> None:
         """What is wrong here is said by ``take``, or not at all where the specs are wrong too."""
         try:
-            plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=True))
+            providers = self._stack.enter_context(open_providers(self._app, spec))
+            router = self._stack.enter_context(open_router(self._app, spec))
+            self._observed = Begun(lambda: observe_all(providers, self._app.looks, router=router))
+            store = open_plane_store(self._app, spec, is_read_only=True)
+            self._stack.callback(store.close)
+            self._plane = Plane(spec, store, providers, router)
+            # Read again when they have answered, which takes no time where it is the same.
+            store.load_state()
         except CtrlplaneError:
             return
-        self._plane = plane
-        self._observed = Begun(
-            lambda: observe_all(plane.providers, self._app.looks, router=plane.router)
-        )
+        # All that can be done already, while the engine is at work and perhaps a second process
+        # parses: what decides is needed next.
+        import ctrlplane_gitops.catalog.build
+        import ctrlplane_gitops.reconcile.look  # noqa: F401
 
     def take(self, spec: ControlPlane) -> tuple[Plane, ObservedState]:
         """The opened control plane, and what its providers show."""

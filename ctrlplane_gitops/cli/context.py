@@ -18,7 +18,7 @@ from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 # What the catalog says of a repo without a control plane.
 _EMPTY = "no-control-plane"
@@ -27,7 +27,7 @@ _EMPTY = "no-control-plane"
 @struct
 class Context:
     """``options`` has the value of every flag of the verb by its ``dest``, and of the verb's
-    arguments by their name."""
+    arguments by their name. What is put into ``built`` lives as long as the command."""
 
     options: Mapping[str, Any]
     environ: Mapping[str, str]
@@ -35,6 +35,7 @@ class Context:
     clock: Clock
     cancel: threading.Event
     on_effect: Callable[[str], None]
+    built: list[object] = field(default_factory=list)
 
     @property
     def format(self) -> str:

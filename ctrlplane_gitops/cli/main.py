@@ -23,8 +23,25 @@ _BUG = 70
 _INTERRUPTED = 130
 
 
+def _build_formatter(prog: str) -> argparse.HelpFormatter:
+    """For the formatter argparse makes with every flag it is told of: the terminal's width is not
+    asked for before there is help to print, since that loads ``shutil`` with all it packs with."""
+    return argparse.HelpFormatter(prog, width=80)
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse, with our exit code for wrong usage."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(formatter_class=_build_formatter, **given)
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_usage()
 
     def error(self, message: str) -> Any:
         raise UsageError(message, hint=f"{self.prog} --help")
@@ -38,9 +55,11 @@ def main(
     err: TextIO | None = None,
     clock: Clock | None = None,
     on_effect: Callable[[str], None] = lambda effect: None,
+    built: list[object] | None = None,
 ) -> int:
     """Run one command and return its exit code. Everything it takes from the process (arguments,
-    environment, streams, time) can be given instead; ``on_effect`` sees every mutating call."""
+    environment, streams, time) can be given instead; ``on_effect`` sees every mutating call.
+    ``built`` is handed what the command has built, by whoever does not want it taken apart."""
     environ = os.environ if environ is None else environ
     # A stream that was closed before we began is None.
     out, err = out or sys.stdout or io.StringIO(), err or sys.stderr or io.StringIO()
@@ -54,7 +73,7 @@ def main(
         verb, options = parse_arguments(arguments, environ)
         if options.get("no_color"):
             terminal = Terminal(out, err, is_interactive)
-        return _run(verb, options, environ, terminal, clock, on_effect)
+        return _run(verb, options, environ, terminal, clock, on_effect, built)
     except CtrlplaneError as error:
         terminal.fail(error)
         return error.exit_code
@@ -186,6 +205,7 @@ def _run(
     terminal: Terminal,
     clock: Clock | None,
     on_effect: Callable[[str], None],
+    built: list[object] | None,
 ) -> int:
     import threading
 
@@ -193,7 +213,13 @@ def _run(
     from ctrlplane_gitops.clock import SystemClock
 
     context = Context(
-        options, environ, terminal, clock or SystemClock(), threading.Event(), on_effect
+        options,
+        environ,
+        terminal,
+        clock or SystemClock(),
+        threading.Event(),
+        on_effect,
+        [] if built is None else built,
     )
     return int(find_home(verb)(context))
 

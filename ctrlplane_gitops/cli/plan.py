@@ -20,10 +20,9 @@ from ctrlplane_gitops.cli.terminal import diagnostics_as_json
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.file import write_file
-from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
-from ctrlplane_gitops.reconcile.look import look
 
 if TYPE_CHECKING:
+    from ctrlplane_gitops.plan.change import Plan, Policy
     from ctrlplane_gitops.plan.planfile import SavedPlan
     from ctrlplane_gitops.reconcile.gather import Wanted
 
@@ -77,11 +76,15 @@ def _run_plan(context: Context) -> ExitCode:
         wanted = gather_for_change(context, app, on_plane=ahead.begin)
         if wanted.desired is None:
             return _show_invalid(context, wanted)
+        # While the providers are answering: what decides is loaded when they have been asked.
+        from ctrlplane_gitops.reconcile.look import look
+
         plane, observed = ahead.take(wanted.desired.plane)
         seen = look(
             wanted, wanted.desired, plane.providers, plane.store, app.looks,
             policy_of(options, is_keep_going=True), context.clock.now(), observed=observed,
         )  # fmt: skip
+    context.built.extend((app, wanted, seen))
     show_plan(context, seen.plan, monotonic_s() - began)
     valid = is_valid(wanted)
     if options["out"]:
@@ -132,6 +135,8 @@ def saved_options(saved: SavedPlan) -> dict[str, Any]:
 
 def policy_of(options: Any, *, is_keep_going: bool, is_destroy: bool = False) -> Policy:
     """What the flags allow."""
+    from ctrlplane_gitops.plan.change import Policy
+
     return Policy(
         max_delete=options["max_delete"],
         is_empty_allowed=options.get("allow_empty", False),
@@ -146,7 +151,8 @@ def policy_of(options: Any, *, is_keep_going: bool, is_destroy: bool = False) ->
 
 class gc_off:
     """No cyclic garbage collection for the block: a plan builds much and drops little, and the
-    collector would walk all of it again and again (measured: four times as slow)."""
+    collector would walk all of it again and again (measured: four times as slow). What is there
+    at the end is set aside for good, or it would be walked at once."""
 
     def __enter__(self) -> None:
         self._was_enabled = gc.isenabled()
@@ -154,6 +160,7 @@ class gc_off:
 
     def __exit__(self, *_: object) -> None:
         if self._was_enabled:
+            gc.freeze()
             gc.enable()
 
 
@@ -163,6 +170,8 @@ def _show_invalid(context: Context, wanted: Wanted) -> ExitCode:
     if context.format == "text":
         context.terminal.diagnose(wanted.diagnostics)
         raise invalid_specs(wanted)
+    from ctrlplane_gitops.plan.change import Plan, PlanHeader
+
     snapshot = wanted.snapshot
     name = wanted.plane.name if wanted.plane else "(not known)"
     header = PlanHeader(name, snapshot.commit, snapshot.ref, snapshot.is_dirty, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ctrlplane_gitops.app import App
 from ctrlplane_gitops.cli.apply import run_and_show
 from ctrlplane_gitops.cli.context import Context, gather, opened, require_desired
@@ -20,6 +18,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedState
 from ctrlplane_gitops.state.template import Release, ReleaseState
 from ctrlplane_gitops.store.base import Store
+from ctrlplane_gitops.value import replace
 
 
 def run_rollback(context: Context) -> ExitCode:

@@ -3,7 +3,6 @@ one."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,6 +116,8 @@ def merge(streams: Sequence[Iterable[T]]) -> Iterator[T]:
     """The items of all streams in the order they come, until every one has ended; what one of them
     raises is raised here. Whoever stops early waits for none of them: a silent stream's thread
     ends with the process."""
+    import queue
+
     items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
     def read(stream: Iterable[T]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +12,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Gap
 from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource
 from ctrlplane_gitops.state.template import Release
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.rollout.preview import RolloutPreview

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,7 +23,7 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet, ObservedState
 from ctrlplane_gitops.state.recorded import RecordedResource, RecordedState
 from ctrlplane_gitops.state.traffic import RouteEntry
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, record, struct
 
 KINDS = (Kind.TENANT, Kind.SECRET, Kind.INSTANCE, Kind.DEPLOYMENT, Kind.ROUTE)
 
@@ -59,7 +58,7 @@ class Row:
         return to_record(self.desired, commit)
 
 
-@dataclass(slots=True)
+@record
 class Rows:
     """``moved`` are resources that only came to stand in another file."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
@@ -52,9 +51,10 @@ from ctrlplane_gitops.state.recorded import (
     RolloutPhase,
 )
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.value import field, record, replace
 
 
-@dataclass(slots=True)
+@record
 class _Draft:
     """A plan being collected."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from ctrlplane_gitops.plan.change import (
@@ -30,7 +29,7 @@ from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedResource, RolloutPhase
 from ctrlplane_gitops.state.template import Release, ReleaseState
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from typing import NamedTuple
 
 from ctrlplane_gitops.plan.change import Blocked, Work
@@ -11,7 +10,7 @@ from ctrlplane_gitops.rollout.preview import preview_rollout
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey, tenant_key
 from ctrlplane_gitops.units import format_bytes, format_cpu, parse_bytes, parse_cpu
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 class _Amount(NamedTuple):

@@ -3,7 +3,6 @@ Git's is known to be bad."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from ctrlplane_gitops.plan.change import Blocked
@@ -12,7 +11,7 @@ from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase
 from ctrlplane_gitops.state.template import Release, ReleaseState
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 
 @struct

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ctrlplane_gitops.plan.change import Change, ChangeAction, Work
 from ctrlplane_gitops.plan.classify import Look, basis_of, make_change
 from ctrlplane_gitops.plan.guard import Guarded, Removal
 from ctrlplane_gitops.plan.hold import providers_of
 from ctrlplane_gitops.plan.traffic import is_routed
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.value import field, record
 
 
-@dataclass(slots=True)
+@record
 class Removed:
     """``removed`` are the records to drop that need no work."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedState
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:
     # Looking needs no actions.

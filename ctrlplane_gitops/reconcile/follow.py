@@ -10,12 +10,12 @@ from ctrlplane_gitops.diagnostics import has_errors
 from ctrlplane_gitops.reconcile.gather import (
     ROOT_FILE,
     Part,
-    Reader,
     Wanted,
     holds_specs,
     read_documents,
     resolve_wanted,
 )
+from ctrlplane_gitops.reconcile.reader import Reader
 from ctrlplane_gitops.secrets.base import SecretBackend
 from ctrlplane_gitops.source.base import Snapshot, Source
 from ctrlplane_gitops.source.cache import ParseCache

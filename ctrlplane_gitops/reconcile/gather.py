@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
 from ctrlplane_gitops.catalog.control_plane import parse_control_plane
-from ctrlplane_gitops.catalog.secret import secret_refs_of
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
+from ctrlplane_gitops.reconcile.reader import Reader
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.secrets.base import SecretBackend
 from ctrlplane_gitops.secrets.registry import resolve_all
 from ctrlplane_gitops.source.base import Snapshot, Source
 from ctrlplane_gitops.source.cache import ParseCache
-from ctrlplane_gitops.specs.document import Document, load_document
-from ctrlplane_gitops.specs.validate import is_spec, parse
+from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.specs.validate import is_spec
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.template import SecretType
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 ROOT_FILE = "ctrlplane.yaml"
 
@@ -71,11 +69,12 @@ def read_documents(
     reader = Reader(snapshot, cache)
     found = reader.read([ROOT_FILE] if ROOT_FILE in snapshot.entries else [])
     plane = parse_control_plane(found)
-    if plane is not None:
-        on_plane(plane)
     ignored = plane.ignore if plane else ()
     paths = [path for path in snapshot.entries if path != ROOT_FILE and holds_specs(path, ignored)]
-    found = [*found, *reader.read(paths)]
+    with reader.helped(paths):
+        if plane is not None:
+            on_plane(plane)
+        found = [*found, *reader.read(paths)]
     if cache is not None:
         cache.save(reader.fresh, [snapshot.entries[path] for path in [ROOT_FILE, *paths]
                                   if path in snapshot.entries])  # fmt: skip
@@ -96,6 +95,10 @@ def read_documents(
 def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None) -> Wanted:
     """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
     machine that has none): every secret then counts as present and unchanged."""
+    # Loaded only now: a plan has asked the providers by this time, and they take longer.
+    from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
+    from ctrlplane_gitops.catalog.secret import secret_refs_of
+
     refs = secret_refs_of(wanted.documents)
     plane = wanted.plane.name if wanted.plane else ""
     values: dict[ResourceKey, SecretValue] = {}
@@ -186,45 +189,3 @@ def _is_ignored(path: str, globs: Iterable[str]) -> bool:
 def holds_specs(path: str, ignored: Iterable[str]) -> bool:
     """Whether a file is read for documents; ``ignored`` is the control plane's ``ignore``."""
     return is_spec(path) and not _is_ignored(path, ignored)
-
-
-class Reader:
-    """Documents of files, from the cache where their blob is known."""
-
-    def __init__(self, snapshot: Snapshot, cache: ParseCache | None) -> None:
-        self._snapshot = snapshot
-        self._cache = cache
-        self.diagnostics: list[Diagnostic] = []
-        self.fresh: dict[str, list[object]] = {}
-        self.parsed = 0
-
-    def read(self, paths: Sequence[str]) -> list[Document]:
-        entries = self._snapshot.entries
-        known = self._cache.load([entries[path] for path in paths]) if self._cache else {}
-        found: list[Document] = []
-        missing = []
-        for path in paths:
-            try:
-                found += [load_document(value, path) for value in known[entries[path]]]
-            except (KeyError, TypeError):
-                # Not known, or written by a program whose documents looked otherwise.
-                missing.append(path)
-        if missing:
-            found.extend(self._parse(missing))
-        return found
-
-    def _parse(self, paths: Sequence[str]) -> tuple[Document, ...]:
-        entries = self._snapshot.entries
-        contents = self._snapshot.read(sorted({entries[path] for path in paths}))
-        documents, diagnostics = parse({path: contents[entries[path]] for path in paths})
-        self.diagnostics.extend(diagnostics)
-        self.parsed += len(paths)
-        by_path: dict[str, list[object]] = {path: [] for path in paths}
-        for document in documents:
-            by_path[document.path].append(document.to_json())
-        # What had a problem is parsed again each time, so that the problem is said each time.
-        for item in diagnostics:
-            if item.origin is not None:
-                by_path.pop(item.origin.path, None)
-        self.fresh.update({entries[path]: values for path, values in by_path.items()})
-        return documents

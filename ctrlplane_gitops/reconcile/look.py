@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.state.traffic import RouteTable
 from ctrlplane_gitops.store.base import Store
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.network.router import Router

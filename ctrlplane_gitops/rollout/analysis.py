@@ -14,13 +14,12 @@ so that a failure is still seen while a person is waited for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
 from enum import StrEnum
 
 from ctrlplane_gitops.rollout.reading import Reading, Sign, read_value
 from ctrlplane_gitops.rollout.view import AnalysisView
 from ctrlplane_gitops.state.analysis import Analysis, AnalysisCheck, Measurement, NoData, Value
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, replace, struct
 
 
 @struct

@@ -10,7 +10,6 @@ beyond that: a step is not over before everything that is measured has a value.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 from ctrlplane_gitops.diagnostics import Diagnostic, error
 from ctrlplane_gitops.rollout.census import available_in, replicas_of
@@ -93,6 +92,8 @@ def count_canary(replicas: int, weight: int) -> int:
     >>> [count_canary(3, weight) for weight in (0, 10, 34, 50, 100)]
     [0, 1, 2, 2, 3]
     """
+    from fractions import Fraction
+
     return math.ceil(Fraction(replicas * weight, 100))
 
 

@@ -14,7 +14,6 @@ nearer to one release. One that goes step by step also says when a step is over.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -30,6 +29,7 @@ from ctrlplane_gitops.rollout.rollback import (
 from ctrlplane_gitops.rollout.traffic import SOON, Movement, direct, is_routed
 from ctrlplane_gitops.rollout.view import RolloutView, StepDecision
 from ctrlplane_gitops.state.recorded import RolloutPhase, RolloutStatus
+from ctrlplane_gitops.value import replace
 
 _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
 

@@ -6,13 +6,13 @@ flickers cannot keep a rollout going for ever.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.rollout.census import all_replicas, available_in, other_sets, replicas_of
 from ctrlplane_gitops.rollout.view import ReplicaView, RolloutView
 from ctrlplane_gitops.state.recorded import RolloutPhase, RolloutStatus
 from ctrlplane_gitops.units import format_duration
+from ctrlplane_gitops.value import replace
 
 POLL = timedelta(seconds=1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
@@ -10,7 +9,7 @@ from ctrlplane_gitops.rollout.budget import budget_of
 from ctrlplane_gitops.rollout.canary import count_canary
 from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams, StrategyType
 from ctrlplane_gitops.units import format_duration
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 
 @struct

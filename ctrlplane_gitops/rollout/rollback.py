@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ctrlplane_gitops.rollout.census import available_in, replicas_of
 from ctrlplane_gitops.rollout.view import RolloutView, StepDecision
 from ctrlplane_gitops.state.recorded import RolloutPhase, RolloutStatus
+from ctrlplane_gitops.value import replace
 
 
 def return_release(view: RolloutView) -> int | None:

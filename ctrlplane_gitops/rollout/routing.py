@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from ctrlplane_gitops.rollout.view import RouteStep
 from ctrlplane_gitops.state.desired import DesiredRoute
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplicaSet
 from ctrlplane_gitops.state.traffic import Backend, HeaderRule, Member, RouteEntry
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 PREVIEW = "preview"
 # A table's entry always has a backend; this one says that there is nobody.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ctrlplane_gitops.rollout.census import (
     all_replicas,
     available_in,
@@ -15,6 +13,7 @@ from ctrlplane_gitops.rollout.scale import fit_release
 from ctrlplane_gitops.rollout.traffic import Shares
 from ctrlplane_gitops.rollout.view import RolloutView, ScaleStep
 from ctrlplane_gitops.state.recorded import RolloutStatus
+from ctrlplane_gitops.value import replace
 
 
 def reach_step(view: RolloutView, status: RolloutStatus, is_reached: bool) -> RolloutStatus:

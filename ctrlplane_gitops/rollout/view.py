@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.state.desired import RolloutParams
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import Order, RolloutPhase, RolloutStatus
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 @struct

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import stat
+import sys
 from collections.abc import Collection, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from ctrlplane_gitops.file import write_file
 
 
 class ParseCache:
-    """One JSON file (mode 0600) of ``{blob id: payload}``; a payload is a list of JSON values.
+    """One file (mode 0600) of ``{blob id: payload}``; a payload is a list of JSON values.
 
     A cache is never needed: a file that is missing, damaged, of another ``version``, or that
     somebody else could have written reads as empty, and one that cannot be written is left alone.
+
+    It is marshalled, a third of the time of JSON: with nothing but plain values in it, nothing can
+    come out of it but plain values. Marshal does not stand damaged data, so a digest goes before.
     """
 
     def __init__(self, path: Path, version: str) -> None:
@@ -42,11 +47,11 @@ class ParseCache:
         ) <= 2 * len(kept):
             return False
         entries = kept | dict(mapping)
-        text = json.dumps({"version": self._version, "entries": entries}, separators=(",", ":"))
         self._entries = entries
         try:
+            content = marshal.dumps(entries)
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_file(self._path, text)
+            write_file(self._path, self._head_of(content) + content)
         except OSError:
             return False
         return True
@@ -58,15 +63,18 @@ class ParseCache:
 
     def _read_file(self) -> dict[str, list[Any]]:
         try:
-            document = json.loads(_read_private(self._path))
-        except (OSError, ValueError, RecursionError):
+            head, _, content = _read_private(self._path).partition(b"\n")
+        except OSError:
             return {}
-        if not isinstance(document, dict) or document.get("version") != self._version:
+        if head + b"\n" != self._head_of(content):
             return {}
-        entries = document.get("entries")
-        if not isinstance(entries, dict):
-            return {}
-        return {blob: payload for blob, payload in entries.items() if isinstance(payload, list)}
+        entries: dict[str, list[Any]] = marshal.loads(content)
+        return entries
+
+    def _head_of(self, content: bytes) -> bytes:
+        """Who can read it, and that it is whole: another Python may marshal otherwise."""
+        digest = blake2b(content, digest_size=16).hexdigest()
+        return f"{self._version} {sys.implementation.cache_tag} {digest}\n".encode()
 
 
 def _read_private(path: Path) -> bytes:

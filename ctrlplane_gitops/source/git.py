@@ -6,12 +6,12 @@ import os
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.command import scrub
-from ctrlplane_gitops.source.location import parse_location
-from ctrlplane_gitops.source.mirror import HEAD_REF, Mirror
+from ctrlplane_gitops.source.location import HEAD_REF, RemoteUrl, parse_location
 from ctrlplane_gitops.source.repository import (
     BrokenRepositoryError,
     Listing,
@@ -22,6 +22,18 @@ from ctrlplane_gitops.source.repository import (
     relist_tree,
     resolve_ref,
 )
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.source.mirror import Mirror
+
+
+def _open_mirror(
+    remote: RemoteUrl, mirror_dir: Path, environ: Mapping[str, str], timeout_s: float
+) -> Mirror:
+    # A repository on this machine is read where it is, and needs nothing of this.
+    from ctrlplane_gitops.source.mirror import Mirror
+
+    return Mirror(remote, mirror_dir, environ, timeout_s)
 
 
 class GitSource:
@@ -54,7 +66,7 @@ class GitSource:
         self._mirror = (
             None
             if isinstance(parsed, Path)
-            else Mirror(parsed, mirror_dir, self._environ, timeout_s)
+            else _open_mirror(parsed, mirror_dir, self._environ, timeout_s)
         )
         self._listed: tuple[str, Listing | None] = ("", None)
 

@@ -11,6 +11,7 @@ from ctrlplane_gitops.source.command import scrub
 from ctrlplane_gitops.value import struct
 
 TOKEN_VARIABLE = "CTRLPLANE_GIT_TOKEN"
+HEAD_REF = "refs/ctrlplane/HEAD"  # what the mirror calls the HEAD of a URL
 _HELPER = re.compile(r"^[A-Za-z0-9_+.-]+::")
 _SCP = re.compile(r"^(?:[A-Za-z0-9_.-]+@)[A-Za-z0-9][A-Za-z0-9_.-]*:(?!-)[^\s:]+$")
 _HOST = re.compile(r"^[A-Za-z0-9\[][A-Za-z0-9_.:\]-]*$")

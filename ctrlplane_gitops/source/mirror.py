@@ -16,9 +16,8 @@ from pathlib import Path
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source.command import git_environ, scrub
-from ctrlplane_gitops.source.location import TOKEN_VARIABLE, RemoteUrl
+from ctrlplane_gitops.source.location import HEAD_REF, TOKEN_VARIABLE, RemoteUrl
 
-HEAD_REF = "refs/ctrlplane/HEAD"
 _KEPT = (
     "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "https_proxy", "HTTPS_PROXY", "http_proxy", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY",

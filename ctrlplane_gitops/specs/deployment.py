@@ -39,7 +39,9 @@ class DeploymentSpec(Spec):
         yield from self.strategy.find_problems()
 
     def normalise(self) -> dict[str, Any]:
-        return super().normalise() | {"strategy": self.strategy.with_block()}
+        spec = super().normalise()
+        self.strategy.add_block(spec["strategy"])
+        return spec
 
 
 class DeploymentDocument(Envelope):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 # A tenth of the time of asking the enum: a large repo has tens of thousands of documents.
 _KINDS = {kind.value: kind for kind in Kind}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,7 +29,7 @@ from ctrlplane_gitops.specs.secret import SecretDocument
 from ctrlplane_gitops.specs.tenant import TenantDocument
 from ctrlplane_gitops.specs.yaml import ComposedDocument
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 MODELS: dict[str, type[Envelope]] = {
     "ControlPlane": ControlPlaneDocument,

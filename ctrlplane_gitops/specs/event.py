@@ -7,6 +7,7 @@ without any limit, and raise half a dozen exception types without a line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from ctrlplane_gitops.specs.problem import Problem
@@ -34,6 +35,7 @@ _HINTS = (
         "start another document with a line of three dashes",
     ),
 )
+_BATCH = 256
 _BAD_START = "found character"
 # libyaml points past the end for these; where the construct began is what a reader looks for.
 _AT_CONTEXT = ("could not find expected ':'", "found unexpected end of stream")
@@ -82,19 +84,30 @@ def _c_events(parser: Any, text: str) -> Iterator[Any]:
 
 
 def _guard(text: str, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Only the parser's own step is guarded, so that a bug of ours is not called a syntax error."""
-    event: Any = None
-    try:
-        take = start().__next__
-        while True:
-            event = take()
-            # A consumer's exception does not come in here: it ends the generator from outside.
-            yield event
-    except StopIteration:
-        return
-    except Exception as failure:
-        # ruamel raises ValueError, KeyError, AttributeError and RecursionError on some texts.
-        raise SyntaxProblemError(_explain(failure, event, text)) from None
+    return chain.from_iterable(_batches(text, start))
+
+
+def _batches(text: str, start: Callable[[], Iterator[Any]]) -> Iterator[list[Any]]:
+    """Only the parser's own steps are guarded, so that a bug of ours is not called a syntax error.
+    Many at a time, for waking a generator takes as long as a step; what came before a failure is
+    handed on before it is raised."""
+    last: Any = None
+    failure: Exception | None = None
+    events: Iterator[Any] | None = None
+    while failure is None:
+        batch: list[Any] = []
+        try:
+            events = events or start()
+            batch.extend(islice(events, _BATCH))
+        except Exception as caught:
+            # ruamel raises ValueError, KeyError, AttributeError and RecursionError on some texts.
+            failure = caught
+        if batch:
+            last = batch[-1]
+            yield batch
+        elif failure is None:
+            return
+    raise SyntaxProblemError(_explain(failure, last, text)) from None
 
 
 def _explain(failure: Exception, last: Any, content: str) -> Problem:

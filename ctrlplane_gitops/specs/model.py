@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -12,10 +15,42 @@ from pydantic.config import JsonDict
 from ctrlplane_gitops.specs.field import Name, ShortName
 from ctrlplane_gitops.specs.problem import Problem
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
 API_VERSION = "ctrlplane.dev/v1"
 
 
-class Model(BaseModel):
+_LOADER = "pydantic.plugin._loader"
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Pydantic looks through every installed distribution for plugins: loading what reads their
+    metadata, ``email`` and all, takes as long as building every model here. There is a variable
+    that makes it find none, but not one that makes it not look. What specs mean does not depend
+    on what else is installed."""
+    if _LOADER in sys.modules:
+        yield
+        return
+    stub: Any = ModuleType(_LOADER)
+    stub.get_plugins = tuple
+    sys.modules[_LOADER] = stub
+    try:
+        yield
+    finally:
+        del sys.modules[_LOADER]
+
+
+class _Unplugged(ModelMetaclass):
+    def __new__(cls, *parts: Any, **options: Any) -> Any:
+        with _without_plugins():
+            return super().__new__(cls, *parts, **options)
+
+
+class Model(BaseModel, metaclass=_Unplugged):
     """Unknown keys are errors, ``"1"`` is not 1, and no message carries an input.
 
     A field whose default is None may be left out, but not be null: nulls are refused before.

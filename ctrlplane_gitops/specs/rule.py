@@ -16,6 +16,8 @@ def find_duplicates(
     >>> [problem.summary for problem in find_duplicates(["a", "b", "a"], ("hosts",), "host")]
     ["spec.hosts[2] repeats the host 'a' of spec.hosts[0]"]
     """
+    if len(values) < 2:
+        return
     first: dict[str | int, int] = {}
     for index, value in enumerate(values):
         if value not in first:

@@ -147,13 +147,11 @@ class StrategySpec(Model):
             )
         yield Problem("wrong-order", summary, hint, ("strategy", place))
 
-    def with_block(self) -> dict[str, Any]:
-        """Normalised: the block of the type with its defaults, and no other."""
-        spec = self.model_dump(by_alias=True, exclude_none=True)
+    def add_block(self, spec: dict[str, Any]) -> None:
+        """Give this strategy, normalised, the block of its type with the defaults."""
         if self.type in _BLOCKS and self.type not in spec:
             made = {"rolling": RollingSpec, "blueGreen": BlueGreenSpec, "canary": CanarySpec}
             spec[self.type] = made[self.type]().model_dump(by_alias=True, exclude_none=True)
         analysis = spec.get("canary", {}).get("analysis")
         if analysis is not None:
             fill_analysis(analysis)
-        return spec

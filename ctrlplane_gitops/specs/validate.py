@@ -7,12 +7,12 @@ cache needs none of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error, sort_diagnostics, warning
 from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.specs.problem import Problem
+from ctrlplane_gitops.value import replace
 
 _SUFFIXES = (".yaml", ".yml")
 

@@ -7,7 +7,6 @@ an alias bomb nor a merge bomb grows past ``MAX_NODES``. Nothing here recurses.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +19,7 @@ from ctrlplane_gitops.specs.event import (
 from ctrlplane_gitops.specs.problem import Field, Problem, show_word
 from ctrlplane_gitops.specs.scalar import resolve_scalar
 from ctrlplane_gitops.specs.text import decode, has_control
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, record, struct
 
 MAX_DEPTH = 64
 MAX_NODES = 200_000
@@ -37,7 +36,7 @@ Places = dict[int, dict[str | int, Place]]
 """Places of the entries of a container, by the container's ``id``."""
 
 
-@dataclass(slots=True)
+@record
 class ComposedDocument:
     """``value`` is None for an empty document. ``has_null`` says that some scalar is null.
     ``places`` is None unless it was asked for; it is valid as long as ``value`` lives."""
@@ -101,7 +100,7 @@ def _compose(text: str, with_places: bool, events: Events) -> ComposedFile:
 _resolve = lru_cache(maxsize=8192)(resolve_scalar)
 
 
-@dataclass(slots=True)
+@record
 class _Frame:
     """An open list or mapping. ``size`` counts its nodes and ``height`` its levels, with every
     alias expanded."""
@@ -155,16 +154,33 @@ class _Composer:
             value = _resolve(value)
             if value is None:
                 self._document.has_null = True
-            elif isinstance(value, Problem):
+            elif value.__class__ is Problem:
                 self._report(event, value.code, value.summary, value.hint)
                 value = event.value
         elif event.style == '"' and has_control(value):
             hint = "remove the escape; only \\n, \\r and \\t are allowed"
             self._report(event, "control-character", "a control character in a string", hint)
-        if event.tag is not None:
+        if event.ctag is not None:
             self._refuse_tag(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1, 0)
+        # Two events of three are scalars, most of them a string's key or its value: for those this
+        # is all of ``_add``, without the calls.
+        if self._stack and self._nodes < MAX_NODES and not self._with_places:
+            frame = self._stack[-1]
+            key = frame.key
+            if key is _NO_KEY:
+                if not frame.is_list and type(value) is str:
+                    self._nodes += 1
+                    frame.size += 1
+                    frame.key, frame.key_event = value, event
+                    return
+            elif key is not _SKIPPED and key != _MERGE and key not in frame.container:
+                self._nodes += 1
+                frame.size += 1
+                frame.container[key] = value
+                frame.key = _NO_KEY
+                return
         self._add(value, event, 1)
 
     def _open_mapping(self, event: Any) -> None:

@@ -4,7 +4,6 @@ needs besides travels in ``Material`` and is never written down."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -13,7 +12,7 @@ from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 @struct

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +12,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.state.traffic import RouteHealth
 from ctrlplane_gitops.units import CountOrPercent
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:  # most commands meet no canary, and these are ten classes more
     from ctrlplane_gitops.state.analysis import Analysis

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouterState
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 class ReplicaPhase(StrEnum):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 @struct

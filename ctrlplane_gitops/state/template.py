@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 @struct

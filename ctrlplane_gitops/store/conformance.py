@@ -7,7 +7,6 @@ class TestSqliteConformance(StoreConformance):
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
@@ -42,6 +41,7 @@ from ctrlplane_gitops.store.conformance_kit import (
     make_release,
 )
 from ctrlplane_gitops.store.conformance_lease import LeaseClaims
+from ctrlplane_gitops.value import replace
 
 
 class RecordClaims(StoreKit):

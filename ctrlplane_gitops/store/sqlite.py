@@ -38,8 +38,9 @@ _EMPTY = RecordedState()
 
 class SqliteStore:
     """A file at ``path``, created when missing. ``is_read_only``: a missing file reads as empty,
-    nothing is created or changed, and writing is a ``StoreError``. Safe to use from several
-    threads; several processes may have it open, one of them writing at a time."""
+    nothing is created or changed, writing is a ``StoreError``, and a state that nobody has changed
+    is not read again. Safe to use from several threads; several processes may have it open, one of
+    them writing at a time."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._path = path
@@ -47,11 +48,21 @@ class SqliteStore:
         self._lock = threading.RLock()
         self._is_trimmed = False
         self._is_closed = False
+        self._loaded: tuple[object, RecordedState] | None = None
         self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         with self._reading() as connection:
-            return _EMPTY if connection is None else load_state(connection, tenants)
+            if connection is None:
+                return _EMPTY
+            if not self._is_read_only:
+                return load_state(connection, tenants)
+            # It moves with every transaction of somebody else, and we have none of our own.
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            asked = (version, None if tenants is None else frozenset(tenants))
+            if self._loaded is None or self._loaded[0] != asked:
+                self._loaded = (asked, load_state(connection, tenants))
+            return self._loaded[1]
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
         with self._writing() as connection:

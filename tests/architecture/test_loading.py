@@ -109,6 +109,11 @@ ACTING = ("execute.apply", "execute.run", "execute.perform", "execute.journal", 
           "store.migrations")  # fmt: skip
 
 
+# Of the standard library, what a look has no use for and would wait for.
+UNUSED = {"dataclasses", "decimal", "difflib", "fractions", "inspect", "queue", "random", "shutil",
+          "tempfile"}  # fmt: skip
+
+
 def test_a_plan_of_known_files_loads_no_library_at_all(fleet: Fleet) -> None:
     arguments = ("--chdir", str(fleet.repo), "plan", "--ref", "main")
     load(fleet.root, *arguments, environ=fleet.environ)
@@ -117,6 +122,16 @@ def test_a_plan_of_known_files_loads_no_library_at_all(fleet: Fleet) -> None:
     assert foreign(modules) == set()
     assert {name for name in ACTING if f"ctrlplane_gitops.{name}" in modules} == set()
     assert not {name for name in ours(modules) if ".providers.process" in name}
+    assert tops(modules) & UNUSED == set()
+
+
+def test_a_plan_loads_what_decides_only_when_it_has_asked_the_providers(tmp_path: Path) -> None:
+    probe = "import sys, ctrlplane_gitops.cli.plan; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    deciding = ("catalog.build", "plan.compute", "reconcile.look", "rollout")
+    assert not {name for name in deciding if f"ctrlplane_gitops.{name}" in ran.stdout.split()}
 
 
 def test_a_plan_of_new_files_loads_the_parser_and_the_models_alone(fleet: Fleet) -> None:
@@ -130,6 +145,9 @@ def test_a_plan_of_new_files_loads_the_parser_and_the_models_alone(fleet: Fleet)
         "annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions",
         "typing_inspection",
     }  # fmt: skip
+    # Pydantic would look through every installed distribution for plugins.
+    assert tops(modules) & {"email", "tempfile", "zipfile"} == set()
+    assert "importlib.metadata" not in modules
 
 
 @pytest.fixture

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import validate
 
+from ctrlplane_gitops.cli.main import main
 from ctrlplane_gitops.plan.as_json import plan_as_json
 from ctrlplane_gitops.plan.change import Change, ChangeAction, Plan, PlanHeader
+from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.state.key import instance_key
 from tests.cli.contract import PLAN
 from tests.cli.folder import WEB, Folder, steady, web
@@ -282,3 +285,10 @@ def test_a_file_that_is_no_plan_is_told_from_one(
         path.write_bytes(content)
     assert folder.run("apply", str(path)) == 64
     assert folder.errors.splitlines()[0] == f"error: {cause.format(path=path)}"
+
+
+def test_who_asks_for_what_was_built_keeps_it(applied: Folder) -> None:
+    built: list[object] = []
+    arguments = ["--chdir", str(applied.repo), "plan"]
+    assert main(arguments, applied.environ, out=StringIO(), err=StringIO(), built=built) == 0
+    assert any(isinstance(item, Look) for item in built)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import marshal
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from ctrlplane_gitops.network.conformance_kit import make_certificate
 from ctrlplane_gitops.reconcile.gather import resolve_wanted
 from ctrlplane_gitops.secrets.env import EnvBackend
+from ctrlplane_gitops.source.cache import ParseCache
 from tests.reconcile.reconcile_kit import PLANE, Repo, tenant_file
 
 TENANTS = ("acme", "globex", "initech")
@@ -106,14 +109,23 @@ def test_a_broken_control_plane_ignores_nothing(repo: Repo) -> None:
     }  # fmt: skip
 
 
+def rewrite(path: Path, word: str, other: str) -> None:
+    """As a program would have written it that has another word."""
+    entries = marshal.loads(path.read_bytes().partition(b"\n")[2])
+    path.unlink()
+    entries = json.loads(json.dumps(entries).replace(word, other))
+    assert other in json.dumps(entries)
+    assert ParseCache(path, "1").save(entries, keep=list(entries))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda path: path.write_text("{"),
         lambda path: path.unlink(),
         lambda path: path.chmod(0o666),
-        lambda path: path.write_text(path.read_text().replace('"kind"', '"kin"')),
-        lambda path: path.write_text(path.read_text().replace('"instance"', '"nonsense"')),
+        lambda path: rewrite(path, '"kind"', '"kin"'),
+        lambda path: rewrite(path, '"instance"', '"nonsense"'),
     ],
     ids=["damaged", "missing", "not ours alone", "other keys", "other kinds"],
 )

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
 import stat
+import sys
 from pathlib import Path
-
-import pytest
 
 from ctrlplane_gitops.source.cache import ParseCache
 
@@ -32,20 +30,30 @@ def test_nothing_new_is_not_written(tmp_path: Path) -> None:
     assert not cache.save({"a": [1]}, keep=["a"])
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"[]", b"null", b'{"version": "1"}', b'{"version": "1", "entries": []}',
-     b'{"version": "1", "entries": {"a": 5}}', b"[" * 100_000, b"\xff\xfe",
-     json.dumps({"version": "2", "entries": {"a": [1]}}).encode()],
-)  # fmt: skip
-def test_a_damaged_or_foreign_cache_is_empty_and_replaced(tmp_path: Path, content: bytes) -> None:
+def write_sound(path: Path, version: str = "1") -> bytes:
+    ParseCache(path, version).save({"a": [1]}, keep=["a"])
+    return path.read_bytes()
+
+
+def test_a_damaged_cache_is_empty_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "parse.json"
-    path.write_bytes(content)
-    path.chmod(0o600)
-    cache = ParseCache(path, "1")
-    assert cache.load(["a"]) == {}
-    assert cache.save({"a": [2]}, keep=["a"])
-    assert ParseCache(path, "1").load(["a"]) == {"a": [2]}
+    sound = write_sound(path)
+    damaged = [sound[:end] for end in range(len(sound))]
+    damaged += [sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :] for at in range(len(sound))]
+    for content in [*damaged, b"\n", b"{", b"\xff\xfe", b"[" * 100_000, sound + b"x"]:
+        path.write_bytes(content)
+        cache = ParseCache(path, "1")
+        assert cache.load(["a"]) == {}
+        assert cache.save({"a": [2]}, keep=["a"])
+        assert ParseCache(path, "1").load(["a"]) == {"a": [2]}
+
+
+def test_a_cache_of_another_version_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "parse.json"
+    write_sound(path, "2")
+    assert ParseCache(path, "1").load(["a"]) == {}
+    path.write_bytes(write_sound(path).replace(sys.implementation.cache_tag.encode(), b"other-1"))
+    assert ParseCache(path, "1").load(["a"]) == {}
 
 
 def test_a_cache_others_may_write_is_not_trusted(tmp_path: Path) -> None:

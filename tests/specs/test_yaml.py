@@ -206,3 +206,13 @@ def test_both_parsers_agree_on_values_when_neither_complains(text: str) -> None:
     slow = compose(text.encode(), events=read_events_in_python)
     if not _codes(fast) and not _codes(slow):
         assert [d.value for d in fast.documents] == [d.value for d in slow.documents]
+
+
+@PARSERS
+def test_all_that_stands_before_a_failure_is_there(events: Events) -> None:
+    """However far the parser has gone: it is asked for many events at a time."""
+    for count in (0, 1, 50, 51, 52, 200):
+        text = "--- {a: b}\n" * count + "--- [\n"
+        file = compose(text.encode(), events=events)
+        assert [item.value for item in file.documents] == [{"a": "b"}] * count
+        assert file.problem is not None and file.problem.line > count

@@ -107,6 +107,21 @@ def test_a_reader_sees_what_is_written_meanwhile(tmp_path: Path) -> None:
     assert read_state(tmp_path / "state.db").plane_id == "pla_3"
 
 
+def test_a_reader_reads_again_only_what_somebody_has_changed(tmp_path: Path) -> None:
+    make_store(tmp_path / "state.db")
+    writer = SqliteStore(tmp_path / "state.db")
+    reader = SqliteStore(tmp_path / "state.db", is_read_only=True)
+    first = reader.load_state()
+    assert reader.load_state() is first
+    assert reader.load_state(["acme"]) is not first
+    for number in (2, 3):
+        reader.load_state()
+        writer.record(RecordBatch(plane_id=f"pla_{number}"), fence_of(writer))
+        assert reader.load_state().plane_id == f"pla_{number}"
+    reader.close()
+    writer.close()
+
+
 def test_a_closed_store_is_an_error_not_an_empty_one(tmp_path: Path) -> None:
     """An empty store means that everything is to be adopted."""
     make_store(tmp_path / "state.db")

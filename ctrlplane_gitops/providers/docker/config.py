@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from ctrlplane_gitops.errors import UsageError
@@ -52,6 +51,8 @@ def parse_config(config: ProviderConfig, environ: Mapping[str, str] = os.environ
     who, options = f"provider {config.alias!r} (docker)", config.options
     for option in options:
         if option not in _OPTIONS:
+            from difflib import get_close_matches
+
             close = get_close_matches(option, _OPTIONS, 1)
             meant = f"did you mean {close[0]!r}? " if close else ""
             raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from docker.errors import APIError
@@ -32,7 +31,7 @@ from ctrlplane_gitops.providers.docker.translate import (
 from ctrlplane_gitops.providers.docker.volume import ensure_volumes
 from ctrlplane_gitops.providers.scaling import check_material, replica_name
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 
 @struct

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from ctrlplane_gitops.state.expand import expand
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.state.action import Material, ScaleReplicaSet

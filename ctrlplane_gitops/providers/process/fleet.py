@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from ctrlplane_gitops.process_id import (
@@ -34,7 +33,7 @@ from ctrlplane_gitops.providers.process.translate import (
 from ctrlplane_gitops.providers.scaling import Slot, replica_name
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import ObservedReplica, ObservedReplicaSet, ReplicaPhase
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, replace, struct
 
 
 @struct

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ctrlplane_gitops.process_id import ProcessId
 from ctrlplane_gitops.providers.process import cgroup
 from ctrlplane_gitops.providers.process.translate import ReplicaSpec
 from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.value import replace
 
 
 def choose_groups(bases: Mapping[str, Path], token: str, limits: Resources) -> dict[str, str]:

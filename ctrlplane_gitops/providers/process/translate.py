@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,7 +26,7 @@ from ctrlplane_gitops.state.expand import expand
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 TAG_ROOT = "CTRLPLANE_ROOT"
 # Only in the keeper's own environment: the id of the start it looks after.
