@@ -89,7 +89,8 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
         loop.effects.stop()
         loop.effects.wait()
         # Without the lease it may be somebody else whom the router serves by now.
-        may_stop = ending is Ending.COMPLETE and bool(plan.unrouted) and not errors
+        is_over = bool(plan.unrouted) or plan.header.is_destroy
+        may_stop = ending is Ending.COMPLETE and is_over and not errors
         unserved = loop.steering.finish(may_stop=may_stop)
     if ending is Ending.COMPLETE:
         errors = (*errors, *loop.untold(unserved))

@@ -103,6 +103,7 @@ class Traffic:
         self._counting: Future[dict[ResourceKey, int | None]] | None = None
         self._intent: Intent | None = None
         self._not_before: datetime | None = None
+        self._has_begun = False
         self._is_observable = RouterCapability.OBSERVABLE_DRAIN in router.capabilities
         self.message = ""
         self.error: CtrlplaneError | None = None
@@ -119,6 +120,10 @@ class Traffic:
         except CtrlplaneError as error:
             self.error = error
             return
+        except Exception as bug:
+            self.error = ProviderError(f"unexpected {type(bug).__name__}: {bug}")
+            return
+        self._has_begun = True
         if state.gap is not None:
             self.error = ProviderError(f"the router did not answer: {state.gap}", is_retryable=True)
             return
@@ -261,12 +266,19 @@ class Traffic:
         if self._intent is not None:
             self._journal.close_note(self._intent, "not begun")
             self._intent = None
-        is_idle = self._live >= self._wanted and not any(x.entries for x in self._lines.values())
-        if may_stop and is_idle and self.error is None:
+        if may_stop and self.error is None:
             try:
-                self._router.stop()
+                if self._is_idle():
+                    self._router.stop()
             except CtrlplaneError as error:
                 self.error = error
+
+    def _is_idle(self) -> bool:
+        if self._has_begun:
+            entries = [entry for line in self._lines.values() for entry in line.entries]
+            return self._live >= self._wanted and not entries
+        state = self._router.observe()
+        return state.gap is None and not state.table.entries
 
     def find_errors(self) -> tuple[CtrlplaneError, ...]:
         """What keeps the router from serving what is wanted, besides what a work was told of."""

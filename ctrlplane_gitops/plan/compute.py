@@ -155,7 +155,8 @@ def _plan_instances(look: Look, rows: Rows, draft: _Draft, now: datetime) -> Non
             and not (changed and (key in changed or (deployment and deployment.key in changed)))
         ):
             continue
-        pair = (key, deployment.key) if deployment else (key,)
+        pair = (key, *(item.key for item in instance.routes))
+        pair = (*pair, deployment.key) if deployment else pair
         if is_targeted(targets, *pair):
             _plan_instance(look, rows, draft, instance, vanished, now)
 
