@@ -8,6 +8,7 @@ from pathlib import Path
 from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
+    gather,
     gather_for_change,
     invalid_specs,
     is_valid,
@@ -24,6 +25,7 @@ from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.run import Amendment, PassParts, Specs, run_pass
+from ctrlplane_gitops.state.key import ResourceKey
 
 
 def run_apply(context: Context) -> ExitCode:
@@ -61,6 +63,20 @@ def run_destroy(context: Context) -> ExitCode:
 
     with opened(context) as app:
         return run_and_show(context, app, read, policy)
+
+
+def about_instance(context: Context, key: ResourceKey) -> tuple[Callable[[App], Specs], Policy]:
+    """How a pass about one instance alone reads, and what it may do: nothing is removed by it, and
+    others' errors are others'."""
+
+    def read(app: App) -> Specs:
+        wanted = gather(app)
+        desired = require_desired(context, wanted)
+        if key not in desired.instances:
+            raise UsageError(f"Git has no sound {key}", hint="get instances lists what it has")
+        return wanted, desired
+
+    return read, Policy(targets=(key.address,), is_keep_going=True, is_prune_enabled=False)
 
 
 def run_and_show(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from ctrlplane_gitops.app import App
-from ctrlplane_gitops.cli.apply import run_and_show
-from ctrlplane_gitops.cli.context import Context, gather, opened, require_desired
+from ctrlplane_gitops.cli.apply import about_instance, run_and_show
+from ctrlplane_gitops.cli.context import Context, opened
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.cli.history import parse_instance
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease
-from ctrlplane_gitops.plan.change import Policy
-from ctrlplane_gitops.reconcile.run import Amendment, Specs
+from ctrlplane_gitops.reconcile.run import Amendment
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedState
@@ -28,15 +27,8 @@ def run_rollback(context: Context) -> ExitCode:
     if options["clear"] and options["to"]:
         raise UsageError("--to and --clear exclude each other")
 
-    def read(app: App) -> Specs:
-        wanted = gather(app)
-        desired = require_desired(context, wanted)
-        if key not in desired.instances:
-            raise UsageError(f"Git has no sound {key}", hint="get instances lists what it has")
-        return wanted, desired
-
     with opened(context) as app:
-        policy = Policy(targets=(key.address,), is_keep_going=True, is_prune_enabled=False)
+        read, policy = about_instance(context, key)
         return run_and_show(context, app, read, policy, amendment=_pinning(context, app, key))
 
 

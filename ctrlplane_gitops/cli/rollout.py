@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ctrlplane_gitops.app import App, open_plane
-from ctrlplane_gitops.cli.apply import run_and_show
-from ctrlplane_gitops.cli.context import Context, gather, opened, require_desired
+from ctrlplane_gitops.cli.apply import about_instance, run_and_show
+from ctrlplane_gitops.cli.context import Context, opened
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.cli.history import parse_instance
 from ctrlplane_gitops.errors import UsageError
@@ -15,8 +15,6 @@ from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.execute.holder import is_dead, name_holder
 from ctrlplane_gitops.execute.lease import LEASE
 from ctrlplane_gitops.ids import IdPrefix, new_id
-from ctrlplane_gitops.plan.change import Policy
-from ctrlplane_gitops.reconcile.run import Specs
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import AuditEntry, Order, RecordedInstance, RolloutPhase
 from ctrlplane_gitops.store.base import Store
@@ -87,13 +85,7 @@ def _give(context: Context, verb: _Verb) -> ExitCode:
     way, else by a pass of our own."""
     key = parse_instance(context.options["address"])
 
-    def read(app: App) -> Specs:
-        wanted = gather(app)
-        desired = require_desired(context, wanted)
-        if key not in desired.instances:
-            raise UsageError(f"Git has no sound {key}", hint="get instances lists what it has")
-        return wanted, desired
-
+    read, policy = about_instance(context, key)
     with opened(context) as app:
         _, desired = read(app)
         with open_plane(app, desired.plane, is_read_only=False) as plane:
@@ -104,7 +96,6 @@ def _give(context: Context, verb: _Verb) -> ExitCode:
             who = f"the apply under way ({holder})" if holder else "the next apply"
             context.terminal.note(f"{verb.name} {label}: {verb.said}; {who} follows it")
             return ExitCode.OK
-        policy = Policy(targets=(key.address,), is_keep_going=True, is_prune_enabled=False)
         # Whoever gives an order need not be asked whether it is meant.
         approved = replace(context, options={**context.options, "auto_approve": True})
         is_abort = verb.event is EventType.ROLLOUT_ABORTED

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-VERSION = os.environ["VERSION"]
+VERSION = os.environ.get("VERSION", "")
 SLOW_S = 0.4
 
 
