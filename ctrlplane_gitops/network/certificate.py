@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import field
 
 from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 from ctrlplane_gitops.value import struct
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----", re.DOTALL)
@@ -34,6 +37,22 @@ def parse_pem(value: SecretValue) -> Pem:
     pem = Pem("\n".join(chain) + "\n", keys[0] + "\n")
     _load(pem)
     return pem
+
+
+def keep_certificates(
+    table: RouteTable,
+    given: Mapping[ResourceKey, SecretValue],
+    read: Callable[[RouteEntry], SecretValue | None],
+) -> Mapping[ResourceKey, SecretValue]:
+    """Those that are given, and of the others the table needs what ``read`` finds: what the router
+    shows for an entry already."""
+    found = dict(given)
+    for entry in table.entries:
+        if entry.certificate is not None and entry.certificate not in found:
+            value = read(entry)
+            if value is not None:
+                found[entry.certificate] = value
+    return found
 
 
 def _load(pem: Pem) -> None:

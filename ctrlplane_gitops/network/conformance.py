@@ -187,6 +187,21 @@ class RouterConformance(RouterKit):
             router.apply(RouteTable((self.rich_entries()[2],)), {})
         assert effects[made:] == []
 
+    def test_a_certificate_that_is_not_given_again_stays_as_it_is(
+        self, router: Router, tmp_path: Path
+    ) -> None:
+        """Whose secret cannot be read just now must not keep everybody else's table from being
+        written."""
+        secured, value = self.rich_entries()[2], make_certificate(tmp_path, "tls.example")
+        before = self.put(router, secured, certificates={CERTIFICATE: value})
+        other = self.entry(backend(1, 100, B), name="zeta", hosts=("zeta.example",))
+        self.put(router, secured, other)
+        assert len(router.observe().table.entries) == 2
+        assert self.put(router, secured) == before
+        self.put(router, other)
+        with pytest.raises(ProviderError, match="secret/acme/cert"):
+            router.apply(RouteTable((secured,)), {})
+
     def test_a_certificate_with_another_key_is_refused_and_not_shown(
         self, router: Router, effects: list[str], tmp_path: Path
     ) -> None:

@@ -18,12 +18,13 @@ from ctrlplane_gitops.errors import (
     UsageError,
 )
 from ctrlplane_gitops.file import lock_file, write_file
+from ctrlplane_gitops.network.certificate import keep_certificates
 from ctrlplane_gitops.network.codec import decode_table, encode_table
 from ctrlplane_gitops.network.options import EntryPoint, check_options, parse_entry_points
 from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.redact import SecretValue
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import ResourceKey, parse_address
 from ctrlplane_gitops.state.traffic import (
     Member,
     RouterCapability,
@@ -75,6 +76,7 @@ class RouterWorld:
     looks_left: int = 0
     is_running: bool = False
     applies: int = 0
+    certificates: Mapping[ResourceKey | None, SecretValue] = field(default_factory=dict)
 
 
 class MemoryRouter:
@@ -116,6 +118,10 @@ class MemoryRouter:
         return RouterState(world.served, world.generation, world.served == world.written)
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
+        shown = self._read().certificates
+        certificates = keep_certificates(
+            table, certificates, lambda entry: shown.get(entry.certificate)
+        )
         require_sound(table, self._entry_points, certificates)
         if self.faults.gap is not None:
             raise UnreachableError(self.faults.gap)
@@ -128,7 +134,7 @@ class MemoryRouter:
             raise ProviderError("apply failed as scripted", is_retryable=True)
         self.tables.append(table)
         with self._settings.effect(f"apply:{generation}"):
-            self._change(lambda world: self._write(world, table, generation))
+            self._change(lambda world: self._write(world, table, generation, certificates))
         if self._apply_count in self.faults.lose_replies:
             raise UnreachableError("the reply to apply was lost as scripted")
         return generation
@@ -178,7 +184,14 @@ class MemoryRouter:
         """It ends by itself: not an effect of ours. What it was told is kept."""
         self._change(lambda world: replace(world, is_running=False))
 
-    def _write(self, world: RouterWorld, table: RouteTable, generation: str) -> RouterWorld:
+    def _write(
+        self,
+        world: RouterWorld,
+        table: RouteTable,
+        generation: str,
+        certificates: Mapping[ResourceKey, SecretValue],
+    ) -> RouterWorld:
+        used = {entry.certificate for entry in table.entries}
         is_delayed = self.faults.is_never_live or self.faults.live_after > 0
         return RouterWorld(
             table,
@@ -187,6 +200,7 @@ class MemoryRouter:
             self.faults.live_after,
             world.is_running,
             world.applies + 1,
+            {key: value for key, value in certificates.items() if key in used},
         )
 
     def _look(self) -> RouterWorld:
@@ -248,6 +262,10 @@ def _load(path: Path) -> RouterWorld:
         raw["looks_left"],
         raw["is_running"],
         raw["applies"],
+        {
+            parse_address(address): SecretValue(pem.encode())
+            for address, pem in raw.get("certificates", {}).items()
+        },
     )
 
 
@@ -259,5 +277,8 @@ def _save(path: Path, world: RouterWorld) -> None:
         "looks_left": world.looks_left,
         "is_running": world.is_running,
         "applies": world.applies,
+        "certificates": {
+            str(key): value.reveal().decode() for key, value in world.certificates.items()
+        },
     }
-    write_file(path, json.dumps(raw, indent=1, sort_keys=True))
+    write_file(path, json.dumps(raw, indent=1, sort_keys=True), 0o600)

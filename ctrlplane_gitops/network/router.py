@@ -68,8 +68,10 @@ class Router(Protocol):
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
         """Tell it the whole table at once; returns the generation. The same table and
-        certificates again is no effect and the same generation. ProviderError, with nothing
-        written, for a table that is not sound or a certificate that is missing or broken."""
+        certificates again is no effect and the same generation. A certificate that is not given
+        stays as the router shows it: not everybody whose route is in the table may be read just
+        now. ProviderError, with nothing written, for a table that is not sound or a certificate
+        that is missing or broken."""
         ...
 
     def wait_live(self, generation: str, timeout: timedelta) -> LiveReport:

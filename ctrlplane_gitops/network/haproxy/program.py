@@ -25,12 +25,13 @@ from ctrlplane_gitops.network.haproxy.render import (
     load_map,
     render_config,
 )
-from ctrlplane_gitops.network.haproxy.shape import Shape, build_shape, decode_shape
+from ctrlplane_gitops.network.haproxy.shape import Shape, build_shape, decode_shape, pem_file
 from ctrlplane_gitops.network.haproxy.socket import CommandSocket
 from ctrlplane_gitops.network.router import NOT_RUNNING, RouterSettings
 from ctrlplane_gitops.network.supervise import Supervisor
 from ctrlplane_gitops.process_id import ProcessId, is_alive, send_signal
-from ctrlplane_gitops.state.traffic import RouteTable
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 from ctrlplane_gitops.value import struct
 
 _READY_S = 20.0
@@ -87,6 +88,12 @@ class HaproxyProgram:
         for point, names in sorted(lists.items()):
             text = "".join(f"{folder / name}\n" for name in names)
             self._write(folder / f"{point}.list", text)
+
+    def read_certificate(self, entry: RouteEntry) -> SecretValue | None:
+        """What is shown for an entry already."""
+        assert entry.certificate is not None
+        text = read_file(self.directory / "certs" / pem_file(entry.certificate))
+        return None if text is None else SecretValue(text.encode())
 
     def drop_certificates(self, kept: Mapping[str, Pem]) -> None:
         """Those that no list names any more."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
-from ctrlplane_gitops.network.certificate import parse_pem
+from ctrlplane_gitops.network.certificate import keep_certificates, parse_pem
 from ctrlplane_gitops.network.haproxy.change import Wanted, change_in_place, pass_on
 from ctrlplane_gitops.network.haproxy.config import NAME, parse_config
 from ctrlplane_gitops.network.haproxy.program import HaproxyProgram
@@ -33,7 +33,7 @@ from ctrlplane_gitops.network.haproxy.render import (
     shape_digest,
 )
 from ctrlplane_gitops.network.haproxy.seat import assign_seats, count_seats
-from ctrlplane_gitops.network.haproxy.shape import build_shape, covers
+from ctrlplane_gitops.network.haproxy.shape import build_shape, covers, pem_file
 from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.network.wire import SENTINEL_STATUS, knock
@@ -77,6 +77,7 @@ class HaproxyRouter:
         return RouterState(table, generation, is_live and not faults, faults=faults)
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
+        certificates = keep_certificates(table, certificates, self._program.read_certificate)
         require_sound(table, self._config.tls_by_name, certificates)
         generation = fingerprint(table, certificates)
         try:
@@ -153,7 +154,7 @@ class HaproxyRouter:
         busy = [] if running is None else [item.server for item in self._in_flight()]
         seats = assign_seats(plane, table, before, busy)
         used = {entry.certificate for entry in table.entries if entry.certificate is not None}
-        pems = {f"{key.tenant}.{key.name}.pem": parse_pem(certificates[key]) for key in used}
+        pems = {pem_file(key): parse_pem(certificates[key]) for key in used}
         digest = hashlib.blake2b(
             "".join(
                 f"{key}={certificates[key].digest('router')}\n" for key in sorted(used)

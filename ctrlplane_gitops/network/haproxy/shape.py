@@ -13,12 +13,18 @@ from typing import Any
 
 from ctrlplane_gitops.network.codec import encode_entry
 from ctrlplane_gitops.network.options import EntryPoint
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 from ctrlplane_gitops.value import struct
 
 SET_NAMES = "abcdefghijklmnopqrstuvwxyz"
 _MIN_SETS = 3
 _MIN_SERVERS = 4
+
+
+def pem_file(certificate: ResourceKey) -> str:
+    """The name of its file."""
+    return f"{certificate.tenant}.{certificate.name}.pem"
 
 
 @struct
@@ -61,8 +67,7 @@ def build_shape(
     certificates: dict[str, set[str]] = {point.name: set() for point in points if point.is_tls}
     for entry in table.entries:
         if entry.certificate is not None:
-            name = f"{entry.certificate.tenant}.{entry.certificate.name}.pem"
-            certificates[entry.entry_point].add(name)
+            certificates[entry.entry_point].add(pem_file(entry.certificate))
     return Shape(
         tuple((point.name, point.address, point.is_tls) for point in points),
         {

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ctrlplane_gitops.network.codec import decode_key
 from ctrlplane_gitops.network.traefik.render import NOTE, SENTINEL
+from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.key import Kind, ResourceKey, parse_address
 from ctrlplane_gitops.state.traffic import (
     Backend,
@@ -96,6 +97,21 @@ def _split(plane: str, name: str) -> list[str] | None:
     if not name.startswith(f"{plane}.") or not name.endswith(_SUFFIX):
         return None
     return name.removeprefix(f"{plane}.").removesuffix(_SUFFIX).split(".")
+
+
+def read_certificate(text: str, entry: RouteEntry) -> SecretValue | None:
+    """The certificate an entry has by its file, where it is the one the entry names."""
+    try:
+        written = json.loads(text)
+        (pem,) = written["tls"]["certificates"]
+        notes = written["http"]["middlewares"].items()
+        (note,) = [item["headers"]["customResponseHeaders"][NOTE]
+                   for name, item in notes if name.endswith(f".{NOTE}")]  # fmt: skip
+        key, value = json.loads(note)["certificate"], pem["certFile"] + pem["keyFile"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    is_same = entry.certificate is not None and entry.certificate.address == key
+    return SecretValue(value.encode()) if is_same else None
 
 
 def _address(parts: list[str]) -> str:

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import CapabilityError, ProviderError, UnreachableError
 from ctrlplane_gitops.file import read_file, write_file
-from ctrlplane_gitops.network.certificate import parse_pem
+from ctrlplane_gitops.network.certificate import keep_certificates, parse_pem
 from ctrlplane_gitops.network.options import EntryPoint
 from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
 from ctrlplane_gitops.network.traefik.config import NAME, parse_config
 from ctrlplane_gitops.network.traefik.program import TraefikProgram
-from ctrlplane_gitops.network.traefik.read import Served, read_counts, read_served
+from ctrlplane_gitops.network.traefik.read import Served, read_certificate, read_counts, read_served
 from ctrlplane_gitops.network.traefik.render import (
     dump,
     render_entry,
@@ -32,6 +32,7 @@ from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import (
     Member,
+    RouteEntry,
     RouterCapability,
     RouterState,
     RouteTable,
@@ -75,6 +76,7 @@ class TraefikRouter:
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
         tls = self._config.tls_by_name
+        certificates = keep_certificates(table, certificates, self._find_certificate)
         require_sound(table, tls, certificates)
         generation = fingerprint(table, certificates)
         wanted = {
@@ -159,6 +161,14 @@ class TraefikRouter:
         is_shared = not self._config.is_managed
         with self._settings.effect(f"write:{name}"):
             write_file(path, text, 0o640 if is_shared else 0o600, is_shared=is_shared)
+
+    def _find_certificate(self, entry: RouteEntry) -> SecretValue | None:
+        """What an entry shows already, by its file."""
+        try:
+            text = read_file(self._directory / f"{slug_of(self._settings.plane, entry)}.yml")
+        except OSError:
+            return None
+        return None if text is None else read_certificate(text, entry)
 
     def _written(self) -> str:
         """The generation of the sentinel we wrote."""
