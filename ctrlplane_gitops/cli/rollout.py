@@ -73,7 +73,10 @@ def run_resume(context: Context) -> ExitCode:
 
     def change(order: Order, known: RecordedInstance) -> Order:
         if not order.is_paused:
-            raise UsageError(f"the rollout of {known.key} is not paused")
+            raise UsageError(
+                f"the rollout of {known.key} is not paused",
+                hint="it goes on by itself or waits for promote; status shows which",
+            )
         return replace(order, is_paused=False)
 
     verb = _Verb("resume", EventType.ROLLOUT_RESUMED, "the rollout goes on", change)

@@ -200,6 +200,9 @@ class RouterConformance(RouterKit):
         without = [item for item in entries if item.certificate or item.key != entries[0].key]
         self.put(router, *without)
         assert router.observe().table == RouteTable(tuple(without))
+        self.put(router)
+        with pytest.raises(ProviderError, match="secret/acme/cert"):
+            router.apply(RouteTable((entries[2],)), {})
 
     def test_a_certificate_with_another_key_is_refused_and_not_shown(
         self, router: Router, effects: list[str], tmp_path: Path

@@ -157,6 +157,20 @@ def test_a_certificate_that_rotates_is_written_and_recorded_once_it_is_live(
     assert scene.plan(two)[0].is_empty
 
 
+def test_a_certificate_that_cannot_be_read_holds_up_nobody_else(
+    scene: Scene, road: Road, tmp_path: Path
+) -> None:
+    """Its tenant is frozen then, and stays served as it was."""
+    scene.secrets = {SITE: make_certificate(tmp_path, "acme.test")}
+    scene.run(make_desired({"acme/web": secured("one"), "zen/web": shop()}))
+    before = road.entries()
+    scene.secrets = {}
+    desired = make_desired({"zen/web": shop("shop:2")}, frozen={"acme": "no value"})
+    assert states(scene.run(desired)) == {"zen/web": "done"}
+    assert road.members("route/zen/web") == served_by_v(2, name="zen.web")
+    assert road.entries() == before
+
+
 def test_members_whose_address_changed_are_brought_up_to_date(scene: Scene, road: Road) -> None:
     scene.run(acme())
     (stale,) = road.router.served.entries
