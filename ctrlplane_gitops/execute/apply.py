@@ -103,7 +103,8 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
         parts.journal.flush()
     results = tuple(sorted(loop.results.values(), key=lambda item: item.instance))
     count = loop.effects.count + loop.steering.count
-    return ApplyResult(ending, results, count, errors, tuple(sorted(loop.effects.warnings)))
+    warnings = (*sorted(loop.effects.warnings), *loop.steering.warnings)
+    return ApplyResult(ending, results, count, errors, warnings)
 
 
 class _Loop:

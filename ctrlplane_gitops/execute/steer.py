@@ -171,6 +171,10 @@ class Steering:
         return self._traffic.find_errors()
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        return () if self._traffic is None else self._traffic.warnings
+
+    @property
     def is_settled(self) -> bool:
         return self._traffic is None or self._traffic.is_settled
 

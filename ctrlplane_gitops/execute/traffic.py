@@ -146,6 +146,13 @@ class Traffic:
             line.step = _NOTHING
         self._put(line, kept)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be said of a router that can do less than others."""
+        if not self._has_begun or RouterCapability.HITLESS in self._router.capabilities:
+            return ()
+        return (f"the {self._router.name} router may lose requests with each change of its table",)
+
     def has(self, instance: ResourceKey) -> bool:
         """Whether requests may reach the instance, or may have until a moment ago."""
         line = self._lines.get(instance)

@@ -364,3 +364,10 @@ def test_who_lost_the_lease_stops_no_router(scene: Scene, road: Road) -> None:
     result = scene.apply(plan, recorded, scene.take("us"))
     assert result.ending is Ending.LOST and road.entries() == []
     assert "stop:router" not in road.effects
+
+
+def test_a_router_that_may_lose_requests_is_warned_of(scene: Scene) -> None:
+    assert scene.run(acme()).warnings == ()  # no router at all
+    Road(scene, capabilities=["instant"])
+    (text,) = scene.run(acme("shop:2")).warnings
+    assert text == "the memory router may lose requests with each change of its table"
