@@ -107,6 +107,8 @@ def _running(root: Path, size: int) -> Iterator[WarmBench]:
         fleet = make_fleet(folder, size, f"{{type: docker, host: 'unix://{socket}'}}")
         origin = folder / "origin.git"
         git(folder, "clone", "-q", "--bare", str(fleet.repo), str(origin))
+        # As a forge has it: a clone of files takes them over loose.
+        git(origin, "repack", "-a", "-d", "-q")
         git(folder, "clone", "-q", "--bare", str(origin), str(folder / "control.git"))
         git(fleet.repo, "remote", "add", "origin", str(origin))
         command = [sys.executable, "-m", "tests.bench.warm", f"file://{origin}", "main"]
