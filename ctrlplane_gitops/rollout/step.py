@@ -34,10 +34,25 @@ def is_full(view: RolloutView, release: int) -> bool:
 
 
 def keep_shares(view: RolloutView) -> Shares:
-    """Who has the traffic now keeps it; where nobody has, the active release, else the target."""
+    """Who has the traffic now keeps it; where nobody has, or only who was overtaken, the active
+    release, else the target."""
     if view.traffic is not None and view.traffic.weights:
-        return view.traffic.weights
-    return {view.target if view.active is None else view.active: 100}
+        is_ours = not view.traffic.weights.keys().isdisjoint((view.target, view.active))
+        if is_ours or is_carried(view):
+            return view.traffic.weights
+    return {_taker(view): 100}
+
+
+def is_carried(view: RolloutView) -> bool:
+    """All of the traffic is with releases that were overtaken in the middle, and the one that is to
+    take it over is not whole: they must not go before it is."""
+    weights = view.traffic.weights if view.traffic is not None else {}
+    is_strays = bool(weights) and weights.keys().isdisjoint((view.target, view.active))
+    return is_strays and not is_full(view, _taker(view))
+
+
+def _taker(view: RolloutView) -> int:
+    return view.target if view.active is None else view.active
 
 
 def fit_both(
@@ -45,8 +60,14 @@ def fit_both(
 ) -> tuple[ScaleStep, ...]:
     """``wanted`` replicas of a release and, until it ``is_over``, all of the active one: what dies
     of it is started again however long the rollout takes. Strays of other releases go. Never more
-    than two whole sets live."""
+    than two whole sets live. While the traffic ``is_carried`` by strays, nothing comes before the
+    release that takes it over."""
     free = 2 * view.replicas - len(live_in(all_replicas(view.sets)))
+    if is_carried(view):
+        taker = _taker(view)
+        live = _count_live(view, taker)
+        count = min(view.replicas, live + max(0, free))
+        return (ScaleStep(taker, count),) if count > live else ()
     steps = list(fit_release(view, release, free, wanted))
     free -= sum(step.replicas - _count_live(view, step.release) for step in steps)
     for item in other_sets(view, release):

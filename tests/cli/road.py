@@ -13,7 +13,10 @@ HEADER = "apiVersion: ctrlplane.dev/v1\n"
 CANARY = "type: canary, canary: {steps: [{weight: 25, pause: manual}, {weight: 50, pause: manual}]}"
 GREEN = "type: blueGreen, blueGreen: {autoPromote: false, scaleDownDelay: 0s}"
 ROLLING = "type: rolling"
-QUICK = "minReady: 0s, drainTimeout: 1s, stopTimeout: 1s"
+QUICK = (
+    "minReady: 0s, drainTimeout: 200ms, stopTimeout: 1s,"
+    " healthyDeadline: 10s, progressDeadline: 20s"
+)
 
 
 @dataclass
@@ -21,11 +24,12 @@ class Road(Folder):
     """``release`` is what Git says now."""
 
     strategy: str = CANARY
+    replicas: int = 4
     provider: str = MEMORY.provider
     router: str = "{type: memory, path: router.json}"
 
     def release(self, version: str, name: str = "acme") -> None:
-        """Git wants this version of ``instance/acme/web``, with four replicas and a route."""
+        """Git wants this version of ``instance/acme/web``, with its replicas and a route."""
         meta = f"metadata: {{tenant: {name}, name: web}}\n"
         (self.repo / "ctrlplane.yaml").write_text(
             f"{HEADER}kind: ControlPlane\nmetadata: {{name: {self.plane}}}\n"
@@ -34,7 +38,7 @@ class Road(Folder):
         (self.repo / f"{name}.yaml").write_text(
             f"{tenant(name)}"
             f"{HEADER}kind: Instance\n{meta}"
-            "spec: {replicas: 4, ports: [{name: http, port: 80}]}\n---\n"
+            f"spec: {{replicas: {self.replicas}, ports: [{{name: http, port: 80}}]}}\n---\n"
             f"{HEADER}kind: Deployment\n{meta}"
             f"spec: {{instance: web, image: app, env: {{VERSION: '{version}'}},"
             f" strategy: {{{self.strategy}, {QUICK}}}}}\n---\n"

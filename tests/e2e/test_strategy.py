@@ -151,14 +151,3 @@ def test_recreate_that_fails_brings_the_old_release_back(local: Plane) -> None:
     done = local.apply()
     assert done.code == 4, done.text
     assert local.answers(WEB) == ["Hello from acme, version 1\n"] * 3
-
-
-def test_strategies_of_later_versions_are_refused_by_name(local: Plane) -> None:
-    local.begin("acme")
-    for name in ("blueGreen", "canary"):
-        text = (local.repo / FILE).read_text().replace("type: rolling", f"type: {name}")
-        local.write(FILE, text)
-        done = local.apply()
-        assert (done.code, done.effects) == (65, ()), done.text
-        assert name in done.err and f"{FILE}:" in done.err
-        local.write(FILE, text.replace(f"type: {name}", "type: rolling"))

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ctrlplane_gitops.events.event import EventType, make_event
+from ctrlplane_gitops.execute.part import Ending
 from ctrlplane_gitops.state.action import Action, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import (
     CanaryStep,
@@ -181,3 +182,16 @@ def test_a_tenant_that_is_suspended_is_drained_and_comes_back(scene: Scene, road
     scene.run(make_desired(apps))
     assert road.members() == served_by_v(1, 4)
     assert scene.plan(make_desired(apps))[0].is_empty
+
+
+def test_a_commit_after_the_switch_finds_somebody_answering_all_the_time(
+    scene: Scene, road: Road
+) -> None:
+    kept = replace(GREEN, is_auto_promote=True, scale_down_delay=600 * SECOND)
+    assert scene.run(shop(2, kept), within=60 * SECOND).ending is Ending.TIMED_OUT
+    assert road.shares() == {2: (100, 4)}
+    scene.told.clear()
+    scene.run(shop(3, replace(kept, scale_down_delay=timedelta())))
+    shifts = [item.message for item in scene.told if item.type == "traffic.shifted"]
+    assert shifts == ["v1 100%", "v3 100%"]
+    assert road.shares() == {3: (100, 4)} and road.early == []
