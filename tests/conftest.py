@@ -11,13 +11,3 @@ __all__ = ["docker_engine", "haproxy", "prometheus", "registry", "traefik"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, one has all that need the Docker engine, for there
-    is one engine; every other file stays together."""
-    for item in items:
-        is_docker = item.get_closest_marker("docker") is not None
-        name = "docker" if is_docker else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(name))
