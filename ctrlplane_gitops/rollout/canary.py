@@ -15,7 +15,14 @@ from fractions import Fraction
 from ctrlplane_gitops.diagnostics import Diagnostic, error
 from ctrlplane_gitops.rollout.census import available_in, replicas_of
 from ctrlplane_gitops.rollout.course import take_tick
-from ctrlplane_gitops.rollout.step import fit_both, is_full, keep_shares, pass_step, reach_step
+from ctrlplane_gitops.rollout.step import (
+    find_needed,
+    fit_both,
+    is_full,
+    keep_shares,
+    pass_step,
+    reach_step,
+)
 from ctrlplane_gitops.rollout.traffic import Movement, Shares
 from ctrlplane_gitops.rollout.view import AnalysisView, RolloutView, StepDecision
 from ctrlplane_gitops.state.desired import CanaryStep, RolloutParams
@@ -65,7 +72,8 @@ class _Way:
             return _move_all(view, release)
         step = steps[status.step]
         count = count_canary(wanted, step.weight)
-        is_ready = len(available_in(view, replicas_of(view, release))) >= count
+        is_there = len(available_in(view, replicas_of(view, release))) >= count
+        is_ready = is_there and not find_needed(view)
         shares = shares_of(view, step) if is_ready else keep_shares(view)
         waits = is_ready and _is_waiting(view, status, step)
         moved = fit_both(view, release, count, is_over=False)
