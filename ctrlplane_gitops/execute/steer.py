@@ -59,7 +59,7 @@ class Steering:
         wishes = wishes_of(self._orders_now(now).get(key), target.number if target else 0)
         if self._traffic is None or desired is None or not desired.routes:
             return replace(self._judge(run, None, sets), wishes=wishes)
-        is_first = key not in self._seen and not run.was_settled
+        is_first = key not in self._seen
         self._seen.add(key)
         # What Git says of the routes and where the members are now; who gets what share is for
         # the strategy to say.

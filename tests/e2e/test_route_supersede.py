@@ -45,14 +45,11 @@ class Turn:
     is_probed: bool = False
 
 
+AGAIN = ("apply", "-y")
 TURNS = [
     Turn("a third release", lambda old, number: f"third-{number}"),
     Turn(
-        "a bad third release",
-        lambda old, number: f"never-{number}",
-        (4,),
-        is_kept=True,
-        is_bad=True,
+        "a bad third release", lambda old, number: f"never-{number}", (4,), AGAIN, True, True, True
     ),
     Turn("back to the first", lambda old, number: old, is_kept=True),
     Turn("abort", lambda old, number: f"second-{number}", (0,), ("abort", WEB), True, True),
