@@ -87,7 +87,8 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
     finally:
         loop.effects.stop()
         loop.effects.wait()
-        unserved = loop.steering.finish(may_stop=bool(plan.unrouted) and not errors)
+        is_last = bool(plan.unrouted) or plan.stops_router
+        unserved = loop.steering.finish(may_stop=is_last and not errors)
     if ending is Ending.COMPLETE:
         errors = (*errors, *loop.untold(unserved))
     if plan.certificates and ending is not Ending.LOST and loop.steering.is_settled:

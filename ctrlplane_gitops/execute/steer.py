@@ -49,9 +49,12 @@ class Steering:
         """Have the router run where the plan is about anything it serves."""
         traffic = self._traffic
         routed = [work for work in plan.works if work.desired is None or work.desired.routes]
-        is_needed = routed or plan.unrouted or plan.certificates or plan.starts_router
-        if traffic is not None and is_needed:
-            traffic.begin(plan.unrouted, is_rewritten=bool(plan.certificates))
+        is_needed = routed or plan.unrouted or plan.certificates
+        if traffic is not None and (is_needed or plan.starts_router or plan.stops_router):
+            # A work brings its routes up to what Git says, all at once: a host that moves from
+            # one of them to another is served all the while.
+            synced = {work.instance for work in routed if work.desired is not None}
+            traffic.begin(plan.unrouted, synced, is_rewritten=bool(plan.certificates))
 
     def surround(self, run: InstanceRun, sets: Sets, now: datetime) -> Surroundings:
         """What the strategy is shown besides the replicas."""

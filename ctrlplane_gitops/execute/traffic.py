@@ -102,10 +102,17 @@ class Traffic:
         self.error: CtrlplaneError | None = None
         self.count = 0
 
-    def begin(self, unrouted: Collection[ResourceKey], *, is_rewritten: bool = False) -> None:
-        """Have the router run, see what it serves, and take out the routes that are to go. What
-        goes wrong is ``error``: nothing can be moved in this apply. ``is_rewritten``: the table is
-        to be written even if it is the same, for a certificate in it is another."""
+    def begin(
+        self,
+        unrouted: Collection[ResourceKey],
+        synced: Collection[ResourceKey] = (),
+        *,
+        is_rewritten: bool = False,
+    ) -> None:
+        """Have the router run, see what it serves, and take out the routes that are to go, but for
+        those of instances that will be ``synced``. What goes wrong is ``error``: nothing can be
+        moved in this apply. ``is_rewritten``: the table is to be written even if it is the same,
+        for a certificate in it is another."""
         try:
             if self._router.ensure_running():
                 self._tell(EventType.ROUTER_STARTED, f"the {self._router.name} router was started")
@@ -122,10 +129,11 @@ class Traffic:
         for entry in state.table.entries:
             line = self._lines.setdefault(entry.instance, _Line(version=self._wanted))
             line.entries = (*line.entries, entry)
-        for line in self._lines.values():
+        for key, line in self._lines.items():
             line.step = read_step(line.entries)
             line.live = (line.step, line.entries)
-            self._leave_out(line, unrouted)
+            if key not in synced:
+                self._leave_out(line, unrouted)
 
     def _leave_out(self, line: _Line, unrouted: Collection[ResourceKey]) -> None:
         kept = tuple(item for item in line.entries if item.key not in unrouted)
