@@ -140,7 +140,7 @@ class _Loop:
             self._start_free()
             for active in list(self._active.values()):
                 self._step(active, has_turned)
-            self.steering.intend()
+            self.steering.intend(self._clock.now())
             self._parts.journal.flush()
             self.effects.submit()
             self.steering.submit()
@@ -249,6 +249,7 @@ class _Loop:
             run = begin_run(work, self._recorded, self._parts.journal, self._parts.materials,
                             is_detached=self._parts.is_detached)  # fmt: skip
             self._active[key] = _Active(run, self._turn)
+            self.steering.expect(run, self._clock.now())
             acting[work.provider] += 1
 
     def _step(self, active: _Active, has_turned: bool) -> None:

@@ -24,6 +24,7 @@ from ctrlplane_gitops.state.recorded import Order, RolloutPhase
 from ctrlplane_gitops.state.traffic import TrafficCount
 
 _ASK_EVERY = timedelta(milliseconds=250)
+_PATIENCE = timedelta(seconds=1)
 Sets = tuple[ObservedReplicaSet, ...]
 
 
@@ -44,6 +45,7 @@ class Steering:
         self._orders: Mapping[ResourceKey, Order] = {}
         self._asked_at: datetime | None = None
         self._seen: set[ResourceKey] = set()
+        self._expected: dict[ResourceKey, datetime] = {}
 
     def begin(self, plan: Plan) -> None:
         """Have the router run where the plan is about anything it serves."""
@@ -56,6 +58,12 @@ class Steering:
             synced = {work.instance for work in routed if work.desired is not None}
             traffic.begin(plan.unrouted, synced, is_rewritten=bool(plan.certificates))
 
+    def expect(self, run: InstanceRun, now: datetime) -> None:
+        """A work has begun. Nothing is written before it has said what its routes are, so that a
+        host that moves from one instance to another is served all the while; but not for long."""
+        if run.work.desired is not None and run.work.desired.routes:
+            self._expected[run.work.instance] = now + _PATIENCE
+
     def surround(self, run: InstanceRun, sets: Sets, now: datetime) -> Surroundings:
         """What the strategy is shown besides the replicas."""
         key, desired, target = run.work.instance, run.work.desired, run.target
@@ -67,6 +75,7 @@ class Steering:
         # What Git says of the routes and where the members are now; who gets what share is for
         # the strategy to say.
         self._traffic.sync(desired, sets)
+        self._expected.pop(key, None)
         traffic = self._traffic.view(desired, sets, now, is_first=is_first)
         return replace(self._judge(run, traffic, sets), traffic=traffic, wishes=wishes)
 
@@ -104,6 +113,7 @@ class Steering:
 
     def forget(self, run: InstanceRun) -> None:
         """The work has ended."""
+        self._expected.pop(run.work.instance, None)
         self._analysing.forget(run.work.instance)
 
     def follow(self, run: InstanceRun, step: Act | Pause | End, sets: Sets) -> None:
@@ -141,8 +151,8 @@ class Steering:
     def start_due(self) -> None:
         self._analysing.start_due()
 
-    def intend(self) -> None:
-        if self._traffic is not None:
+    def intend(self, now: datetime) -> None:
+        if self._traffic is not None and all(now >= until for until in self._expected.values()):
             self._traffic.intend()
 
     def submit(self) -> None:
