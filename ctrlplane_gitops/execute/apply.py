@@ -89,7 +89,7 @@ def apply_plan(plan: Plan, recorded: RecordedState, parts: ApplyParts) -> ApplyR
         loop.effects.stop()
         loop.effects.wait()
         # Without the lease it may be somebody else whom the router serves by now.
-        is_over = bool(plan.unrouted) or plan.header.is_destroy
+        is_over = bool(plan.unrouted) or plan.stops_router or plan.header.is_destroy
         may_stop = ending is Ending.COMPLETE and is_over and not errors
         unserved = loop.steering.finish(may_stop=may_stop)
     if ending is Ending.COMPLETE:
@@ -144,7 +144,7 @@ class _Loop:
             self._start_free()
             for active in list(self._active.values()):
                 self._step(active, has_turned)
-            self.steering.intend()
+            self.steering.intend(self._clock.now())
             self._parts.journal.flush()
             self.effects.submit()
             self.steering.submit()
@@ -253,6 +253,7 @@ class _Loop:
             run = begin_run(work, self._recorded, self._parts.journal, self._parts.materials,
                             is_detached=self._parts.is_detached)  # fmt: skip
             self._active[key] = _Active(run, self._turn)
+            self.steering.expect(run, self._clock.now())
             acting[work.provider] += 1
 
     def _step(self, active: _Active, has_turned: bool) -> None:

@@ -15,7 +15,7 @@ from ctrlplane_gitops.execute.run import Act, End, InstanceRun, Pause, Surroundi
 from ctrlplane_gitops.execute.traffic import Traffic
 from ctrlplane_gitops.health.measure import RunCommand
 from ctrlplane_gitops.health.traffic import count_release
-from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.plan.change import Plan, Work
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.rollout.view import TrafficView, wishes_of
 from ctrlplane_gitops.state.key import ResourceKey
@@ -24,6 +24,7 @@ from ctrlplane_gitops.state.recorded import Order, RolloutPhase
 from ctrlplane_gitops.state.traffic import TrafficCount
 
 _ASK_EVERY = timedelta(milliseconds=250)
+_PATIENCE = timedelta(seconds=1)
 Sets = tuple[ObservedReplicaSet, ...]
 
 
@@ -44,14 +45,24 @@ class Steering:
         self._orders: Mapping[ResourceKey, Order] = {}
         self._asked_at: datetime | None = None
         self._seen: set[ResourceKey] = set()
+        self._expected: dict[ResourceKey, datetime] = {}
 
     def begin(self, plan: Plan) -> None:
         """Have the router run where the plan is about anything it serves."""
         traffic = self._traffic
-        routed = any(work.is_routed for work in plan.works)
-        is_needed = routed or plan.unrouted or plan.certificates or plan.starts_router
-        if traffic is not None and is_needed:
-            traffic.begin(plan.unrouted, is_rewritten=bool(plan.certificates))
+        routed = [work for work in plan.works if work.is_routed]
+        is_needed = routed or plan.unrouted or plan.certificates
+        if traffic is not None and (is_needed or plan.starts_router or plan.stops_router):
+            # A work brings its routes up to what Git says, all at once: a host that moves from
+            # one of them to another is served all the while.
+            synced = {work.instance for work in routed if _brings_routes(work)}
+            traffic.begin(plan.unrouted, synced, is_rewritten=bool(plan.certificates))
+
+    def expect(self, run: InstanceRun, now: datetime) -> None:
+        """A work has begun. Nothing is written before it has said what its routes are, so that a
+        host that moves from one instance to another is served all the while; but not for long."""
+        if _brings_routes(run.work):
+            self._expected[run.work.instance] = now + _PATIENCE
 
     def surround(self, run: InstanceRun, sets: Sets, now: datetime) -> Surroundings:
         """What the strategy is shown besides the replicas."""
@@ -59,11 +70,12 @@ class Steering:
         wishes = wishes_of(self._orders_now(now).get(key), target.number if target else 0)
         if self._traffic is None or desired is None or not self._is_steered(run):
             return replace(self._judge(run, None, sets), wishes=wishes)
-        is_first = key not in self._seen and not run.was_settled
+        is_first = key not in self._seen
         self._seen.add(key)
         # What Git says of the routes and where the members are now; who gets what share is for
         # the strategy to say.
         self._traffic.sync(desired, sets)
+        self._expected.pop(key, None)
         traffic = self._traffic.view(desired, sets, now, is_first=is_first)
         return replace(self._judge(run, traffic, sets), traffic=traffic, wishes=wishes)
 
@@ -101,6 +113,7 @@ class Steering:
 
     def forget(self, run: InstanceRun) -> None:
         """The work has ended."""
+        self._expected.pop(run.work.instance, None)
         self._analysing.forget(run.work.instance)
 
     def follow(self, run: InstanceRun, step: Act | Pause | End, sets: Sets) -> None:
@@ -151,8 +164,8 @@ class Steering:
     def start_due(self) -> None:
         self._analysing.start_due()
 
-    def intend(self) -> None:
-        if self._traffic is not None:
+    def intend(self, now: datetime) -> None:
+        if self._traffic is not None and all(now >= until for until in self._expected.values()):
             self._traffic.intend()
 
     def submit(self) -> None:
@@ -217,3 +230,8 @@ def _runner(providers: Mapping[str, Provider], sets: Sets, release: int) -> RunC
         return providers[provider].execute(name, command, timeout).exit_code
 
     return run_command
+
+
+def _brings_routes(work: Work) -> bool:
+    """Whether the work goes on serving requests, and says by which routes."""
+    return work.release is not None and work.desired is not None and bool(work.desired.routes)

@@ -7,30 +7,27 @@ taken out of the table is drained before anybody may stop it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
 from ctrlplane_gitops.events.event import EventType
-from ctrlplane_gitops.execute.drain import Drain, live_members, members_in
+from ctrlplane_gitops.execute.drain import live_members, members_in
 from ctrlplane_gitops.execute.journal import Journal
+from ctrlplane_gitops.execute.line import NOTHING, Line, Sets, entries_of
 from ctrlplane_gitops.execute.pool import Pool, wait_any
 from ctrlplane_gitops.network.router import Router
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.rollout.routing import (
-    build_entries,
-    follow_entry,
-    places_of,
     read_step,
 )
 from ctrlplane_gitops.rollout.view import RouteStep, TrafficView
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import Intent
 from ctrlplane_gitops.state.traffic import (
     Member,
@@ -42,8 +39,6 @@ from ctrlplane_gitops.state.traffic import (
 
 _LIVE_TIMEOUT = timedelta(seconds=5)
 _RETRY = timedelta(milliseconds=500)
-_NOTHING = RouteStep((), ())
-Sets = Sequence[ObservedReplicaSet]
 
 
 @dataclass(slots=True)
@@ -54,24 +49,6 @@ class _Written:
     is_live: bool = False
     message: str = ""
     error: CtrlplaneError | None = None
-
-
-@dataclass(slots=True)
-class _Line:
-    """One instance: how its requests are shared, its entries in the table, the version that
-    brought them, and why that version was refused. ``live`` is the step and the entries that were
-    last confirmed."""
-
-    step: RouteStep = _NOTHING
-    entries: tuple[RouteEntry, ...] = ()
-    live: tuple[RouteStep, tuple[RouteEntry, ...]] = (_NOTHING, ())
-    version: int = 0
-    error: CtrlplaneError | None = None
-    drain: Drain = field(default_factory=Drain)
-
-    @property
-    def served(self) -> frozenset[str]:
-        return frozenset((*self.step.members, *self.step.preview))
 
 
 class Traffic:
@@ -95,7 +72,7 @@ class Traffic:
         self._clock = clock
         self._journal = journal
         self._certificates = certificates
-        self._lines: dict[ResourceKey, _Line] = {}
+        self._lines: dict[ResourceKey, Line] = {}
         self._owners: dict[ResourceKey, ResourceKey] = {}
         self._wanted = 0
         self._live = 0
@@ -109,10 +86,17 @@ class Traffic:
         self.error: CtrlplaneError | None = None
         self.count = 0
 
-    def begin(self, unrouted: Collection[ResourceKey], *, is_rewritten: bool = False) -> None:
-        """Have the router run, see what it serves, and take out the routes that are to go. What
-        goes wrong is ``error``: nothing can be moved in this apply. ``is_rewritten``: the table is
-        to be written even if it is the same, for a certificate in it is another."""
+    def begin(
+        self,
+        unrouted: Collection[ResourceKey],
+        synced: Collection[ResourceKey] = (),
+        *,
+        is_rewritten: bool = False,
+    ) -> None:
+        """Have the router run, see what it serves, and take out the routes that are to go.
+        Instances that will be ``synced`` keep their members, for other routes of theirs. What goes
+        wrong is ``error``: nothing can be moved in this apply. ``is_rewritten``: the table is to be
+        written even if it is the same, for a certificate in it is another."""
         try:
             if self._router.ensure_running():
                 self._tell(EventType.ROUTER_STARTED, f"the {self._router.name} router was started")
@@ -131,19 +115,21 @@ class Traffic:
             # Not live: a write that did not come to its end: the same table is written once more.
             self._wanted = 1
         for entry in state.table.entries:
-            line = self._lines.setdefault(entry.instance, _Line(version=self._wanted))
+            line = self._lines.setdefault(entry.instance, Line(version=self._wanted))
             line.entries = (*line.entries, entry)
             self._owners[entry.key] = entry.instance
-        for line in self._lines.values():
+        for key, line in self._lines.items():
             line.step = read_step(line.entries)
             line.live = (line.step, line.entries)
-            self._leave_out(line, unrouted)
+            self._leave_out(line, unrouted, is_served_on=key in synced)
 
-    def _leave_out(self, line: _Line, unrouted: Collection[ResourceKey]) -> None:
+    def _leave_out(
+        self, line: Line, unrouted: Collection[ResourceKey], *, is_served_on: bool = False
+    ) -> None:
         kept = tuple(item for item in line.entries if item.key not in unrouted)
-        if not kept:
+        if not kept and not is_served_on:
             line.drain.leave(members_in(line.entries, None))
-            line.step = _NOTHING
+            line.step = NOTHING
         self._put(line, kept)
 
     @property
@@ -173,7 +159,7 @@ class Traffic:
     ) -> TrafficView:
         """What the strategy is shown. ``is_first``: nobody of this process has looked before, so
         whoever lives and is no member may have been one a moment ago."""
-        line = self._lines.setdefault(instance.key, _Line())
+        line = self._lines.setdefault(instance.key, Line())
         is_live = line.version <= self._live
         if is_first:
             line.drain.suspect(live_members(instance.routes, sets, line.served))
@@ -191,10 +177,10 @@ class Traffic:
 
     def want(self, instance: DesiredInstance, step: RouteStep, sets: Sets) -> None:
         """Share the requests of an instance like this from now on."""
-        line = self._lines.setdefault(instance.key, _Line())
+        line = self._lines.setdefault(instance.key, Line())
         after = {*step.members, *step.preview}
         line.drain.leave(members_in(line.entries, line.served - after))
-        entries = _entries_of(instance, line.entries, step, sets)
+        entries = entries_of(instance, line.entries, step, sets)
         line.drain.stay(members_in(entries, after))
         if entries and step.weights != line.step.weights:
             shares = ", ".join(f"v{release} {share}%" for release, share in step.weights)
@@ -207,8 +193,8 @@ class Traffic:
     def sync(self, instance: DesiredInstance, sets: Sets) -> None:
         """Bring the entries up to what Git says of the routes and to where the members are now;
         who gets what share stays."""
-        line = self._lines.setdefault(instance.key, _Line())
-        self._put(line, _entries_of(instance, line.entries, line.step, sets))
+        line = self._lines.setdefault(instance.key, Line())
+        self._put(line, entries_of(instance, line.entries, line.step, sets))
 
     def drop(self, instance: ResourceKey, now: datetime, drain_timeout: timedelta) -> bool:
         """Take an instance out of the table; True once no request can be on its way to it."""
@@ -308,7 +294,7 @@ class Traffic:
     def next_due(self) -> datetime | None:
         return self._not_before if self._job is None and self._live < self._wanted else None
 
-    def _put(self, line: _Line, entries: tuple[RouteEntry, ...]) -> None:
+    def _put(self, line: Line, entries: tuple[RouteEntry, ...]) -> None:
         if entries == line.entries:
             return
         self._wanted += 1
@@ -384,15 +370,3 @@ class Traffic:
 
     def _tell(self, type: EventType, text: str) -> None:
         self._journal.tell(type, self._address, text)
-
-
-def _entries_of(
-    instance: DesiredInstance, before: Sequence[RouteEntry], step: RouteStep, sets: Sets
-) -> tuple[RouteEntry, ...]:
-    """Those of the routes Git gives the instance, and of those it does not (that must not be
-    removed yet): who is not told to go must not come to lead to nobody."""
-    places = places_of(sets)
-    keys = {route.key for route in instance.routes}
-    kept = [follow_entry(item, step, places) for item in before if item.key not in keys]
-    built = build_entries(instance.key, instance.routes, step, places)
-    return tuple(sorted((*built, *kept), key=lambda item: (item.key, item.variant)))

@@ -162,7 +162,8 @@ class Plan:
     written first and needs no work: rows of kinds that are only recorded, adopted instances and
     their releases. ``dependencies`` has an entry per work: the instances whose works come first.
     ``gaps`` are the providers that did not answer. ``unrouted`` are the routes that are no longer
-    to be served; ``starts_router``: ours served something and does not run. ``certificates`` are
+    to be served; ``starts_router``: ours served something and does not run; ``stops_router``:
+    it runs and nothing is routed any more. ``certificates`` are
     records of secrets that routes show, to be written once the router has them.
     """
 
@@ -180,12 +181,14 @@ class Plan:
     gaps: tuple[Gap, ...] = ()
     unrouted: tuple[ResourceKey, ...] = ()
     starts_router: bool = False
+    stops_router: bool = False
     certificates: tuple[RecordedResource, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """True when nothing would change; adopting and blocked rows do not count."""
-        return not self.works and not any(self.counts) and not self.starts_router
+        is_router = self.starts_router or self.stops_router
+        return not self.works and not any(self.counts) and not is_router
 
     @property
     def blocked(self) -> tuple[Change, ...]:

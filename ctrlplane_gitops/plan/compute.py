@@ -35,6 +35,7 @@ from ctrlplane_gitops.plan.quota import Surge, guard_surge
 from ctrlplane_gitops.plan.remove import plan_removals
 from ctrlplane_gitops.plan.traffic import (
     find_certificates,
+    find_idle,
     find_stopped,
     index_served,
     is_misrouted,
@@ -69,6 +70,7 @@ class _Draft:
     releases: list[Release] = field(default_factory=list)
     unrouted: list[ResourceKey] = field(default_factory=list)
     starts_router: bool = False
+    stops_router: bool = False
     certificates: list[RecordedResource] = field(default_factory=list)
 
 
@@ -93,7 +95,10 @@ def compute_plan(
         header,
         observed.by_instance(),
         is_lost=recorded.plane_id is None and bool(observed.replica_sets),
-        served=index_served(observed.router),
+        served=index_served(
+            observed.router,
+            has_routes=any(key.kind is Kind.ROUTE for key in recorded.resources),
+        ),
     )
     rows = classify_resources(look)
     draft = _Draft(
@@ -111,6 +116,9 @@ def compute_plan(
     if (stopped := find_stopped(look)) is not None:
         draft.drift.append(stopped)
         draft.starts_router = stopped.is_corrected
+    if (idle := find_idle(look)) is not None:
+        draft.drift.append(idle)
+        draft.stops_router = idle.is_corrected
     return _finish(look, rows, draft, surge)
 
 
@@ -318,6 +326,7 @@ def _finish(look: Look, rows: Rows, draft: _Draft, surge: Surge) -> Plan:
         gaps=look.observed.gaps,
         unrouted=tuple(sorted(draft.unrouted)),
         starts_router=draft.starts_router,
+        stops_router=draft.stops_router,
         certificates=tuple(draft.certificates),
     )
 

@@ -116,7 +116,8 @@ def _find_same(
     Not reused: one whose number is taken by replicas of another revision (an old store came
     back), and a failed one that is older than the active one: run under a new number, it would
     be remembered as bad again instead of being retried for ever."""
-    foreign = {item.release: item.revision for item in sets}
+    # A set without a revision is one that nobody lived to write down: it says nothing.
+    foreign = {item.release: item.revision for item in sets if item.revision}
     found = [
         item
         for item in releases

@@ -16,12 +16,14 @@ from ctrlplane_gitops.state.traffic import RouteEntry, RouterState
 Served = Mapping[ResourceKey, tuple[RouteEntry, ...]]
 
 
-def index_served(router: RouterState | None) -> Served | None:
+def index_served(router: RouterState | None, *, has_routes: bool = True) -> Served | None:
     """What is served, by instance; None where that cannot be known. A router of ours that was
-    never told anything serves nothing; one that stopped has its table still, unseen."""
+    never told anything serves nothing; one that stopped has its table still, unseen, unless it was
+    stopped because no route was left (``has_routes``: some are recorded)."""
     if router is None:
         return None
-    if router.gap is not None and (router.generation or not router.is_stopped):
+    has_table = bool(router.generation) and has_routes
+    if router.gap is not None and (has_table or not router.is_stopped):
         return None
     found: dict[ResourceKey, list[RouteEntry]] = {}
     for entry in router.table.entries:
@@ -165,12 +167,35 @@ def find_stopped(look: Look) -> Drift | None:
     config = look.desired.plane.router
     if router is None or config is None or not (router.is_stopped and router.generation):
         return None
-    if look.policy.is_destroy or not any(x.kind is Kind.ROUTE for x in look.recorded.resources):
+    if look.policy.is_destroy or not _has_routes(look):
         return None
+    text = f"the {config.type} router does not run"
+    return _router_drift(look, FieldChange(("router",), "running", "stopped"), text)
+
+
+def find_idle(look: Look) -> Drift | None:
+    """A router of ours that runs although nothing is routed: who took out the last route did not
+    live to stop it."""
+    router = look.observed.router
+    config = look.desired.plane.router
+    if router is None or config is None or router.gap is not None or not router.generation:
+        return None
+    if router.table.entries or config.options.get("managed") is False or look.is_lost:
+        return None
+    if _has_routes(look):
+        return None
+    text = f"the {config.type} router runs, and nothing is routed"
+    return _router_drift(look, FieldChange(("router",), "stopped", "running"), text)
+
+
+def _has_routes(look: Look) -> bool:
+    desired = () if look.policy.is_destroy else look.desired.resources
+    return any(key.kind is Kind.ROUTE for key in (*desired, *look.recorded.resources))
+
+
+def _router_drift(look: Look, change: FieldChange, text: str) -> Drift:
     key = ResourceKey(Kind.CONTROL_PLANE, "", look.desired.plane.name)
-    fields = (FieldChange(("router",), "running", "stopped"),)
-    is_corrected = is_targeted(look.policy.targets, key)
-    return Drift(key, fields, f"the {config.type} router does not run", is_corrected)
+    return Drift(key, (change,), text, is_targeted(look.policy.targets, key))
 
 
 def find_certificates(look: Look) -> frozenset[ResourceKey]:

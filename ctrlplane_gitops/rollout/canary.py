@@ -15,8 +15,8 @@ from ctrlplane_gitops.diagnostics import Diagnostic, error
 from ctrlplane_gitops.rollout.census import available_in, replicas_of
 from ctrlplane_gitops.rollout.course import take_tick
 from ctrlplane_gitops.rollout.step import (
+    find_needed,
     fit_both,
-    is_carried,
     is_full,
     keep_shares,
     pass_step,
@@ -71,8 +71,8 @@ class _Way:
             return _move_all(view, release)
         step = steps[status.step]
         count = count_canary(wanted, step.weight)
-        is_ready = len(available_in(view, replicas_of(view, release))) >= count
-        is_ready = is_ready and not is_carried(view)
+        is_there = len(available_in(view, replicas_of(view, release))) >= count
+        is_ready = is_there and not find_needed(view)
         shares = shares_of(view, step) if is_ready else keep_shares(view)
         waits = is_ready and _is_waiting(view, status, step)
         moved = fit_both(view, release, count, is_over=False)
@@ -83,8 +83,7 @@ def _move_all(view: RolloutView, release: int) -> Movement:
     """The last stretch, and every way back: all replicas, then all traffic, then the others go.
     On the way back the canary loses its share at once, for the old release never lost a replica."""
     is_whole = is_full(view, release)
-    is_there = release != view.target and bool(replicas_of(view, release))
-    may_take = (is_whole or is_there) and not is_carried(view)
+    may_take = is_whole or (release != view.target and bool(replicas_of(view, release)))
     shares = {release: 100} if may_take else keep_shares(view)
     return Movement(fit_both(view, release, view.replicas, is_over=is_whole), shares)
 

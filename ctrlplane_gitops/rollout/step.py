@@ -34,24 +34,24 @@ def is_full(view: RolloutView, release: int) -> bool:
 
 
 def keep_shares(view: RolloutView) -> Shares:
-    """Who has the traffic now keeps it; where nobody has, or only who was overtaken, the active
-    release, else the target."""
-    if view.traffic is not None and view.traffic.weights:
-        is_ours = not view.traffic.weights.keys().isdisjoint((view.target, view.active))
-        if is_ours or is_carried(view):
-            return view.traffic.weights
-    return {_taker(view): 100}
+    """Who has the traffic now keeps it; where nobody has, the active release, else the target.
+    A release that is neither has it only for as long as it is needed."""
+    weights = {} if view.traffic is None else view.traffic.weights
+    if find_needed(view):
+        return weights
+    kept = {key: share for key, share in weights.items() if key in (view.target, view.active)}
+    return kept or {_heir_of(view): 100}
 
 
-def is_carried(view: RolloutView) -> bool:
-    """All of the traffic is with releases that were overtaken in the middle, and the one that is to
-    take it over is not whole: they must not go before it is."""
-    weights = view.traffic.weights if view.traffic is not None else {}
-    is_strays = bool(weights) and weights.keys().isdisjoint((view.target, view.active))
-    return is_strays and not is_full(view, _taker(view))
+def find_needed(view: RolloutView) -> frozenset[int]:
+    """Releases that have traffic although neither wanted nor active, which a rollout that was
+    superseded leaves behind: nobody else is whole, so there is nobody to take it over yet."""
+    if view.traffic is None or is_full(view, _heir_of(view)):
+        return frozenset()
+    return frozenset(view.traffic.weights) - {view.target, view.active}
 
 
-def _taker(view: RolloutView) -> int:
+def _heir_of(view: RolloutView) -> int:
     return view.target if view.active is None else view.active
 
 
@@ -59,19 +59,20 @@ def fit_both(
     view: RolloutView, release: int, wanted: int, *, is_over: bool
 ) -> tuple[ScaleStep, ...]:
     """``wanted`` replicas of a release and, until it ``is_over``, all of the active one: what dies
-    of it is started again however long the rollout takes. Strays of other releases go. Never more
-    than two whole sets live. While the traffic ``is_carried`` by strays, nothing comes before the
-    release that takes it over."""
+    of it is started again however long the rollout takes. Strays of other releases go, unless they
+    are needed: then there is only room to make the active one whole again, which comes first.
+    Never more than two whole sets live."""
     free = 2 * view.replicas - len(live_in(all_replicas(view.sets)))
-    if is_carried(view):
-        taker = _taker(view)
-        live = _count_live(view, taker)
-        count = min(view.replicas, live + max(0, free))
-        return (ScaleStep(taker, count),) if count > live else ()
-    steps = list(fit_release(view, release, free, wanted))
+    needed = frozenset() if is_over else find_needed(view)
+    steps: list[ScaleStep] = []
+    if not needed or view.active in (None, release):
+        steps += fit_release(view, release, free, wanted)
+    elif view.active not in {item.release for item in view.sets}:
+        steps += _start_active(view, free)
     free -= sum(step.replicas - _count_live(view, step.release) for step in steps)
+    kept = {view.target, view.active, *needed}
     for item in other_sets(view, release):
-        if is_over or item.release not in (view.target, view.active):
+        if is_over or item.release not in kept:
             steps.append(ScaleStep(item.release, 0))
         elif item.release == view.active:
             live = len(live_in(item.replicas))
@@ -79,6 +80,11 @@ def fit_both(
             if count > live or count < len(item.replicas):
                 steps.append(ScaleStep(item.release, count))
     return tuple(steps)
+
+
+def _start_active(view: RolloutView, free: int) -> tuple[ScaleStep, ...]:
+    count = min(view.replicas, max(0, free))
+    return (ScaleStep(view.active, count),) if view.active is not None and count else ()
 
 
 def _count_live(view: RolloutView, release: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.plane import Engine, Plane
+from tests.e2e.route_kit import HAPROXY, PROCESS, TRAEFIK, RouteWorld, Routing, opened
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
@@ -42,3 +43,17 @@ def plane(engine: Engine, make_plane: Callable[[Engine], Plane]) -> Plane:
 def local(make_plane: Callable[[Engine], Plane]) -> Plane:
     """On processes alone: for what does not depend on where replicas run."""
     return make_plane(Engine("process"))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(HAPROXY, marks=pytest.mark.haproxy, id="haproxy"),
+        pytest.param(TRAEFIK, marks=pytest.mark.traefik, id="traefik"),
+    ]
+)
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RouteWorld]:
+    """Processes behind each router."""
+    routing: Routing = request.param
+    binary = request.getfixturevalue(routing.type)
+    with opened(RouteWorld(tmp_path, PROCESS, routing=routing, binary=binary)) as world:
+        yield world

@@ -9,12 +9,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ctrlplane_gitops.network.conformance_kit import Client
 from ctrlplane_gitops.network.registry import build_router
 from ctrlplane_gitops.network.router import Router, RouterSettings
 from ctrlplane_gitops.providers.base import ProviderSettings
@@ -66,7 +67,7 @@ def app(world: RouteWorld, version: str, strategy: str, *, replicas: int = 2) ->
     """A tenant, an instance with two routes and its deployment."""
     runtime = world.runtime
     is_probed = "bakeTime" in strategy
-    deadline = "3s" if is_probed else "20s"
+    deadline = "3s" if is_probed or version.startswith("never") else "20s"
     checks = f"[{_SERVED if is_probed else runtime.checks}]" if runtime.checks != "[]" else "[]"
     return (
         f"{_HEADER}kind: Tenant\nmetadata: {{name: acme}}\nspec: {{}}\n---\n"
@@ -88,11 +89,13 @@ def app(world: RouteWorld, version: str, strategy: str, *, replicas: int = 2) ->
 
 @dataclass
 class RouteWorld(CrashWorld):
-    """``port`` is where the entry point ``web`` listens. ``binary``: the router's program."""
+    """``port`` is where the entry point ``web`` listens, ``secure_port`` where ``websecure`` does.
+    ``binary``: the router's program."""
 
     routing: Routing = MEMORY_ROUTER
     binary: str = ""
     port: int = field(default_factory=free_port)
+    secure_port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +106,9 @@ class RouteWorld(CrashWorld):
     def router_options(self) -> dict[str, Any]:
         if not self.routing.is_real:
             return {"path": "router.json"}
-        return {"binary": self.binary, "entryPoints": {"web": f"127.0.0.1:{self.port}"}}
+        secure = {"address": f"127.0.0.1:{self.secure_port}", "tls": True}
+        points = {"web": f"127.0.0.1:{self.port}", "websecure": secure}
+        return {"binary": self.binary, "entryPoints": points}
 
     def write(self, specs: str, *, is_bad: bool = False) -> None:
         router = json.dumps({"type": self.routing.type, **self.router_options})
@@ -167,6 +172,13 @@ class RouteWorld(CrashWorld):
         with closing(self.router()) as router:
             router.stop()
 
+    def ask(self, path: str = "/", host: str = HOST, **headers: str) -> str:
+        """What is answered at the entry point ``web``: the status where it is not 200."""
+        client = Client(self.port, host)
+        reply = client.get(path, {name.replace("_", "-"): text for name, text in headers.items()})
+        client.close()
+        return reply.body if reply.status == 200 else str(reply.status)
+
     @contextmanager
     def load(self, host: str = HOST) -> Iterator[Mapping[str, Any]]:
         """Requests from a program of its own for the block; what it met, once the block is over.
@@ -224,4 +236,11 @@ def assert_settled(world: RouteWorld, where: str, *, is_bad: bool = False) -> No
     assert (code, told) == (4 if is_bad else 0, []), f"{where}: {code} {told}\n{world.errors}"
 
 
-Make = Callable[[Runtime, Routing], RouteWorld]
+@contextmanager
+def opened(world: RouteWorld) -> Iterator[RouteWorld]:
+    """Nothing of it is left after the block."""
+    try:
+        yield world
+    finally:
+        world.close()
+    assert world.servers() == [] and world.sleepers() == []

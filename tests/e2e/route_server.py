@@ -1,7 +1,8 @@
 """What the replicas of the tests of routes run. It starts quickly, keeps connections, takes its
 time over ``/slow``, and ends at SIGTERM at once, whatever it has not answered yet.
 
-A version that begins with "bad" leaves the file ``served`` with the first request it is sent.
+A version that begins with "bad" leaves the file ``served`` with the first request it is sent; one
+that begins with "never" is never healthy.
 """
 
 import os
@@ -29,7 +30,9 @@ def answer(connection):
             if path != "/healthz" and VERSION.startswith("bad"):
                 Path("served").touch()
             body = f"{VERSION} {path}".encode()
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+            is_well = path != "/healthz" or not VERSION.startswith("never")
+            status = "200 OK" if is_well else "500 Internal Server Error"
+            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
 
 

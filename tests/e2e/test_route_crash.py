@@ -4,29 +4,27 @@ apply finishes or restores, and requests that are sent all the while are answere
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.route_kit import (
-    HAPROXY,
     MEMORY,
     MEMORY_ROUTER,
-    PROCESS,
-    TRAEFIK,
     WEB,
     RouteWorld,
-    Routing,
     app,
     assert_settled,
     assert_whole,
+    opened,
 )
 
-# How many moments of one sweep with real programs are tried; all with CTRLPLANE_TEST_SWEEP=full.
-SAMPLE = 7
+# With CTRLPLANE_TEST_SWEEP=full every moment of every rollout is tried with every router. Otherwise
+# so many moments of one sweep with real programs, and each way back with one of the routers.
+IS_FULL = os.environ.get("CTRLPLANE_TEST_SWEEP") == "full"
+SAMPLE = 4
 CANARY = "type: canary, canary: {steps: [{weight: 25, pause: 200ms}, {weight: 50, pause: 200ms}]"
 SMOKE = "{name: smoke, type: command, command: [sh, -c, 'case $VERSION in bad*) exit 1; esac']}"
 ERRORS = "{name: errors, type: router, errorRate: {max: 5%}, noData: fail}"
@@ -85,6 +83,7 @@ BAKING = Case(
     "type: blueGreen, blueGreen: {scaleDownDelay: 2s, bakeTime: 1500ms}",
     is_back=True,
 )
+BACK = [*ABORTED, FAILING["process"], BAKING]
 
 
 class Sweep:
@@ -137,18 +136,9 @@ class Sweep:
 
 def sample(moments: int) -> list[int]:
     """These effects, evenly spread, the first and the last among them."""
-    if os.environ.get("CTRLPLANE_TEST_SWEEP") == "full" or moments <= SAMPLE:
+    if IS_FULL or moments <= SAMPLE:
         return list(range(1, moments + 1))
     return sorted({1 + place * (moments - 1) // (SAMPLE - 1) for place in range(SAMPLE)})
-
-
-@contextmanager
-def opened(world: RouteWorld) -> Iterator[RouteWorld]:
-    try:
-        yield world
-    finally:
-        world.close()
-    assert world.servers() == [] and world.sleepers() == []
 
 
 @pytest.mark.parametrize(
@@ -164,26 +154,13 @@ def test_a_kill_at_any_effect_of_a_rollout_in_memory(tmp_path: Path, case: Case)
     assert kills >= moments - 2 >= 2
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(HAPROXY, marks=pytest.mark.haproxy, id="haproxy"),
-        pytest.param(TRAEFIK, marks=pytest.mark.traefik, id="traefik"),
-    ]
-)
-def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RouteWorld]:
-    """Processes behind each router."""
-    routing: Routing = request.param
-    binary = request.getfixturevalue(routing.type)
-    with opened(RouteWorld(tmp_path, PROCESS, routing=routing, binary=binary)) as world:
-        yield world
-
-
-@pytest.mark.parametrize(
-    "case", [*FORWARD, *ABORTED, FAILING["process"], BAKING], ids=lambda item: item.name
-)
+@pytest.mark.parametrize("case", [*FORWARD, *BACK], ids=lambda item: item.name)
 def test_a_kill_at_any_effect_of_a_rollout_loses_no_request(
     served: RouteWorld, case: Case, record_property: Callable[..., None]
 ) -> None:
+    turn = ("haproxy", "traefik").index(served.routing.type)
+    if not IS_FULL and case in BACK and BACK.index(case) % 2 != turn:
+        pytest.skip("with the other router; with both if CTRLPLANE_TEST_SWEEP=full")
     sweep = Sweep(served, case)
     with served.load() as met:
         moments = sweep.count()
@@ -196,5 +173,6 @@ def test_a_kill_at_any_effect_of_a_rollout_loses_no_request(
     )
     record_property("kills", len(kills))
     assert met["failures"] == []
-    assert len(kills) >= len(numbers) - 1 and asked > 100
+    # How many effects an apply has depends a little on what ends first.
+    assert len(kills) >= len(numbers) * 3 // 4 and asked > 100
     assert set(met["answers"]) > {sweep.good}

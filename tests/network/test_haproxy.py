@@ -116,7 +116,12 @@ def test_weights_members_and_hosts_change_in_place_and_rules_by_a_reload(
         replace(ENTRY, backends=(backend(1, 10, A), backend(2, 90, C))),
         replace(ENTRY, backends=(backend(2, 90, C), backend(3, 10, B))),
         replace(ENTRY, backends=(backend(3, 50, B), backend(4, 50, A, C))),
-        replace(ENTRY, hosts=("moved.example", "shop.example"), path="/x"),
+        replace(
+            ENTRY,
+            backends=(backend(4, 100, A, C),),
+            hosts=("moved.example", "shop.example"),
+            path="/x",
+        ),
     ]
     for entry in in_place:
         assert "reload" not in effects_of(make, OTHER, entry)

@@ -88,14 +88,32 @@ def test_whoever_has_a_seat_keeps_it() -> None:
     after = replace(ENTRY, backends=(backend(2, 50, C), backend(3, 50, B)))
     seats = assign_seats("p", RouteTable((after,)), before, ())
     assert seats[f"{SLUG}.b"] == before[f"{SLUG}.b"]
-    assert seats[f"{SLUG}.a"].release == 3
+    assert seats[f"{SLUG}.c"].release == 3
+    # What is free by now is taken again.
+    last = replace(ENTRY, backends=(backend(3, 50, B), backend(4, 50, A)))
+    assert assign_seats("p", RouteTable((last,)), seats, ())[f"{SLUG}.a"].release == 4
 
 
 def test_a_seat_with_requests_in_flight_is_given_to_nobody_else() -> None:
     before = assign_seats("p", RouteTable((ENTRY,)), {}, ())
+    gone = replace(ENTRY, backends=(backend(1, 100),))
+    between = assign_seats("p", RouteTable((gone,)), before, ())
     after = replace(ENTRY, backends=(backend(1, 100, C),))
-    seats = assign_seats("p", RouteTable((after,)), before, [(f"{SLUG}.a", "s1")])
+    seats = assign_seats("p", RouteTable((after,)), between, [(f"{SLUG}.a", "s1")])
     assert seats[f"{SLUG}.a"].servers == {"s2": C}
+
+
+def test_a_seat_that_is_served_until_now_is_given_to_nobody_in_the_same_change() -> None:
+    """A request may be on its way to it that nobody has counted: its set was idle a moment ago."""
+    before = assign_seats(
+        "p", RouteTable((replace(ENTRY, backends=(backend(2, 100, C),)),)), {}, ()
+    )
+    after = RouteTable((replace(ENTRY, backends=(backend(1, 100, A, B),)),))
+    busy = [(f"{SLUG}.b", "s1"), (f"{SLUG}.c", "s1")]
+    (name,) = assign_seats("p", after, before, busy)
+    assert name != f"{SLUG}.a"
+    moved = replace(ENTRY, backends=(backend(2, 100, A),))
+    assert assign_seats("p", RouteTable((moved,)), before, ())[f"{SLUG}.a"].servers == {"s2": A}
 
 
 MEMBERS = [Member(f"r{number}", "127.0.0.1", 1000 + number) for number in range(9)]
@@ -123,7 +141,8 @@ def test_however_a_route_changes_everybody_has_a_seat_of_its_own(
             assert "abcdefgh".index(name[-1]) < shape.routes[SLUG].sets
             for server, member in seat.servers.items():
                 assert int(server[1:]) <= shape.routes[SLUG].servers
-                if (name, server) in busy:
+                assert (name, server) not in busy or (name, server) in places
+                if (name, server) in places:
                     assert before[name].servers[server] == member
 
 

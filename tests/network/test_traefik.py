@@ -255,8 +255,31 @@ def test_a_file_that_somebody_changed_is_written_again_and_live_only_when_it_is_
     generation = router.apply(table, {})
     assert router.wait_live(generation, PATIENCE).is_live
     (file,) = (tmp_path / "router/traefik/dynamic").glob("p.acme.*.yml")
-    file.write_text(file.read_text().replace(f"/{A.host}:{A.port}", "/127.0.0.1:1"))
+    file.write_text(file.read_text().replace(f"/{A.host}:{A.port}", "/127.0.0.1:9"))
     wait_until(lambda: router.observe().table != table, "the change to show")
     assert router.apply(table, {}) == generation
     assert router.wait_live(generation, PATIENCE).is_live
     assert router.observe().table == table
+
+
+def test_what_a_killed_apply_wrote_is_not_live_though_it_is_not_served_yet(
+    managed: Callable[..., TraefikRouter],
+) -> None:
+    """It is about to be: who believed the table before would stop somebody it leads to."""
+
+    def killed(effect: str) -> None:
+        if effect.startswith("write:p.-sentinel"):
+            raise KeyboardInterrupt(effect)
+
+    router = managed()
+    router.ensure_running()
+    before = RouteTable((OTHER, ENTRY))
+    router.wait_live(router.apply(before, {}), PATIENCE)
+    assert router.observe().is_live
+    shifted = replace(ENTRY, backends=(backend(1, 10, A, B), backend(2, 90, C)))
+    for after in (RouteTable((OTHER, shifted)), RouteTable((ENTRY,))):
+        with pytest.raises(KeyboardInterrupt):
+            managed(killed).apply(after, {})
+        assert not router.observe().is_live
+        assert router.wait_live(router.apply(before, {}), PATIENCE).is_live
+        assert router.observe().is_live

@@ -256,8 +256,14 @@ class World:
                 for item in left
             ]  # fmt: skip
             entries += build_entries(work.instance, work.desired.routes, step, places_of(sets))
-        if plan.works or plan.unrouted or plan.starts_router or self.router is None:
+        is_routed = any(work.is_routed for work in plan.works)
+        if is_routed or plan.unrouted or plan.certificates or plan.starts_router:
             self.serve(*entries)
+        if plan.stops_router or (plan.unrouted and not entries) or self.router is None:
+            # It was never started, or is stopped with the last route.
+            told = self.router.generation if self.router else ""
+            gap = "it does not run"
+            self.router = RouterState(generation=told, gap=gap, is_stopped=True)
 
     def _do(self, work: Work) -> None:
         providers = set(work.sweep)

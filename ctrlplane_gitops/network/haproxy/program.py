@@ -63,7 +63,8 @@ class HaproxyProgram:
         return self._supervisor.locked()
 
     def is_running(self) -> bool:
-        return self._supervisor.find() is not None
+        """One whose files are gone serves on, but cannot be told anything any more."""
+        return self._supervisor.find() is not None and self._file.exists()
 
     def read_shape(self) -> Shape | None:
         """That of the configuration on disk."""
@@ -128,8 +129,9 @@ class HaproxyProgram:
     def ensure_running(self) -> bool:
         """Adopt it, or start it with what it was told last."""
         with self.locked():
-            if self._supervisor.find() is not None:
+            if self.is_running():
                 return False
+            self._end()
             points = tuple((it.name, it.address, it.is_tls) for it in self.config.entry_points)
             shape = self.read_shape()
             if shape is None or shape.points != points:
@@ -141,10 +143,13 @@ class HaproxyProgram:
 
     def stop(self) -> None:
         with self.locked():
-            running = self._supervisor.find()
-            if running is not None:
-                with self.settings.effect("stop:haproxy"):
-                    self._supervisor.stop(running, signal.SIGUSR1, _GRACE_S)
+            self._end()
+
+    def _end(self) -> None:
+        running = self._supervisor.find()
+        if running is not None:
+            with self.settings.effect("stop:haproxy"):
+                self._supervisor.stop(running, signal.SIGUSR1, _GRACE_S)
 
     def reload(self, digest: str) -> None:
         """The new configuration in a new process, which takes the listening sockets over; the old

@@ -1,7 +1,8 @@
 """Who sits where: releases in sets, members in servers. Pure.
 
 Whoever has a seat keeps it, so that a change touches only what changes. A server that still has
-requests in flight is given to nobody else, for its address is how they are found.
+requests in flight is given to nobody else, for its address is how they are found. Nor is one that
+is served until this very change: a request may be on its way to it that nobody has counted.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ def _assign_entry(
     wanted = {backend.release for backend in entry.backends}
     taken = {name for release, name in held.items() if release in wanted}
     with_requests = {name for name, _ in busy}
-    # Among the sets a route always has, first those without requests.
+    # Among the sets a route always has, first those without requests; one that is served until now
+    # after all others.
     usual = names[: sets_of(entry)]
     free = iter(
         sorted(
             (name for name in names if name not in taken),
-            key=lambda name: (name not in usual, name in with_requests),
+            key=lambda name: (name in before, name not in usual, name in with_requests),
         )
     )
     seats: dict[str, SetSeat] = {}
@@ -72,13 +74,15 @@ def _assign_servers(
     >>> a, b = Member("a", "127.0.0.1", 1), Member("b", "127.0.0.1", 2)
     >>> _assign_servers([a, b], {"s2": b}, ["s1"])["s3"].replica
     'a'
+    >>> _assign_servers([a], {"s1": b}, ())
+    {'s2': Member(replica='a', host='127.0.0.1', port=1)}
     """
     held = {server: member for server, member in earlier.items() if member in members}
     seated = set(held.values())
     number = 0
     for member in sorted(set(members) - seated):
         number += 1
-        while f"s{number}" in held or f"s{number}" in busy:
+        while f"s{number}" in held or f"s{number}" in busy or f"s{number}" in earlier:
             number += 1
         held[f"s{number}"] = member
     return dict(sorted(held.items(), key=lambda item: int(item[0][1:])))

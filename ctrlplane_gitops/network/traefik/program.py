@@ -52,7 +52,8 @@ class TraefikProgram:
         return None if port is None else f"http://127.0.0.1:{port}"
 
     def is_running(self) -> bool:
-        return self._supervisor.find() is not None
+        """One whose files are gone serves on, but cannot be told anything any more."""
+        return self._supervisor.find() is not None and self._static.exists()
 
     def ensure_running(self) -> bool:
         """Adopt it, or start it; one that was started with other entry points is ended first."""

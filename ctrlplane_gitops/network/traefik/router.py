@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -71,6 +72,7 @@ class TraefikRouter:
             is_stopped = self._config.is_managed and not self._program.is_running()
             return RouterState(generation=generation, gap=error.message, is_stopped=is_stopped)
         is_live = bool(generation) and served.generation == generation and not served.faults
+        is_live = is_live and not self._is_unfinished(served.table)
         return RouterState(served.table, generation, is_live, faults=served.faults)
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
@@ -158,22 +160,39 @@ class TraefikRouter:
     def _write_all(self, wanted: Mapping[str, str], sentinel: str) -> None:
         if self._config.is_managed:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        has_changed = False
         for name, text in sorted(wanted.items()):
-            self._write(name, text)
+            has_changed |= self._write(name, text)
         for path in sorted(self._directory.iterdir()):
             if self._ours.fullmatch(path.name) and path.name not in wanted:
                 with self._settings.effect(f"remove:{path.name}"):
                     path.unlink(missing_ok=True)
-        self._write(sentinel_file(self._settings.plane), sentinel)
+        if not self._write(sentinel_file(self._settings.plane), sentinel) and has_changed:
+            os.utime(self._directory / sentinel_file(self._settings.plane))
 
-    def _write(self, name: str, text: str) -> None:
+    def _is_unfinished(self, table: RouteTable) -> bool:
+        """Whether an apply was killed before it wrote the sentinel, which is never older than the
+        rest. What it did write may be served a moment later."""
+        plane = self._settings.plane
+        try:
+            times = {item.name: item.stat().st_mtime_ns for item in self._directory.iterdir()}
+            ended = times.pop(sentinel_file(plane))
+        except (OSError, KeyError):
+            return True  # somebody is at work there
+        wanted = {f"{slug_of(plane, entry)}.yml" for entry in table.entries}
+        ours = [at for name, at in times.items() if self._ours.fullmatch(name)]
+        return not wanted <= times.keys() or any(at > ended for at in ours)
+
+    def _write(self, name: str, text: str) -> bool:
+        """False where it says so already."""
         path = self._directory / name
         if read_file(path) == text:
-            return
+            return False
         # It may hold a key. The user's Traefik may be another user: by the directory's group.
         is_shared = not self._config.is_managed
         with self._settings.effect(f"write:{name}"):
             write_file(path, text, 0o640 if is_shared else 0o600, is_shared=is_shared)
+        return True
 
     def _written(self) -> str:
         """The generation of the sentinel we wrote."""
