@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.installed-peers
 # Most tests wait for something, so there are more processes than cores. Those that need the one
 # Docker engine take turns.
-WORKERS ?= 3
+WORKERS ?= 4
 
 .PHONY: help demo test bench lint
 
@@ -16,7 +16,7 @@ demo: $(STAMP) ## a control plane on this machine, from an empty folder to a rol
 	$(BIN)/python examples/demo.py
 
 test: lint ## lint, then every test; skipped ones say why
-	$(BIN)/python -m pytest -rs -m "not docker" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -rs -m "not docker" -n $(WORKERS) --dist worksteal
 	$(BIN)/python -m pytest -rs -m docker
 
 bench: $(STAMP) $(PEERS) ## measure what the documents promise
