@@ -33,11 +33,14 @@ from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.status.read import read_status
 from ctrlplane_gitops.status.render import status_as_json
 from ctrlplane_gitops.status.view import StatusDocument
+from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.reconciler import Reconciler
 from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_as_json
 
-_RECONCILER, _STATUS = "reconciler", "status"
+_SOURCE, _RECONCILER, _STATUS = "source", "reconciler", "status"
+# Longer than git is given for a fetch.
+_LOOK_LIMIT = timedelta(minutes=6)
 # A rollout has ten minutes to progress by default; what takes longer is worth a look.
 _PASS_LIMIT = timedelta(minutes=15)
 _STATUS_INTERVAL, _STATUS_LIMIT = timedelta(seconds=30), timedelta(minutes=1)
@@ -50,7 +53,7 @@ class Serving:
 
     def __init__(self, context: Context, app: App) -> None:
         options, clock = context.options, context.clock
-        self._context, self._clock = context, clock
+        self._context, self._clock, self._poll = context, clock, options["poll"]
         self._terminal = context.terminal._replace(is_interactive=False)
         self._metrics = Metrics()
         self._planes = _Planes(context, app, self._metrics.count_call)
@@ -61,16 +64,16 @@ class Serving:
             Follower(source, app.cache, app.backends),
             self._planes.open_parts,
             clock,
-            options["poll"],
+            context.cancel,
             options["interval"],
             self._take_pass,
-            self._take_look,
         )
+        poller = Poller(source, self._take_snapshot, self._take_look)
         self._status = _StatusReader(app, self._reconciler, clock)
-        shortest = min(options["poll"], options["interval"])
         self.scheduler = Scheduler(
             [
-                Worker(_RECONCILER, shortest, self._reconciler.run, _PASS_LIMIT),
+                Worker(_SOURCE, options["poll"], poller.run, _LOOK_LIMIT),
+                Worker(_RECONCILER, options["interval"], self._reconciler.run, _PASS_LIMIT),
                 Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
             ],
             clock,
@@ -91,8 +94,7 @@ class Serving:
 
     def wake(self) -> None:
         """The source may have changed: look at once."""
-        self._reconciler.wake()
-        self.scheduler.run_now(_RECONCILER)
+        self.scheduler.run_now(_SOURCE)
 
     def close(self) -> None:
         """Only when no worker runs any more."""
@@ -135,6 +137,14 @@ class Serving:
         if report.effects and not self._context.cancel.is_set():
             self.scheduler.run_now(_STATUS)
 
+    def _take_snapshot(self) -> timedelta | None:
+        """Where it is new, a pass is made of it: after the one under way, which is given up for it
+        when it has had its time."""
+        if self._reconciler.is_behind():
+            self.scheduler.run_now(_RECONCILER)
+        left = self._reconciler.yield_to_news()
+        return None if left is None else min(left, self._poll)
+
     def _take_look(self, error: str) -> None:
         self._metrics.count_look(error)
         if error and error != self._told.source_error:
@@ -145,8 +155,8 @@ class Serving:
 
     def _take_run(self, name: str, ran: Ran) -> None:
         self._metrics.count_run(name, bool(ran.error))
-        # What passes came to is told by them; what nobody expected is told here.
-        is_told = name == _RECONCILER and not ran.error.startswith("a bug")
+        # What passes and looks came to is told by them; what nobody expected is told here.
+        is_told = name != _STATUS and not ran.error.startswith("a bug")
         if ran.error and not is_told and ran.error != self._told.run_errors.get(name):
             self.log(f"worker {name}: {ran.error}")
         self._told.run_errors[name] = ran.error
@@ -196,12 +206,12 @@ class _Planes:
         self._stack = ExitStack()
         self._plane: Plane | None = None
 
-    def open_parts(self, spec: ControlPlane) -> PassParts:
+    def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
         """For the thread that makes the passes."""
         if self._plane is None or self._plane.spec != spec:
             self.close()
             self._plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=False))
-        return self._build_parts(self._plane)
+        return self._build_parts(self._plane, stop)
 
     def check_store(self) -> None:
         """StoreError when it does not answer."""
@@ -225,7 +235,7 @@ class _Planes:
         self._plane = None
         self._stack.close()
 
-    def _build_parts(self, plane: Plane) -> PassParts:
+    def _build_parts(self, plane: Plane, stop: threading.Event) -> PassParts:
         app, context = self._app, self._context
         terminal = context.terminal._replace(is_interactive=False)
         return PassParts(
@@ -239,7 +249,7 @@ class _Planes:
             actions=app.actions,
             looks=app.looks,
             probes=app.probes,
-            cancel=context.cancel,
+            cancel=stop,
             actor=app.settings.actor,
             on_event=event_printer(terminal, context.clock),
             on_wait=wait_printer(terminal, context.clock),

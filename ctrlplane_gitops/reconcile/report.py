@@ -23,7 +23,8 @@ from ctrlplane_gitops.value import struct
 class PassOutcome(StrEnum):
     """How a pass ended. ``waiting``: a rollout waits for promote or resume; ``partial``: some of
     it could not be done; ``refused``: by a guard, all or a part; ``invalid``: the control plane's
-    own specs cannot be used; ``locked``: somebody else is at work."""
+    own specs cannot be used; ``locked``: somebody else is at work;
+    ``superseded``: given up for something newer, which goes on with what it left."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
@@ -35,6 +36,7 @@ class PassOutcome(StrEnum):
     INVALID = "invalid"
     LOCKED = "locked"
     CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
 
 
 # What a later pass may do better although nobody changes anything.

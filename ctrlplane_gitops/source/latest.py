@@ -3,16 +3,19 @@ two steps."""
 
 from __future__ import annotations
 
+import threading
+
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.source.base import Snapshot, Source
 
 
 class LatestSource:
     """``fetch`` gives what ``refresh`` last had. While the source cannot be had, that stays in
-    force: what runs is kept as it was last known to be wanted. For one thread."""
+    force: what runs is kept as it was last known to be wanted. For many threads."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
 
     @property
@@ -22,14 +25,16 @@ class LatestSource:
 
     def refresh(self) -> Snapshot:
         """Look at the source itself; SourceError when it cannot be had."""
-        self._snapshot = self._source.fetch()
-        return self._snapshot
+        with self._lock:
+            self._snapshot = snapshot = self._source.fetch()
+        return snapshot
 
     def fetch(self) -> Snapshot:
         """SourceError when there has not been one yet."""
-        if self._snapshot is None:
+        snapshot = self._snapshot
+        if snapshot is None:
             raise SourceError("the source has not been read yet", is_retryable=True)
-        return self._snapshot
+        return snapshot
 
 
 def is_same(one: Snapshot | None, other: Snapshot | None) -> bool:

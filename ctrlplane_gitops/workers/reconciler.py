@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from ctrlplane_gitops.clock import Clock
-from ctrlplane_gitops.errors import CtrlplaneError, GuardError, SourceError, SpecError
+from ctrlplane_gitops.clock import Clock, EitherEvent
+from ctrlplane_gitops.errors import CtrlplaneError, GuardError, SpecError
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.gather import Wanted, is_empty
@@ -23,7 +24,7 @@ from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.latest import LatestSource, is_same
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.value import replace
-from ctrlplane_gitops.workers.agenda import Agenda, after_look, after_pass
+from ctrlplane_gitops.workers.agenda import Agenda, after_pass
 from ctrlplane_gitops.workers.worker import Ran
 
 # Broken tenants stay as they are, the others converge.
@@ -31,37 +32,34 @@ _POLICY = Policy(is_keep_going=True)
 
 
 class Reconciler:
-    """Looks at the source, and makes a pass where something is new, has failed or may have
-    drifted. For one thread; ``desired`` and ``wake`` are for any.
+    """Makes a pass where the source says something new, something has failed or may have drifted.
+    ``run`` is for one thread, the rest for any.
 
-    ``follower`` reads from ``source``. ``open_parts`` gives what passes about a control plane work
-    with; it is asked again only when the control plane itself has changed. ``on_pass`` is told of
-    every pass, ``on_look`` of every look at the source with why it failed ("" where not)."""
+    ``follower`` reads from ``source``. ``open_parts`` gives what a pass about a control plane works
+    with, which the event stops. ``cancel`` stops it for good. ``on_pass`` is told of every pass."""
 
     def __init__(
         self,
         source: LatestSource,
         follower: Follower,
-        open_parts: Callable[[ControlPlane], PassParts],
+        open_parts: Callable[[ControlPlane, threading.Event], PassParts],
         clock: Clock,
-        poll: timedelta,
+        cancel: threading.Event,
         interval: timedelta,
         on_pass: Callable[[PassReport], None],
-        on_look: Callable[[str], None] = lambda error: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._source = source
         self._follower = follower
         self._open_parts = open_parts
         self._clock = clock
+        self._cancel = cancel
         self._on_pass = on_pass
-        self._on_look = on_look
         self._chance = chance
-        self._is_woken = False
-        now = clock.now()
-        self._agenda = Agenda(poll, interval, poll_at=now, whole_at=now)
+        self._agenda = Agenda(interval, whole_at=clock.now())
         self._tried: Snapshot | None = None
         self._desired: DesiredState | None = None
+        self._current: tuple[datetime, threading.Event] | None = None
 
     @property
     def desired(self) -> DesiredState | None:
@@ -74,74 +72,72 @@ class Reconciler:
         """The commit that was tried last, "" where there is none."""
         return self._tried.commit if self._tried else ""
 
-    def wake(self) -> None:
-        """The source may say something new: look at it in the next run, due or not."""
-        self._is_woken = True
+    def is_behind(self) -> bool:
+        """Whether the source says something that no pass has tried yet."""
+        return not is_same(self._source.snapshot, self._tried)
+
+    def yield_to_news(self) -> timedelta | None:
+        """Let a pass under way be given up for something new, once it has had some time: what it
+        has begun, the next one goes on with. How long it still has; None where nothing is new or
+        nobody is in the way."""
+        current = self._current
+        if current is None or not self.is_behind():
+            return None
+        began, stop = current
+        left = self._agenda.patience() - (self._clock.now() - began)
+        if left > timedelta():
+            return left
+        stop.set()
+        return None
 
     def run(self) -> Ran:
-        """Whatever is due by now."""
-        error = ""
-        now = self._clock.now()
-        if self._is_woken or now >= min(self._agenda.poll_at, self._agenda.whole_at):
-            self._is_woken = False
-            error = self._look()
-        report = self._pass_if_due()
-        if report is not None and not report.is_complete:
-            error = "; ".join(report.notes[:1])
-        return Ran(max(timedelta(), self._agenda.next_at() - self._clock.now()), error)
-
-    def _look(self) -> str:
-        """Have the newest snapshot; why it cannot be had. The last one stays in force then, so a
-        remote that is down keeps nobody from repairing what has drifted."""
-        error = ""
-        try:
-            self._source.refresh()
-        except SourceError as failed:
-            error = failed.message
-        now = self._clock.now()
-        self._agenda = after_look(self._agenda, not error, now, self._chance())
-        self._on_look(error)
-        return error
-
-    def _pass_if_due(self) -> PassReport | None:
-        snapshot, agenda, now = self._source.snapshot, self._agenda, self._clock.now()
-        is_whole = now >= agenda.whole_at
-        is_retried = agenda.retry_at is not None and now >= agenda.retry_at
+        """A pass, if there is anything to make one for."""
+        agenda, now = self._agenda, self._clock.now()
+        snapshot, is_whole = self._source.snapshot, now >= agenda.whole_at
         if snapshot is None:
-            # Nothing can be held against anything; the source is what is waited for.
-            self._agenda = replace(agenda, whole_at=max(agenda.whole_at, agenda.poll_at))
-            return None
-        if not (is_whole or is_retried) and is_same(snapshot, self._tried):
-            self._tried = snapshot
-            return None
-        report = self._make_pass(is_whole)
-        if report is None:
-            return None
-        self._agenda = after_pass(self._agenda, report, self._clock.now(), self._chance())
-        self._on_pass(report)
-        return report
+            # Nothing can be held against anything; whoever has it wakes us.
+            return Ran()
+        report = None
+        if is_whole or agenda.is_retry_due(now) or self.is_behind():
+            report = self._make_pass(is_whole)
+        error = ""
+        if report is not None:
+            self._agenda = after_pass(agenda, report, self._clock.now(), self._chance())
+            self._on_pass(report)
+            error = "" if report.is_complete else "; ".join(report.notes[:1])
+        return Ran(max(timedelta(), self._agenda.next_at() - self._clock.now()), error)
 
     def _make_pass(self, is_whole: bool) -> PassReport | None:
         """None when what has changed concerns nobody."""
         at = self._clock.now()
-        self._tried = self._source.snapshot
+        # A new one each time: whoever is late in stopping the last pass does not stop this one.
+        stop = EitherEvent(self._cancel)
+        self._tried, self._current = self._source.snapshot, (at, stop)
         try:
-            wanted = self._follower.gather() if is_whole else self._follower.follow()
-            specs = self._require(wanted)
-            if wanted.part is not None and not wanted.part.tenants:
-                self._follower.settle(wanted)
-                return None
-            seen, result = run_pass(
-                specs,
-                lambda: self._read_again(is_whole),
-                self._open_parts(specs[1].plane),
-                _POLICY,
-                _refuse,
-                widen=self._follower.widen,
-            )
+            report = self._attempt(is_whole, at, stop)
         except CtrlplaneError as error:
             commit, ref = (self._tried.commit, self._tried.ref) if self._tried else ("", "")
-            return report_error(error, at, self._clock.now(), commit, ref, is_whole=is_whole)
+            report = report_error(error, at, self._clock.now(), commit, ref, is_whole=is_whole)
+        finally:
+            self._current = None
+        if report is None or report.outcome is not PassOutcome.CANCELLED or self._cancel.is_set():
+            return report
+        return replace(report, outcome=PassOutcome.SUPERSEDED)
+
+    def _attempt(self, is_whole: bool, at: datetime, stop: threading.Event) -> PassReport | None:
+        wanted = self._follower.gather() if is_whole else self._follower.follow()
+        specs = self._require(wanted)
+        if wanted.part is not None and not wanted.part.tenants:
+            self._follower.settle(wanted)
+            return None
+        seen, result = run_pass(
+            specs,
+            lambda: self._read_again(is_whole),
+            self._open_parts(specs[1].plane, stop),
+            _POLICY,
+            _refuse,
+            widen=self._follower.widen,
+        )
         report = report_pass(seen, result, at, self._clock.now())
         if not report.must_retry and report.outcome is not PassOutcome.CANCELLED:
             self._follower.settle(seen.wanted)

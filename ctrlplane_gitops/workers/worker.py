@@ -16,8 +16,8 @@ _JITTER = 0.1
 
 @struct
 class Ran:
-    """What came of a run. ``after`` is how long until the next one (None: the worker's interval);
-    ``error`` is "" where there was none."""
+    """What came of a run. ``after`` is how long until the next one, to the point (None: the
+    worker's interval, less jitter); ``error`` is "" where there was none."""
 
     after: timedelta | None = None
     error: str = ""
@@ -66,10 +66,10 @@ def end_run(
 ) -> WorkerState:
     """``chance`` is from 0 to 1: how much of the jitter is used."""
     began = state.started_at or now
-    wait = worker.interval if ran.after is None else ran.after
+    wait = jittered(worker.interval, chance) if ran.after is None else ran.after
     return replace(
         state,
-        next_at=now + wait * (1 - _JITTER * chance),
+        next_at=now + wait,
         started_at=None,
         is_overdue=False,
         runs=state.runs + 1,
@@ -78,6 +78,15 @@ def end_run(
         last_duration=now - began,
         last_error=ran.error,
     )
+
+
+def jittered(interval: timedelta, chance: float) -> timedelta:
+    """An interval with its share of chance, from 0 to 1, taken away.
+
+    >>> jittered(timedelta(seconds=60), 1).seconds
+    54
+    """
+    return interval * (1 - _JITTER * chance)
 
 
 def overdue_at(worker: Worker, state: WorkerState) -> datetime | None:

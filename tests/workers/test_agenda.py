@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 from ctrlplane_gitops.reconcile.report import PassOutcome, PassReport
-from ctrlplane_gitops.workers.agenda import Agenda, after_look, after_pass
+from ctrlplane_gitops.workers.agenda import Agenda, after_pass
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-POLL, INTERVAL = timedelta(seconds=30), timedelta(seconds=60)
-NEW = Agenda(POLL, INTERVAL, poll_at=NOW, whole_at=NOW)
+INTERVAL = timedelta(seconds=60)
+NEW = Agenda(INTERVAL, whole_at=NOW)
 
 
 def report(outcome: PassOutcome, *, is_whole: bool = True, must_retry: bool = False) -> PassReport:
@@ -26,23 +26,8 @@ def waits(outcome: PassOutcome, count: int) -> list[float]:
     return found
 
 
-def test_both_are_due_at_once() -> None:
+def test_a_pass_over_everything_is_due_at_once() -> None:
     assert NEW.next_at() == NOW
-
-
-def test_a_source_that_answers_is_polled_on_its_interval() -> None:
-    assert after_look(NEW, True, NOW, 1).poll_at == NOW + POLL
-
-
-def test_a_source_that_does_not_answer_is_asked_less_and_less_often() -> None:
-    agenda, found = NEW, []
-    for _ in range(8):
-        agenda = after_look(agenda, False, NOW, 0)
-        found.append((agenda.poll_at - NOW).total_seconds())
-    assert found == [5, 10, 20, 40, 80, 160, 180, 180]
-    assert after_look(agenda, True, NOW, 0).poll_at == NOW + POLL
-    # What runs is held against what is known, meanwhile as before.
-    assert agenda.whole_at == NOW
 
 
 def test_a_failed_pass_is_tried_again_less_and_less_often() -> None:
@@ -57,7 +42,7 @@ def test_a_lease_that_is_taken_is_asked_for_as_often_as_before() -> None:
 def test_a_success_forgets_the_failures() -> None:
     failed = after_pass(NEW, report(PassOutcome.FAILED, must_retry=True), NOW, 0)
     agenda = after_pass(failed, report(PassOutcome.APPLIED), NOW, 0)
-    assert (agenda.retry_at, agenda.pass_failures) == (None, 0)
+    assert (agenda.retry_at, agenda.failures) == (None, 0)
 
 
 def test_what_a_guard_refuses_is_not_tried_before_the_next_pass_over_everything() -> None:
@@ -75,5 +60,15 @@ def test_failures_of_one_do_not_put_off_everybody_s_repair() -> None:
     for _ in range(10):
         agenda = after_pass(agenda, report(PassOutcome.FAILED, must_retry=True), NOW, 0)
     assert agenda.retry_at == NOW + timedelta(minutes=3)
-    assert after_look(agenda, True, NOW, 0).next_at() == NOW + POLL
-    assert agenda.whole_at == NOW + INTERVAL
+    assert agenda.next_at() == agenda.whole_at == NOW + INTERVAL
+
+
+def test_passes_that_are_given_up_get_more_and_more_time() -> None:
+    agenda, found = NEW, []
+    for _ in range(6):
+        found.append(agenda.patience().total_seconds())
+        agenda = after_pass(agenda, report(PassOutcome.SUPERSEDED), NOW, 0)
+        assert agenda.retry_at == NOW
+    assert found == [30, 60, 120, 240, 480, 480]
+    agenda = after_pass(agenda, report(PassOutcome.APPLIED), NOW, 0)
+    assert agenda.patience() == timedelta(seconds=30)

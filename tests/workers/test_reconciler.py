@@ -20,7 +20,9 @@ from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.store.sqlite import SqliteStore
+from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.reconciler import Reconciler
+from tests.e2e.plane import wait_until
 from tests.reconcile.follow_kit import PLANE, app, tenant
 from tests.reconcile.plane_kit import AskedProvider, BreakableSource, quick
 from tests.source.repo import commit, make_repo, write
@@ -53,15 +55,16 @@ class Scene:
         self.remote = BreakableSource(self.repo)
         self.reports: list[PassReport] = []
         self.looks: list[str] = []
-        self.opened: list[ControlPlane] = []
         source = LatestSource(self.remote)
+        self.cancel = threading.Event()
         self.reconciler = Reconciler(
             source, Follower(source, None, {"env": EnvBackend({})}), self.open_parts, self.clock,
-            POLL, INTERVAL, self.reports.append, self.looks.append, chance=lambda: 0,
+            self.cancel, INTERVAL, self.reports.append, chance=lambda: 0,
         )  # fmt: skip
+        offer = self.reconciler.yield_to_news
+        self.poller = Poller(source, offer, self.looks.append, chance=lambda: 0)
 
-    def open_parts(self, spec: ControlPlane) -> PassParts:
-        self.opened.append(spec)
+    def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
         return PassParts(
             store=self.store,
             providers={"here": self.provider},
@@ -69,16 +72,18 @@ class Scene:
             actions=self.pool,
             looks=self.pool,
             probes=self.pool,
-            cancel=threading.Event(),
+            cancel=stop,
             actor="system:test",
             on_event=lambda event: None,
             on_wait=lambda instance, text: None,
             lock_timeout=timedelta(),
+            timeout=timedelta(seconds=50),  # For what never comes.
         )
 
     def run(self, after: timedelta = timedelta()) -> list[PassReport]:
-        """One run some time later; the passes it made."""
+        """A look and a run some time later; the passes it made."""
         self.clock.shift += after
+        self.looked = self.poller.run()
         seen = len(self.reports)
         self.provider.asked = []
         self.ran = self.reconciler.run()
@@ -95,6 +100,10 @@ class Scene:
     def replicas(self) -> dict[str, str]:
         sets = self.provider.observe().replica_sets
         return {str(item.instance): replica.id for item in sets for replica in item.replicas}
+
+    def replicas_of(self, tenant: str) -> list[str]:
+        sets = self.provider.observe().replica_sets
+        return [x.id for item in sets for x in item.replicas if item.instance.tenant == tenant]
 
     def lose(self) -> None:
         """The replicas of WEB are gone, and nobody said so."""
@@ -122,12 +131,6 @@ def test_a_poll_of_the_same_commit_makes_no_pass_and_asks_no_provider(scene: Sce
     assert scene.looks == ["", ""] and scene.provider.asked == []
 
 
-def test_a_run_before_anything_is_due_does_not_even_look_at_the_source(scene: Scene) -> None:
-    assert scene.run(timedelta(seconds=1)) == []
-    assert scene.looks == [""]
-    assert timedelta(seconds=28) < (scene.ran.after or timedelta()) <= timedelta(seconds=29)
-
-
 def test_a_commit_s_pass_is_about_the_tenant_it_concerns(scene: Scene) -> None:
     head = scene.push("a", tenant("a") + app("a", version="2"))
     [report] = scene.run(POLL)
@@ -144,13 +147,6 @@ def test_a_commit_that_concerns_nobody_makes_no_pass(scene: Scene) -> None:
     commit(scene.repo)
     assert scene.run(POLL) == []
     assert scene.run(timedelta(seconds=1)) == []
-
-
-def test_a_wake_looks_at_once(scene: Scene) -> None:
-    scene.push("a", tenant("a") + app("a", version="2"))
-    assert scene.run() == []
-    scene.reconciler.wake()
-    assert len(scene.run()) == 1
 
 
 def test_everything_is_held_against_what_runs_on_the_interval(scene: Scene) -> None:
@@ -171,21 +167,21 @@ def test_with_the_remote_down_for_an_hour_what_drifts_is_repaired(scene: Scene) 
     scene.remote.is_broken = True
     before = scene.replicas()
     del before["instance/a/web"]
+    waits = []
     for minute in range(60):
         if minute == 30:
             scene.lose()
         [report] = scene.run(INTERVAL)
-        assert report.is_complete
+        waits.append((scene.looked.after or timedelta()).total_seconds())
+        assert report.is_complete and scene.looked.error == "gone"
         assert report.outcome is (PassOutcome.APPLIED if minute == 30 else PassOutcome.UNCHANGED)
-        assert scene.ran.error == "gone" or not scene.looks[-1]
     assert before.items() < scene.replicas().items()
-    # Asked less and less often: every three minutes in the end, not every thirty seconds.
-    assert 20 <= scene.looks.count("gone") <= 60
+    assert waits[:8] == [5, 10, 20, 40, 80, 160, 180, 180]
 
     scene.remote.is_broken = False
     scene.push("a", tenant("a") + app("a", version="2"))
-    scene.run(timedelta(minutes=3))
-    assert scene.looks[-1] == "" and scene.reports[-1].outcome is PassOutcome.APPLIED
+    [report] = scene.run(timedelta(seconds=1))
+    assert (report.outcome, scene.looked.after) == (PassOutcome.APPLIED, None)
 
 
 def test_a_lease_that_somebody_else_has_is_asked_for_again(scene: Scene) -> None:
@@ -220,3 +216,45 @@ def test_an_emptied_repo_is_refused_without_asking_anybody(scene: Scene) -> None
     assert "there are no specs any more" in report.notes[0]
     assert scene.run(timedelta(seconds=10)) == []
     assert scene.replicas() == before
+
+
+@pytest.fixture
+def stuck(scene: Scene) -> Iterator[threading.Thread]:
+    """A pass whose rollout never gets ready."""
+    scene.provider.faults.never_ready.add("instance/a/web")
+    scene.push("a", tenant("a") + app("a", version="2"))
+    thread = threading.Thread(target=scene.run)
+    thread.start()
+    wait_until(lambda: len(scene.replicas_of("a")) == 2)
+    yield thread
+    scene.cancel.set()
+    thread.join(10)
+
+
+def test_news_wait_for_a_pass_that_has_only_begun(scene: Scene, stuck: threading.Thread) -> None:
+    scene.push("b", tenant("b") + app("b", version="2"))
+    left = scene.poller.run().after
+    assert left is not None and timedelta(seconds=20) < left <= timedelta(seconds=30)
+    scene.cancel.set()
+    stuck.join(10)
+    assert scene.reports[-1].outcome is PassOutcome.CANCELLED
+
+
+def test_a_pass_that_has_had_its_time_is_given_up_for_news(
+    scene: Scene, stuck: threading.Thread
+) -> None:
+    scene.clock.shift += timedelta(seconds=31)
+    assert scene.poller.run().after is None  # Nothing is new.
+    assert stuck.is_alive()
+
+    # Somebody has found out why, and mended it.
+    scene.provider.faults.never_ready.clear()
+    scene.push("a", tenant("a") + app("a", version="3"))
+    scene.push("b", tenant("b") + app("b", version="2"))
+    scene.poller.run()
+    stuck.join(10)
+    assert scene.reports[-1].outcome is PassOutcome.SUPERSEDED
+    [report] = scene.run()
+    assert (report.outcome, report.is_whole) == (PassOutcome.APPLIED, False), report.notes
+    assert scene.provider.asked[0] == {WEB, instance_key("b", "web")}
+    assert [len(scene.replicas_of(name)) for name in "abc"] == [1, 1, 1]
