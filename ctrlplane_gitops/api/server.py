@@ -107,13 +107,18 @@ class Server:
 
     def stop(self, within: timedelta) -> None:
         """Take no more connections, let the requests under way be answered for as long as
-        ``within``, and close."""
+        ``within``, and close. Once is enough: what it would close is somebody else's by then."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
         deadline = monotonic_s() + within.total_seconds()
         dispatcher = self._server.task_dispatcher
         self._in_loop(lambda: wasyncore.dispatcher.close(self._server))
         while self._is_busy() and monotonic_s() < deadline:
             sleep(0.02)
         self._in_loop(lambda: wasyncore.close_all(self._server._map, ignore_all=True))
+        while not loop.is_done and monotonic_s() < deadline + 0.2:
+            sleep(0.005)
         dispatcher.shutdown(cancel_pending=True, timeout=max(0.1, deadline - monotonic_s()))
 
     def _is_busy(self) -> bool:

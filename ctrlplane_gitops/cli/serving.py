@@ -18,7 +18,7 @@ from ctrlplane_gitops.cli.context import Context
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.cli.progress import event_printer, wait_printer
 from ctrlplane_gitops.clock import Clock, rfc3339
-from ctrlplane_gitops.errors import CtrlplaneError, SourceError, StoreError
+from ctrlplane_gitops.errors import CtrlplaneError, SourceError, StoreError, UnreachableError
 from ctrlplane_gitops.execute.holder import describe_holder
 from ctrlplane_gitops.execute.lease import LEASE
 from ctrlplane_gitops.execute.pool import Pool
@@ -46,6 +46,7 @@ _PASS_LIMIT = timedelta(minutes=15)
 _STATUS_INTERVAL, _STATUS_LIMIT = timedelta(seconds=30), timedelta(minutes=1)
 # Several who ask at the same time are one look.
 _STATUS_AGE = timedelta(seconds=1)
+_STATUS_CLIENTS = 16
 
 
 class Serving:
@@ -263,17 +264,27 @@ class _StatusReader:
     def __init__(self, app: App, reconciler: Reconciler, clock: Clock) -> None:
         self._app, self._reconciler, self._clock = app, reconciler, clock
         self._looks, self._probes = Pool(4, "status-look"), Pool(16, "status-probe")
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Semaphore(_STATUS_CLIENTS)
         self._last: tuple[datetime, StatusDocument] | None = None
 
     def read(self, age: timedelta) -> StatusDocument:
-        """Probed now, or at most ``age`` ago. CtrlplaneError when it cannot be told."""
+        """Probed now, or at most ``age`` ago. CtrlplaneError when it cannot be told, or too many
+        ask already: a provider that hangs must not use up the threads that answer."""
+        if not self._asking.acquire(blocking=False):
+            raise UnreachableError("many are waiting for the status already; ask again later")
+        try:
+            return self._read_once(age)
+        finally:
+            self._asking.release()
+
+    def _read_once(self, age: timedelta) -> StatusDocument:
         with self._lock:
             now = self._clock.now()
             if self._last is not None and now - self._last[0] < age:
                 return self._last[1]
             document = self._read(now)
-            self._last = (self._clock.now(), document)
+            # Kept for those who ask at the same time, and no longer than until the worker's turn.
+            self._last = (self._clock.now(), document) if age else None
             return document
 
     def close(self) -> None:

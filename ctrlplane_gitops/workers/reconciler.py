@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock, EitherEvent
-from ctrlplane_gitops.errors import CtrlplaneError, GuardError, SpecError
+from ctrlplane_gitops.errors import CtrlplaneError, GuardError, SourceError, SpecError
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.gather import Wanted, is_empty
@@ -63,8 +64,8 @@ class Reconciler:
 
     @property
     def desired(self) -> DesiredState | None:
-        """What the last pass that got as far went by: of ``instances`` all there are, of the rest
-        what that pass was about. None before the first."""
+        """The control plane with all its instances, as the last pass that got as far went by; the
+        rest is left out. None before the first."""
         return self._desired
 
     @property
@@ -97,11 +98,12 @@ class Reconciler:
         if snapshot is None:
             # Nothing can be held against anything; whoever has it wakes us.
             return Ran()
-        report = None
-        if is_whole or agenda.is_retry_due(now) or self.is_behind():
-            report = self._make_pass(is_whole)
-        error = ""
-        if report is not None:
+        if not (is_whole or agenda.is_retry_due(now) or self.is_behind()):
+            return Ran(agenda.next_at() - now)
+        report, error = self._make_pass(is_whole), ""
+        if report is None:
+            self._agenda = replace(agenda, retry_at=None)
+        else:
             self._agenda = after_pass(agenda, report, self._clock.now(), self._chance())
             self._on_pass(report)
             error = "" if report.is_complete else "; ".join(report.notes[:1])
@@ -145,8 +147,10 @@ class Reconciler:
         return report
 
     def _read_again(self, is_whole: bool) -> Specs:
-        """After a wait for the lease."""
-        self._tried = self._source.refresh()
+        """After a wait for the lease: the newest, or the last there is while none is to be had."""
+        with suppress(SourceError):
+            self._source.refresh()
+        self._tried = self._source.snapshot
         return self._require(self._follower.gather() if is_whole else self._follower.follow())
 
     def _require(self, wanted: Wanted) -> Specs:
@@ -173,14 +177,16 @@ class Reconciler:
 
     def _remember(self, seen: Look) -> None:
         desired, part, before = seen.desired, seen.wanted.part, self._desired
+        instances = desired.instances
         if part is not None and before is not None:
             kept = {
                 key: item
                 for key, item in before.instances.items()
                 if key.tenant not in part.tenants
             }
-            desired = replace(desired, instances={**kept, **desired.instances})
-        self._desired = desired
+            instances = {**kept, **instances}
+        # Whatever is kept is there twice while the next pass is made.
+        self._desired = DesiredState(desired.plane, {}, instances)
 
 
 def _refuse(seen: Look) -> None:
