@@ -51,6 +51,7 @@ def run_serve(context: Context) -> ExitCode:
             " there is no authentication yet"
         )
     with listening, stopping(context.cancel), opened(context, repo=place) as app:
+        _require_folder(app, place)
         serving = Serving(context, app)
         hosts = () if options["insecure"] else tuple(dict.fromkeys((*_LOOPBACK, host)))
         server = Server(build_application(serving.views, hosts), listening)
@@ -82,12 +83,16 @@ def _find_place(context: Context) -> str:
     return str(options["source"] or options["repo"] or options["chdir"])
 
 
+def _require_folder(app: App, place: str) -> None:
+    """UsageError where a directory is to be followed that is not there."""
+    if isinstance(app.source, DirectorySource) and not Path(place).is_dir():
+        raise UsageError(f"{place} is not a directory", hint="check --source and --chdir")
+
+
 def _watch(context: Context, app: App, place: str, serving: Serving) -> None:
-    """A directory tells of its changes itself; UsageError when it is not there."""
+    """A directory tells of its changes itself."""
     if not isinstance(app.source, DirectorySource):
         return
-    if not Path(place).is_dir():
-        raise UsageError(f"{place} is not a directory", hint="check --source and --chdir")
 
     def complain(reason: str) -> None:
         serving.log(f"warning: changes of files are not watched, only polled for: {reason}")
