@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+_SLICE_S = 0.1
+
 
 class Clock(Protocol):
     """Time as an argument. ``now`` is aware UTC; ``wait`` returns True if the event was set."""
@@ -50,6 +52,34 @@ class FakeClock:
             return True
         self.advance(max(timeout, timedelta()))
         return event.is_set()
+
+
+class EitherEvent(threading.Event):
+    """Set when it is set itself or the other one is; waiting for it heeds both.
+
+    >>> other = threading.Event()
+    >>> event = EitherEvent(other)
+    >>> other.set()
+    >>> event.wait(), event.is_set()
+    (True, True)
+    """
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._other.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """A tenth of a second late for the other one: two events cannot be waited for at once."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left = _SLICE_S if until is None else min(_SLICE_S, until - time.monotonic())
+            if left <= 0:
+                break
+            super().wait(left)
+        return self.is_set()
 
 
 def monotonic_s() -> float:

@@ -14,14 +14,11 @@ from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.config import load_settings, store_location
 from ctrlplane_gitops.diagnostics import has_errors
 from ctrlplane_gitops.errors import GuardError, SpecError
-from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_wanted
+from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, is_empty, resolve_wanted
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
 from ctrlplane_gitops.value import field, struct
-
-# What the catalog says of a repo without a control plane.
-_EMPTY = "no-control-plane"
 
 
 @struct
@@ -80,7 +77,7 @@ def gather_for_change(
     secret is needed."""
     require_folder(context)
     wanted = gather(app, has_secrets=not is_destroy, on_plane=on_plane)
-    if not wanted.documents and not any(item.code != _EMPTY for item in wanted.diagnostics):
+    if is_empty(wanted):
         options = context.options
         place = options["repo"] or options["chdir"]
         where = f"{place} at {options['ref']}" if options["ref"] else place

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.reconcile.held import has_bad_release, is_guarded, is_kept
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.execute.part import ApplyResult
@@ -77,8 +78,7 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
     good = {WorkState.DONE, WorkState.STARTED, WorkState.WAITING}
     is_some_done = not good.isdisjoint(states)
     has_failed = bool(failed or result.errors or WorkState.SKIPPED in states)
-    is_bad = _has_bad_release(plan)
-    is_kept = any(item.blocked and item.blocked.code in _HELD for item in plan.changes)
+    is_bad = has_bad_release(plan)
     rules: tuple[tuple[bool, ExitCode], ...] = (
         (result.ending is Ending.LOST, ExitCode.LOCKED),
         (result.ending is Ending.CANCELLED, ExitCode.CANCELLED),
@@ -91,30 +91,14 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
         (not is_valid, ExitCode.PARTIAL),
         (is_guarded(plan), ExitCode.REFUSED),
         (is_blind, ExitCode.PARTIAL if is_some_done else ExitCode.UNREACHABLE),
-        (is_kept, ExitCode.PARTIAL),
+        (is_kept(plan), ExitCode.PARTIAL),
     )
     return next((code for is_met, code in rules if is_met), ExitCode.OK)
 
 
-# Rows that another pass will do, and rows that need somebody to allow them.
-_HELD = frozenset({"identity-lost"})
-_GUARDED = frozenset(
-    {"protected", "quota", "mass-recreate", "prune-limit", "empty-desired", "provider-gone"}
-)
-
-
-def is_guarded(plan: Plan) -> bool:
-    """Whether a guard holds back a part of the plan."""
-    return any(item.blocked and item.blocked.code in _GUARDED for item in plan.changes)
-
-
 def _is_different(plan: Plan) -> bool:
     """Whether what runs is not what Git says, even where nothing would be done about it."""
-    return not plan.is_empty or bool(plan.drift) or _has_bad_release(plan)
-
-
-def _has_bad_release(plan: Plan) -> bool:
-    return any(item.blocked and item.blocked.code == "bad-release" for item in plan.changes)
+    return not plan.is_empty or bool(plan.drift) or has_bad_release(plan)
 
 
 def _worst(errors: Iterable[BaseException | None]) -> ExitCode:

@@ -120,6 +120,14 @@ APPLY = (
 
 DESTROY = (*RUN, TARGET, MAX_DELETE)
 
+SERVE = (
+    Flag("source", "follow this directory or Git repository, a path or a URL", str, "LOCATION"),
+    Flag("listen", "answer HTTP at this address", str, "HOST:PORT", "127.0.0.1:8321"),
+    Flag("interval", "hold everything against what runs this often", parse_time, "DURATION", "60s"),
+    Flag("poll", "look for new commits this often", parse_time, "DURATION", "60s"),
+    Flag("insecure", "allow an address that others reach; there is no authentication"),
+)
+
 
 def add_flags(parser: argparse.ArgumentParser, flags: tuple[Flag, ...]) -> None:
     """Add the flags without defaults, so that what was given can be told from what was not."""

@@ -148,6 +148,12 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("resume", "go on with a paused rollout", "rollout:run_resume", flags.STEER, (_ADDRESS,)),
     Verb(
+        "serve",
+        "follow Git: apply what changes, repair what drifts",
+        "serve:run_serve",
+        flags.SERVE,
+    ),
+    Verb(
         "schema",
         "the JSON Schemas, for editors",
         "schema:run_schema",

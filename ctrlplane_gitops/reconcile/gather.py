@@ -21,6 +21,8 @@ from ctrlplane_gitops.state.template import SecretType
 from ctrlplane_gitops.value import replace, struct
 
 ROOT_FILE = "ctrlplane.yaml"
+# What the catalog says of a repo without a control plane.
+_NO_PLANE = "no-control-plane"
 
 
 @struct
@@ -48,6 +50,13 @@ class Wanted:
     secrets: Mapping[ResourceKey, SecretValue] | None = None
     parsed: int = 0
     part: Part | None = None
+
+
+def is_empty(wanted: Wanted) -> bool:
+    """Whether there is nothing at all: an emptied repo and a wrong folder look alike, so nobody
+    should act on it."""
+    is_all = wanted.part is None and not wanted.documents
+    return is_all and not any(item.code != _NO_PLANE for item in wanted.diagnostics)
 
 
 def gather_documents(

@@ -157,6 +157,17 @@ def folder(tmp_path: Path) -> Folder:
     return made
 
 
+# What only serve needs
+
+
+def test_no_other_verb_loads_what_serves(folder: Folder) -> None:
+    arguments = ("--chdir", str(folder.repo))
+    missing = "flask werkzeug waitress prometheus_client watchfiles"
+    for verb in (("validate",), ("plan",), ("apply", "-y"), ("status",), ("events",), ("get",)):
+        modules, _ = load(folder.root, *arguments, *verb, environ=folder.environ, missing=missing)
+        assert not {name for name in ours(modules) if ".api" in name or ".workers" in name}
+
+
 # gRPC
 
 

@@ -1,0 +1,66 @@
+"""Every error as a problem document (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from ctrlplane_gitops.errors import CtrlplaneError
+
+
+def problem(
+    status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """``{"type", "title", "status", "detail", "code"}``; ``code`` is ours, stable and kebab-case,
+    ``title`` HTTP's own phrase."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    text = json.dumps(body, ensure_ascii=False)
+    return Response(
+        text, status, headers=dict(headers or {}), content_type="application/problem+json"
+    )
+
+
+def add_error_handlers(application: Flask, on_bug: Callable[[Exception], None]) -> None:
+    """``on_bug`` is told of what nobody expected; the client learns only that it was that."""
+
+    def answer_http(error: HTTPException) -> Response:
+        status = error.code or 500
+        code, detail = _KNOWN.get(status, (f"http-{status}", HTTPStatus(status).phrase))
+        # Which methods are allowed is said by a header.
+        headers = {
+            name: value
+            for name, value in error.get_headers()
+            if name.lower() not in ("content-type", "content-length")
+        }
+        return problem(status, code, detail, headers)
+
+    def answer_ours(error: CtrlplaneError) -> Response:
+        """What the client asked for is not to be had now."""
+        return problem(503, error.code, error.message)
+
+    def answer_bug(error: Exception) -> Response:
+        on_bug(error)
+        return problem(500, "bug", "this is a bug; the log names the place")
+
+    application.register_error_handler(HTTPException, answer_http)
+    application.register_error_handler(CtrlplaneError, answer_ours)
+    application.register_error_handler(Exception, answer_bug)
+
+
+# Python's own phrases are not the same in every version.
+_KNOWN = {
+    400: ("bad-request", "the request cannot be understood, or is addressed to another host"),
+    404: ("not-found", "there is nothing at this path"),
+    405: ("method-not-allowed", "the method is not one of those that the Allow header names"),
+    413: ("too-large", "the body is larger than is taken here"),
+}

@@ -1,0 +1,39 @@
+"""A provider whose calls are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+
+from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, Provider
+from ctrlplane_gitops.state.action import Action, Material, Outcome
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import ObservedState
+
+
+class CountedProvider:
+    """Another provider; ``on_call`` is told of its alias and ``observe`` or ``perform`` before
+    each call, from whichever thread makes it."""
+
+    def __init__(self, provider: Provider, on_call: Callable[[str, str], None]) -> None:
+        self.name = provider.name
+        self.capabilities: frozenset[Capability] = provider.capabilities
+        self._provider = provider
+        self._on_call = on_call
+
+    def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
+        self._on_call(self.name, "observe")
+        return self._provider.observe(keys)
+
+    def perform(self, action: Action, material: Material) -> Outcome:
+        self._on_call(self.name, "perform")
+        return self._provider.perform(action, material)
+
+    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
+        return self._provider.read_logs(replica, tail=tail, is_follow=is_follow)
+
+    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+        return self._provider.execute(replica, command, timeout)
+
+    def close(self) -> None:
+        self._provider.close()

@@ -1,0 +1,1 @@
+"""What is done again and again, and the threads that do it."""
