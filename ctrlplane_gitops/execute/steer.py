@@ -56,7 +56,7 @@ class Steering:
             # A work brings its routes up to what Git says, all at once: a host that moves from
             # one of them to another is served all the while.
             synced = {work.instance for work in routed if _brings_routes(work)}
-            traffic.begin(plan.unrouted, synced, is_rewritten=bool(plan.certificates))
+            traffic.begin(plan.unrouted, synced, [item.key for item in plan.certificates])
 
     def expect(self, run: InstanceRun, now: datetime) -> None:
         """A work has begun. Nothing is written before it has said what its routes are, so that a

@@ -90,13 +90,12 @@ class Traffic:
         self,
         unrouted: Collection[ResourceKey],
         synced: Collection[ResourceKey] = (),
-        *,
-        is_rewritten: bool = False,
+        rotated: Collection[ResourceKey] = (),
     ) -> None:
         """Have the router run, see what it serves, and take out the routes that are to go.
         Instances that will be ``synced`` keep their members, for other routes of theirs. What goes
-        wrong is ``error``: nothing can be moved in this apply. ``is_rewritten``: the table is to be
-        written even if it is the same, for a certificate in it is another."""
+        wrong is ``error``: nothing can be moved in this apply. ``rotated`` are certificates with
+        another value: the table is to be written even if it is the same."""
         try:
             if self._router.ensure_running():
                 self._tell(EventType.ROUTER_STARTED, f"the {self._router.name} router was started")
@@ -111,12 +110,14 @@ class Traffic:
         if state.gap is not None:
             self.error = ProviderError(f"the router did not answer: {state.gap}", is_retryable=True)
             return
-        if is_rewritten or not state.is_live:
-            # Not live: a write that did not come to its end: the same table is written once more.
-            self._wanted = 1
+        # Not live: a write that did not come to its end. The same table is written once more.
+        base = 0 if state.is_live else 1
+        self._wanted = 1 if rotated else base
         for entry in state.table.entries:
-            line = self._lines.setdefault(entry.instance, Line(version=self._wanted))
+            line = self._lines.setdefault(entry.instance, Line(version=base))
             line.entries = (*line.entries, entry)
+            if entry.certificate in rotated:
+                line.version = 1
             self._owners[entry.key] = entry.instance
         for key, line in self._lines.items():
             line.step = read_step(line.entries)
