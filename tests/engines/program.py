@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -34,11 +35,29 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
+# Below the ports the system gives to whoever connects, and those of process replicas. Each of the
+# processes that share the tests has a thousand of its own.
+_FIRST_PORT, _PORTS = 10_000, 1_000
+_given: set[int] = set()
+# Not the one that tests set back to its beginning.
+_CHANCE = random.SystemRandom()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 nobody listens on right now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        number: int = server.getsockname()[1]
-    return number
+    """A TCP port of 127.0.0.1 nobody listens on right now; another one each time."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
+    first = _FIRST_PORT + worker * _PORTS
+    for _ in range(100 * _PORTS):
+        number = _CHANCE.randrange(first, first + _PORTS)
+        if number in _given:
+            continue
+        try:
+            socket.create_server(("127.0.0.1", number)).close()
+        except OSError:
+            continue
+        _given.add(number)
+        return number
+    raise RuntimeError(f"no port of {first} to {first + _PORTS - 1} is free")
 
 
 @contextmanager
