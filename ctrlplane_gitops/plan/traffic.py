@@ -25,10 +25,7 @@ def index_served(router: RouterState | None, *, has_routes: bool = True) -> Serv
     has_table = bool(router.generation) and has_routes
     if router.gap is not None and (has_table or not router.is_stopped):
         return None
-    found: dict[ResourceKey, list[RouteEntry]] = {}
-    for entry in router.table.entries:
-        found.setdefault(entry.instance, []).append(entry)
-    return {key: tuple(entries) for key, entries in found.items()}
+    return router.table.by_instance()
 
 
 def wanted_entries(
@@ -79,11 +76,13 @@ def is_misrouted(
 
 def _is_news(look: Look, instance: DesiredInstance) -> bool:
     """Whether Git says something of its routes that is not recorded."""
-    known, wanted = look.recorded.resources, look.desired.resources
-    return any(
-        route.key not in known or known[route.key].fingerprint != wanted[route.key].fingerprint
-        for route in instance.routes
-    )
+    return not all(_is_recorded(look, route.key) for route in instance.routes)
+
+
+def _is_recorded(look: Look, route: ResourceKey) -> bool:
+    """Whether what Git says of a route is what was recorded of it."""
+    known = look.recorded.resources.get(route)
+    return known is not None and known.fingerprint == look.desired.resources[route].fingerprint
 
 
 def plan_misrouted(
@@ -93,14 +92,13 @@ def plan_misrouted(
     release: int | None,
 ) -> tuple[tuple[Change, ...], tuple[Drift, ...]]:
     """Rows and drift of the routes that are served otherwise although nobody changed them."""
+    if look.served is None:
+        return (), ()
     served = served_entries(look, instance)
     wanted = wanted_entries(instance, sets, release)
     changes, drift = [], []
-    if look.served is None:
-        return (), ()
     for route in instance.routes:
-        resource, known = look.desired.resources[route.key], look.recorded.resources.get(route.key)
-        if known is None or known.fingerprint != resource.fingerprint:
+        if not _is_recorded(look, route.key):
             continue
         before = [item for item in served if item.key == route.key]
         after = [item for item in wanted if item.key == route.key]
@@ -109,6 +107,7 @@ def plan_misrouted(
         texts = describe_entries(before), describe_entries(after)
         if texts[0] == texts[1]:
             texts = "other settings", "as Git says"
+        resource, known = look.desired.resources[route.key], look.recorded.resources[route.key]
         row = Row(route.key, resource, known)
         fields = (FieldChange(("traffic",), *texts),)
         changes.append(

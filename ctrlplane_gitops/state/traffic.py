@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 
@@ -73,6 +74,13 @@ class RouteTable:
     """Everything a router serves for one control plane, sorted by key and variant."""
 
     entries: tuple[RouteEntry, ...] = ()
+
+    def by_instance(self) -> Mapping[ResourceKey, tuple[RouteEntry, ...]]:
+        """Entries by the instance they lead to, each tuple in the order of the table."""
+        found: dict[ResourceKey, list[RouteEntry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.instance, []).append(entry)
+        return {key: tuple(entries) for key, entries in found.items()}
 
 
 class RouterCapability(StrEnum):

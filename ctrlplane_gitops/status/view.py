@@ -26,7 +26,7 @@ from ctrlplane_gitops.state.recorded import (
     RolloutStatus,
 )
 from ctrlplane_gitops.state.template import Release, ReleaseState
-from ctrlplane_gitops.state.traffic import RouteEntry, RouterState
+from ctrlplane_gitops.state.traffic import RouterState
 from ctrlplane_gitops.value import struct
 
 VerdictOf = Mapping[tuple[str, str, datetime | None], Verdict]
@@ -206,10 +206,7 @@ def _gather(
 def _shares_of(router: RouterState | None) -> dict[ResourceKey, tuple[tuple[int, int], ...]]:
     if router is None or router.gap is not None:
         return {}
-    entries: dict[ResourceKey, list[RouteEntry]] = {}
-    for entry in router.table.entries:
-        entries.setdefault(entry.instance, []).append(entry)
-    return {key: read_step(found).weights for key, found in entries.items()}
+    return {key: read_step(found).weights for key, found in router.table.by_instance().items()}
 
 
 def _build_instance(facts: _Facts) -> InstanceStatus:
