@@ -3,7 +3,7 @@
 Sources: https://docs.gitea.com/usage/webhooks and https://forgejo.org/docs/latest/user/webhooks
 (headers, payload). ``X-Gitea-Signature`` and ``X-Forgejo-Signature`` are the HMAC-SHA256 in bare
 hex. Of a form it is made over the payload before it is encoded, other than at GitHub
-(``services/webhook/deliver.go`` of both). Forgejo sends the headers of Gitea beside its own.
+(``services/webhook`` in the sources of both). Forgejo sends the headers of Gitea beside its own.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def read_gitea(request: Request) -> Delivery:
 
 
 def read_forgejo(request: Request) -> Delivery:
-    """The headers of Gitea count where those of Forgejo are missing, for hooks of its Gitea type;
-    a wrong ``X-Forgejo-Signature`` is wrong whatever stands in the other."""
+    """The headers of Gitea count where those of Forgejo are missing; a wrong
+    ``X-Forgejo-Signature`` is wrong whatever stands in the other."""
     return _read(request, "X-Forgejo" if request.header("X-Forgejo-Signature") else "X-Gitea")
 
 
