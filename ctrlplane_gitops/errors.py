@@ -11,6 +11,7 @@
     ├── CancelledError          8  interrupted, the step in flight was recorded
     ├── DeadlineError           9  timed out waiting
     ├── SourceError             1  specs could not be fetched (retryable or terminal)
+    ├── DeliveryError           1  a webhook delivery is refused (carries the HTTP status)
     ├── StoreError              1  the store could not be read or written
     ├── SecretError             1  a secret could not be resolved (never carries the value)
     └── ProviderError           1  a provider answered with an error (retryable or terminal)
@@ -100,6 +101,19 @@ class SourceError(CtrlplaneError):
     """The specs could not be fetched."""
 
     code = "source"
+
+
+class DeliveryError(CtrlplaneError):
+    """A webhook delivery is refused, with the HTTP ``status`` to answer.
+
+    400 malformed, 401 not or wrongly signed, 404 nobody listens there, 413 too large. The message
+    may be shown to the sender: it holds nothing of the body, the headers or the secrets."""
+
+    code = "delivery"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class StoreError(CtrlplaneError):
