@@ -26,6 +26,9 @@ from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.network.router import Router
+    from ctrlplane_gitops.reconcile.run import PassParts
+    from ctrlplane_gitops.state.key import ResourceKey
+    from ctrlplane_gitops.state.recorded import Event
 
 # An action holds its thread for as long as it takes, a graceful stop for its whole grace, so there
 # are many of them; what makes an engine work is bounded by the starts (measured on two cores: more
@@ -177,6 +180,33 @@ def open_router(app: App, spec: ControlPlane) -> Iterator[Router | None]:
     )
     with closing(build_router(settings)) as router:
         yield router
+
+
+def build_pass(
+    app: App,
+    plane: Plane,
+    cancel: threading.Event,
+    on_event: Callable[[Event], None],
+    on_wait: Callable[[ResourceKey, str], None],
+) -> PassParts:
+    """What a pass over the control plane works with, which ``cancel`` stops."""
+    # Looking needs nothing that acts.
+    from ctrlplane_gitops.reconcile.run import PassParts
+
+    return PassParts(
+        store=plane.store,
+        providers=plane.providers,
+        router=plane.router,
+        analyses=app.analyses,
+        clock=app.clock,
+        actions=app.actions,
+        looks=app.looks,
+        probes=app.probes,
+        cancel=cancel,
+        actor=app.settings.actor,
+        on_event=on_event,
+        on_wait=on_wait,
+    )
 
 
 def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ctrlplane_gitops.app import App, open_plane
+from ctrlplane_gitops.app import App, build_pass, open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
     gather,
@@ -24,8 +24,9 @@ from ctrlplane_gitops.errors import CancelledError, GuardError, StalePlanError, 
 from ctrlplane_gitops.plan.change import Plan, Policy
 from ctrlplane_gitops.plan.planfile import SavedPlan, compare, load_plan
 from ctrlplane_gitops.reconcile.look import Look
-from ctrlplane_gitops.reconcile.run import Amendment, PassParts, Specs, run_pass
+from ctrlplane_gitops.reconcile.run import Amendment, Specs, run_pass
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.value import replace
 
 
 def run_apply(context: Context) -> ExitCode:
@@ -93,19 +94,14 @@ def run_and_show(
     options, terminal = context.options, context.terminal
     specs = read(app)
     with open_plane(app, specs[1].plane, is_read_only=False) as plane, stopping(context.cancel):
-        parts = PassParts(
-            store=plane.store,
-            providers=plane.providers,
-            router=plane.router,
-            analyses=app.analyses,
-            clock=context.clock,
-            actions=app.actions,
-            looks=app.looks,
-            probes=app.probes,
-            cancel=context.cancel,
-            actor=app.settings.actor,
-            on_event=event_printer(terminal, context.clock),
-            on_wait=wait_printer(terminal, context.clock),
+        parts = replace(
+            build_pass(
+                app,
+                plane,
+                context.cancel,
+                event_printer(terminal, context.clock),
+                wait_printer(terminal, context.clock),
+            ),
             lock_timeout=options["lock_timeout"],
             timeout=options["timeout"],
             is_detached=options["detach"],

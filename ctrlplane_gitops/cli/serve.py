@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +16,14 @@ from ctrlplane_gitops.api.server import Server, bind, parse_listen, url_of
 from ctrlplane_gitops.app import App
 from ctrlplane_gitops.cli.context import Context, opened
 from ctrlplane_gitops.cli.exit_codes import ExitCode
-from ctrlplane_gitops.cli.serving import Serving
+from ctrlplane_gitops.cli.progress import event_printer, wait_printer
 from ctrlplane_gitops.cli.stopping import stopping
+from ctrlplane_gitops.clock import rfc3339
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.execute.pool import Begun
+from ctrlplane_gitops.redact import one_line
+from ctrlplane_gitops.serving.output import Output
+from ctrlplane_gitops.serving.service import Intervals, Service
 from ctrlplane_gitops.source.directory import DirectorySource
 from ctrlplane_gitops.workers.watcher import watch_folder
 
@@ -52,20 +58,32 @@ def run_serve(context: Context) -> ExitCode:
         )
     with listening, stopping(context.cancel), opened(context, repo=place) as app:
         _require_folder(app, place)
-        serving = Serving(context, app)
+        output = _build_output(context)
+        intervals = Intervals(options["poll"], options["interval"])
+        service = Service(app, context.cancel, intervals, output)
         hosts = () if options["insecure"] else tuple(dict.fromkeys((*_LOOPBACK, host)))
-        server = Server(build_application(serving.views, hosts), listening)
-        with _ending(context.cancel, serving.give_up):
-            _watch(context, app, place, serving)
+        server = Server(build_application(service.views, hosts), listening)
+        with _ending(context.cancel, lambda: _give_up(service, output)):
+            _watch(context, app, place, service, output)
             server.start()
             note(f"listening on {url_of(listening)}")
-            serving.scheduler.start()
+            service.scheduler.start()
             try:
                 while not context.clock.wait(context.cancel, _NAP):
                     pass
             finally:
-                _stop(context, serving, server)
+                _stop(context, service, server, output)
     return ExitCode.OK
+
+
+def _build_output(context: Context) -> Output:
+    terminal = context.terminal._replace(is_interactive=False)
+    clock = context.clock
+
+    def log(text: str) -> None:
+        terminal.note(one_line(f"{rfc3339(clock.now())} {text}"))
+
+    return Output(log, event_printer(terminal, clock), wait_printer(terminal, clock))
 
 
 def _share_one_heap() -> None:
@@ -89,25 +107,36 @@ def _require_folder(app: App, place: str) -> None:
         raise UsageError(f"{place} is not a directory", hint="check --source and --chdir")
 
 
-def _watch(context: Context, app: App, place: str, serving: Serving) -> None:
+def _watch(context: Context, app: App, place: str, service: Service, output: Output) -> None:
     """A directory tells of its changes itself."""
     if not isinstance(app.source, DirectorySource):
         return
 
     def complain(reason: str) -> None:
-        serving.log(f"warning: changes of files are not watched, only polled for: {reason}")
+        output.log(f"warning: changes of files are not watched, only polled for: {reason}")
 
-    watch_folder(Path(place), context.cancel, serving.wake, complain)
+    watch_folder(Path(place), context.cancel, service.wake, complain)
 
 
-def _stop(context: Context, serving: Serving, server: Server) -> None:
+def _stop(context: Context, service: Service, server: Server, output: Output) -> None:
     context.cancel.set()
-    serving.log("stopping")
-    left = serving.scheduler.stop(_GRACE)
+    output.log("stopping")
+    left = service.scheduler.stop(_GRACE)
     server.stop(_ANSWERING)
     if left:
-        serving.give_up()
-    serving.close()
+        _give_up(service, output)
+    service.close()
+
+
+def _give_up(service: Service, output: Output) -> None:
+    """End the process although something is still in flight: it was written down before it was
+    begun, and the next pass finds out what came of it, as after a crash."""
+    service.break_lease()
+    output.log("stopped with something in flight; the next pass goes on from there")
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(ExitCode.OK)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""One ``serve``, put together: who works, who is told, and what is answered."""

@@ -1,0 +1,62 @@
+"""The control plane that passes work with, opened anew when its own spec has changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+from ctrlplane_gitops.app import App, Plane, build_pass, open_plane
+from ctrlplane_gitops.errors import CtrlplaneError, StoreError
+from ctrlplane_gitops.execute.holder import describe_holder
+from ctrlplane_gitops.execute.lease import LEASE
+from ctrlplane_gitops.providers.counted import CountedProvider
+from ctrlplane_gitops.reconcile.run import PassParts
+from ctrlplane_gitops.serving.output import Output
+from ctrlplane_gitops.state.desired import ControlPlane
+from ctrlplane_gitops.value import replace
+
+
+class Planes:
+    """``on_call`` is told of every call to a provider: alias, and ``observe`` or ``perform``."""
+
+    def __init__(self, app: App, output: Output, on_call: Callable[[str, str], None]) -> None:
+        self._app, self._output, self._on_call = app, output, on_call
+        self._stack = ExitStack()
+        self._plane: Plane | None = None
+
+    def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
+        """For the thread that makes the passes."""
+        if self._plane is None or self._plane.spec != spec:
+            self.close()
+            self._plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=False))
+        plane = self._plane
+        counted = {
+            name: CountedProvider(item, self._on_call) for name, item in plane.providers.items()
+        }
+        output = self._output
+        parts = build_pass(self._app, plane, stop, output.on_event, output.on_wait)
+        return replace(parts, providers=counted)
+
+    def check_store(self) -> None:
+        """StoreError when it does not answer."""
+        plane = self._plane
+        if plane is None:
+            raise StoreError("it is not open")
+        plane.store.read_lease(LEASE)
+
+    def break_lease(self) -> None:
+        """Give back what a pass that will never end holds."""
+        plane = self._plane
+        if plane is None:
+            return
+        with suppress(CtrlplaneError):
+            known = plane.store.read_lease(LEASE)
+            ours = describe_holder().rpartition("+")[0]
+            if known is not None and known.holder.rpartition("+")[0] == ours:
+                plane.store.break_lease(LEASE, known.number)
+
+    def close(self) -> None:
+        """Only when no pass is under way."""
+        self._plane = None
+        self._stack.close()

@@ -1,0 +1,140 @@
+"""The service: its workers, and what HTTP shows of them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from ctrlplane_gitops.api.application import Views
+from ctrlplane_gitops.api.metrics import Metrics
+from ctrlplane_gitops.app import App
+from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.reconcile.follow import Follower
+from ctrlplane_gitops.reconcile.report import PassReport
+from ctrlplane_gitops.serving.narrator import Narrator
+from ctrlplane_gitops.serving.output import Output
+from ctrlplane_gitops.serving.planes import Planes
+from ctrlplane_gitops.serving.status_reader import StatusReader
+from ctrlplane_gitops.source.latest import LatestSource
+from ctrlplane_gitops.status.render import status_as_json
+from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.workers.poller import Poller
+from ctrlplane_gitops.workers.reconciler import Reconciler
+from ctrlplane_gitops.workers.scheduler import Scheduler
+from ctrlplane_gitops.workers.worker import Ran, Worker, worker_as_json
+
+_SOURCE, _RECONCILER, _STATUS = "source", "reconciler", "status"
+# Longer than git is given for a fetch.
+_LOOK_LIMIT = timedelta(minutes=6)
+# A rollout has ten minutes to progress by default; what takes longer is worth a look.
+_PASS_LIMIT = timedelta(minutes=15)
+_STATUS_INTERVAL, _STATUS_LIMIT = timedelta(seconds=30), timedelta(minutes=1)
+# Several who ask at the same time are one look.
+_STATUS_AGE = timedelta(seconds=1)
+
+
+@struct
+class Intervals:
+    """How often the source is looked at (``poll``) and everything held against what runs."""
+
+    poll: timedelta = timedelta(seconds=60)
+    reconcile: timedelta = timedelta(seconds=60)
+
+
+class Service:
+    """``scheduler`` has the workers, ``views`` what HTTP shows. ``cancel`` ends what is under way
+    for good."""
+
+    def __init__(
+        self, app: App, cancel: threading.Event, intervals: Intervals, output: Output
+    ) -> None:
+        clock = app.clock
+        self._cancel, self._poll, self._output = cancel, intervals.poll, output
+        self._metrics = Metrics()
+        self._planes = Planes(app, output, self._metrics.count_call)
+        self._narrator = Narrator(output, self._metrics, frozenset({_SOURCE, _RECONCILER}))
+        source = LatestSource(app.source)
+        self._reconciler = Reconciler(
+            source,
+            Follower(source, app.cache, app.backends),
+            self._planes.open_parts,
+            clock,
+            cancel,
+            intervals.reconcile,
+            self._take_pass,
+        )
+        poller = Poller(source, self._take_snapshot, self._narrator.take_look)
+        self._status = StatusReader(app, self._reconciler, clock)
+        self.scheduler = Scheduler(
+            [
+                Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT),
+                Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
+                Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
+            ],
+            clock,
+            self._narrator.take_run,
+            self._narrator.take_overdue,
+        )
+        self.views = self._build_views()
+
+    def _build_views(self) -> Views:
+        return Views(
+            read_status=lambda: status_as_json(self._status.read(_STATUS_AGE)),
+            read_workers=self._read_workers,
+            find_unready=self._find_unready,
+            render_metrics=self._metrics.render,
+            on_bug=self._take_bug,
+        )
+
+    def wake(self) -> None:
+        """The source may have changed: look at once."""
+        self.scheduler.run_now(_SOURCE)
+
+    def close(self) -> None:
+        """Only when no worker runs any more."""
+        self._planes.close()
+        self._status.close()
+
+    def break_lease(self) -> None:
+        """Give back what a pass that will never end holds."""
+        self._planes.break_lease()
+
+    def _run_status(self) -> Ran:
+        if self._reconciler.desired is None:
+            return Ran(after=timedelta(seconds=1))
+        document = self._status.read(timedelta())
+        self._metrics.set_instances(Counter(item.phase for item in document.instances))
+        return Ran()
+
+    def _take_pass(self, report: PassReport) -> None:
+        self._narrator.take_pass(report)
+        if report.effects and not self._cancel.is_set():
+            self.scheduler.run_now(_STATUS)
+
+    def _take_snapshot(self) -> timedelta | None:
+        """Where it is new, a pass is made of it: after the one under way, which is given up for it
+        when it has had its time."""
+        if self._reconciler.is_behind():
+            self.scheduler.run_now(_RECONCILER)
+        left = self._reconciler.yield_to_news()
+        return None if left is None else min(left, self._poll)
+
+    def _take_bug(self, bug: Exception) -> None:
+        self._output.log(f"error: a bug: unexpected {type(bug).__name__} in HTTP")
+
+    def _read_workers(self) -> list[Any]:
+        states = self.scheduler.states()
+        workers = self.scheduler.workers
+        return [worker_as_json(workers[name], state) for name, state in sorted(states.items())]
+
+    def _find_unready(self) -> str:
+        reason = self._narrator.find_unready()
+        if reason:
+            return reason
+        try:
+            self._planes.check_store()
+        except StoreError as error:
+            return f"the store does not answer: {error.message}"
+        return ""
