@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import grpc
 
-from ctrlplane_gitops.health.address import resolve, time_left
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.message import decode_status, encode_request
 from ctrlplane_gitops.health.target import EndpointOf, ProbeFailed, deadline_of, find_endpoint
+from ctrlplane_gitops.http.address import resolve, time_left
 from ctrlplane_gitops.state.desired import HealthCheck
 
 _METHOD = "/grpc.health.v1.Health/Check"

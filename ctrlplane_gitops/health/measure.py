@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from urllib.parse import quote
 
 from ctrlplane_gitops.errors import CtrlplaneError
-from ctrlplane_gitops.health.fetch import FetchError, Reply, fetch
+from ctrlplane_gitops.http.fetch import FetchError, Reply, fetch
 from ctrlplane_gitops.state.analysis import (
     CommandMetric,
     HttpMetric,

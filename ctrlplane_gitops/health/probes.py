@@ -16,9 +16,9 @@ from typing import assert_never
 from urllib.parse import quote
 
 from ctrlplane_gitops.errors import CtrlplaneError
-from ctrlplane_gitops.health.address import AddressError, dial, explain, time_left
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.target import EndpointOf, ProbeFailed, deadline_of, find_endpoint
+from ctrlplane_gitops.http.address import AddressError, dial, explain, time_left
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType
 
 RunCommand = Callable[[Sequence[str], timedelta], int]

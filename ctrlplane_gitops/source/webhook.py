@@ -7,11 +7,11 @@ remembers ``Delivery.id`` and ``Delivery.digest``, which is not done here.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from ctrlplane_gitops.errors import DeliveryError, UsageError
+from ctrlplane_gitops.http.webhook import MIN_KEY_BYTES, PREFIX, decode_key
 from ctrlplane_gitops.source.hook.azure import read_azure
 from ctrlplane_gitops.source.hook.bitbucket import read_bitbucket
 from ctrlplane_gitops.source.hook.delivery import Delivery as Delivery
@@ -23,8 +23,6 @@ from ctrlplane_gitops.source.hook.gitlab import read_gitlab
 from ctrlplane_gitops.source.hook.request import Request, read_fields
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
-MIN_SECRET_BYTES = 16
-SIGNING_PREFIX = "whsec_"
 _READERS: Mapping[str, Callable[[Request], Delivery]] = {
     "github": read_github,
     "gitlab": read_gitlab,
@@ -93,22 +91,17 @@ def _read_secret(sender: str, secret: str) -> tuple[bool, bytes]:
         raise UsageError("there is no such webhook sender", hint=f"one of {', '.join(SENDERS)}")
     if secret != secret.strip():
         raise _refusal(sender, "begins or ends with white space")
-    is_key = sender in _STANDARD and secret.startswith(SIGNING_PREFIX)
+    is_key = sender in _STANDARD and secret.startswith(PREFIX)
     try:
         # What an environment holds beside UTF-8 comes back as the bytes it was.
         content = secret.encode("utf-8", "surrogateescape")
         if is_key:
-            content = _decode_key(content.removeprefix(SIGNING_PREFIX.encode()))
+            content = decode_key(content)
     except ValueError:
         raise _refusal(sender, "cannot be decoded") from None
-    if len(content) < MIN_SECRET_BYTES:
-        raise _refusal(sender, f"has fewer than {MIN_SECRET_BYTES} bytes")
+    if len(content) < MIN_KEY_BYTES:
+        raise _refusal(sender, f"has fewer than {MIN_KEY_BYTES} bytes")
     return is_key, content
-
-
-def _decode_key(text: bytes) -> bytes:
-    """Base64, whose padding some senders leave out."""
-    return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
 
 
 def _refusal(sender: str, why: str) -> UsageError:

@@ -24,7 +24,7 @@ from ctrlplane_gitops.state.analysis import (
 )
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.state.traffic import TrafficCount
-from tests.health.json_server import json_server
+from tests.http.json_server import json_server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.health.fetch import Reply
 from ctrlplane_gitops.health.measure import measure, names_of, read_json, read_query
 from ctrlplane_gitops.health.traffic import measure_traffic
+from ctrlplane_gitops.http.fetch import Reply
 from ctrlplane_gitops.state.analysis import (
     CommandMetric,
     HttpMetric,
@@ -22,8 +22,8 @@ from ctrlplane_gitops.state.analysis import (
     TrafficRate,
 )
 from ctrlplane_gitops.state.traffic import TrafficCount
-from tests.health.json_server import json_server
 from tests.health.test_probes import LONG, no_command
+from tests.http.json_server import json_server
 
 NAMES = names_of("acme", "web", 7, 6)
 

@@ -10,8 +10,8 @@ from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.health.measure import measure, names_of
 from ctrlplane_gitops.state.analysis import Measurement, PrometheusMetric
 from tests.engines.prometheus import prometheus_server
-from tests.health.json_server import json_server
 from tests.health.test_probes import LONG, no_command
+from tests.http.json_server import json_server
 
 pytestmark = pytest.mark.prometheus
 

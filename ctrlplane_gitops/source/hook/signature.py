@@ -8,6 +8,7 @@ import hmac
 import re
 from collections.abc import Iterable
 
+from ctrlplane_gitops.http.webhook import sign
 from ctrlplane_gitops.source.hook.request import Request, unauthorized
 
 TOLERANCE_S = 300
@@ -58,9 +59,8 @@ def check_standard(request: Request) -> str:
     match then, whatever else the request carries. 401 as well when ``webhook-timestamp`` is more
     than five minutes away from now.
 
-    Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    (``{id}.{timestamp}.{body}``, signatures ``v1,<base64>`` separated by spaces). The specification
-    leaves the tolerance open; five minutes is that of its reference libraries.
+    Several signatures are separated by spaces. The specification leaves the tolerance open; five
+    minutes is that of its reference libraries.
     """
     signatures = request.header("webhook-signature")
     if not request.keys or not signatures:
@@ -68,8 +68,7 @@ def check_standard(request: Request) -> str:
     given_id, stamp = request.header("webhook-id"), request.header("webhook-timestamp")
     if not _SIGNED_ID.fullmatch(given_id) or not _STAMP.fullmatch(stamp):
         raise unauthorized("webhook-id or webhook-timestamp is missing or cannot be read")
-    signed = f"{given_id}.{stamp}.".encode() + request.body
-    made = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in request.keys]
+    made = [sign(key, given_id, stamp, request.body) for key in request.keys]
     # As many as a rotation needs, and no more work than that for who knows no secret.
     matches = [_is_one_of(given, made) for given in signatures.split()[:10]]
     if not any(matches):

@@ -14,7 +14,7 @@ from typing import Any
 
 class JsonServer(ThreadingHTTPServer):
     """``pages`` maps a path with its query to a status and a body (JSON where it is no bytes);
-    ``asked`` are the paths in order."""
+    ``asked`` are the paths in order, ``posted`` those of POST with their bodies."""
 
     daemon_threads = True
 
@@ -22,6 +22,7 @@ class JsonServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pages: dict[str, tuple[int, Any]] = {}
         self.asked: list[str] = []
+        self.posted: list[tuple[str, bytes]] = []
         self.headers: list[dict[str, str]] = []
         self.scheme = "http" if pem is None else "https"
         if pem is not None:
@@ -49,6 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length", "0"))
+        self.server.posted.append((self.path, self.rfile.read(length)))
+        self.do_GET()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

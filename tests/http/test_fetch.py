@@ -1,4 +1,4 @@
-"""One GET, whatever the other side does."""
+"""One request, whatever the other side does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_gitops.clock import monotonic_s
-from ctrlplane_gitops.health.fetch import MAX_BODY_BYTES, FetchError, Reply, fetch
+from ctrlplane_gitops.http.fetch import MAX_BODY_BYTES, FetchError, fetch, post
 from ctrlplane_gitops.network.conformance_kit import make_certificate
-from tests.health.json_server import JsonServer, json_server
 from tests.health.test_probes import LONG, Answer, say, server
+from tests.http.json_server import JsonServer, json_server
 
 SHORT = timedelta(milliseconds=300)
 
@@ -38,8 +38,9 @@ def failure_against(answer: Answer, timeout: timedelta = LONG) -> str:
 
 def test_the_answer_is_read_whatever_its_status(pages: JsonServer) -> None:
     pages.pages["/a/b?c=d%20e"] = (200, [1])
-    assert fetch(pages.url("/a/b?c=d%20e"), LONG) == Reply(200, b"[1]")
-    assert fetch(pages.url(), LONG) == Reply(404, b"{}")
+    found, missing = fetch(pages.url("/a/b?c=d%20e"), LONG), fetch(pages.url(), LONG)
+    assert (found.status, found.body, found.headers["content-length"]) == (200, b"[1]", "3")
+    assert (missing.status, missing.body) == (404, b"{}")
     assert pages.asked == ["/a/b?c=d%20e", "/"]
     assert pages.headers[0]["Host"] == f"127.0.0.1:{pages.server_port}"
 
@@ -117,6 +118,47 @@ def test_a_closed_port_is_a_failure_with_its_reason() -> None:
     assert failure_of(f"http://127.0.0.1:{port}/") == "connection refused"
 
 
+# POST
+
+
+def test_what_is_posted_arrives_with_its_headers(pages: JsonServer) -> None:
+    body = '{"é": 1}'.encode()
+    reply = post(pages.url("/in"), body, {"Content-Type": "application/x", "webhook-id": "a"}, LONG)
+    assert (reply.status, reply.body) == (404, b"")
+    assert pages.posted == [("/in", body)]
+    sent = pages.headers[0]
+    assert (sent["Content-Type"], sent["webhook-id"]) == ("application/x", "a")
+    assert (sent["User-Agent"], sent["Connection"]) == ("ctrlplane-gitops", "close")
+    assert sent["Content-Length"] == str(len(body))
+
+
+def test_a_redirect_is_the_answer_to_a_post(pages: JsonServer) -> None:
+    pages.pages["/"] = (307, {})
+    reply = post(pages.url("/"), b"{}", {}, LONG)
+    assert (reply.status, reply.headers["location"]) == (307, "/elsewhere")
+    assert len(pages.posted) == 1
+
+
+def test_nobody_waits_for_what_follows_the_status_of_a_post() -> None:
+    text = b"HTTP/1.1 204 No Content\r\nRetry-After: 7\r\nContent-Length: 99\r\n\r\n"
+    with server(say(text)) as (host, port):
+        reply = post(f"http://{host}:{port}/", b"{}", {}, LONG)
+    assert (reply.status, reply.body, reply.headers["retry-after"]) == (204, b"", "7")
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]"])
+def test_nothing_is_posted_to_a_metadata_address(host: str) -> None:
+    with pytest.raises(FetchError, match="which is refused"):
+        post(f"http://{host}/", b"{}", {}, LONG)
+
+
+def test_a_post_that_nobody_answers_runs_into_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(FetchError, match=r"^no answer within 0.3s$"):
+            post(url, b"x" * 10_000_000, {}, SHORT)
+
+
 # TLS
 
 
@@ -133,7 +175,7 @@ def test_a_certificate_is_verified(pem: Path, monkeypatch: pytest.MonkeyPatch) -
         url = secure.url("/", "localhost")
         assert failure_of(url).startswith("its certificate is not trusted: self")
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        assert fetch(url, LONG) == Reply(200, b"1")
+        assert fetch(url, LONG).body == b"1"
         assert "IP address mismatch" in failure_of(secure.url("/"))
 
 

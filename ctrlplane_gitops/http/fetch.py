@@ -1,27 +1,28 @@
-"""One GET of a URL of the specs, within a hard time limit.
+"""One request to a URL of the specs, within a hard time limit.
 
-Link-local and metadata addresses are refused as for probes, redirects are reported rather than
-followed, no proxy is asked, certificates are verified, and a body is cut off at its cap.
+Link-local and metadata addresses are refused as for probes, redirects are never followed, no proxy
+is asked, certificates are verified, and a body is cut off at its cap.
 """
 
 from __future__ import annotations
 
 import io
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from ctrlplane_gitops.clock import monotonic_s
-from ctrlplane_gitops.health.address import AddressError, dial, explain, time_left
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.http.address import AddressError, dial, explain, time_left
+from ctrlplane_gitops.value import field, struct
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 MAX_BODY_BYTES = 1024 * 1024
-_HEADERS = {
-    "User-Agent": "ctrlplane-gitops-analysis",
-    "Accept": "application/json",
-    "Connection": "close",
-}
+_READ = {"User-Agent": "ctrlplane-gitops-analysis", "Accept": "application/json"}
+_SAY = {"User-Agent": "ctrlplane-gitops"}
 
 
 class FetchError(Exception):
@@ -30,19 +31,39 @@ class FetchError(Exception):
 
 @struct
 class Reply:
+    """``headers`` by lower-case name, the last one where there are several."""
+
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def fetch(url: str, timeout: timedelta) -> Reply:
-    """The answer, whatever its status but a redirect's; FetchError. Takes no longer than
+    """The answer to a GET, whatever its status but a redirect's; FetchError. Takes no longer than
     ``timeout`` (resolving a host name excepted)."""
-    # Nobody who measures nothing over HTTP waits for these.
+    reply = _send("GET", url, _READ, None, timeout)
+    if 300 <= reply.status < 400:
+        raise FetchError(f"status {reply.status}: redirects are not followed")
+    if len(reply.body) > MAX_BODY_BYTES:
+        raise FetchError(f"the answer is longer than {MAX_BODY_BYTES // 2**20} MiB")
+    return reply
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], timeout: timedelta) -> Reply:
+    """What a POST is answered, whatever its status, a redirect's included; FetchError as above.
+    The body of the answer is left unread: whoever posts has been heard with the status."""
+    return _send("POST", url, {**_SAY, **headers}, body, timeout)
+
+
+def _send(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: timedelta
+) -> Reply:
+    # Nobody who asks nobody over HTTP waits for these.
     import ssl
     from http.client import HTTPException, RemoteDisconnected
 
     try:
-        reply = _ask(url, monotonic_s() + timeout.total_seconds())
+        return _ask(method, url, headers, body, monotonic_s() + timeout.total_seconds())
     except AddressError as failure:
         raise FetchError(str(failure)) from None
     except TimeoutError:
@@ -57,15 +78,12 @@ def fetch(url: str, timeout: timedelta) -> Reply:
         raise FetchError(explain(failure)) from None
     except (HTTPException, ValueError) as failure:
         raise FetchError(f"not an HTTP answer ({type(failure).__name__})") from None
-    if 300 <= reply.status < 400:
-        raise FetchError(f"status {reply.status}: redirects are not followed")
-    if len(reply.body) > MAX_BODY_BYTES:
-        raise FetchError(f"the answer is longer than {MAX_BODY_BYTES // 2**20} MiB")
-    return reply
 
 
-def _ask(url: str, deadline: float) -> Reply:
-    from http.client import HTTPConnection, IncompleteRead
+def _ask(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: float
+) -> Reply:
+    from http.client import HTTPConnection
 
     parts = urlsplit(url)
     host, is_tls = parts.hostname or "", parts.scheme == "https"
@@ -77,13 +95,23 @@ def _ask(url: str, deadline: float) -> Reply:
         asking = HTTPConnection(host)
         # Typed as a socket, used for no more than this.
         asking.sock = cast(Any, _Wire(connection, deadline))
-        asking.request("GET", target, headers={"Host": parts.netloc, **_HEADERS})
+        given = {"Host": parts.netloc, **headers, "Connection": "close"}
+        asking.request(method, target, body=body, headers=given)
         with asking.getresponse() as answer:
-            body = answer.read(MAX_BODY_BYTES + 1)
-            if answer.length and len(body) <= MAX_BODY_BYTES:
-                # Half a number is a number too.
-                raise IncompleteRead(body)
-            return Reply(answer.status, body)
+            content = b"" if body is not None else _read_body(answer)
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, content, found)
+
+
+def _read_body(answer: HTTPResponse) -> bytes:
+    """One byte more than the cap where it is longer."""
+    from http.client import IncompleteRead
+
+    body = answer.read(MAX_BODY_BYTES + 1)
+    if answer.length and len(body) <= MAX_BODY_BYTES:
+        # Half a number is a number too.
+        raise IncompleteRead(body)
+    return body
 
 
 def _secure(plain: socket.socket, host: str, deadline: float) -> socket.socket:

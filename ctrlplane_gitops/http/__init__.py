@@ -1,0 +1,1 @@
+"""Requests to whoever the specs name: checked addresses, hard limits, no redirect, no proxy."""
