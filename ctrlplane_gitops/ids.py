@@ -25,6 +25,7 @@ class IdPrefix(StrEnum):
     PASS = "pas"
     LEASE = "lse"
     PLANE = "pla"
+    DELIVERY = "dlv"
 
 
 def new_id(prefix: IdPrefix, at: datetime) -> str:

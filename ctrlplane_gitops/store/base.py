@@ -15,6 +15,7 @@ from ctrlplane_gitops.state.recorded import (
     RecordBatch,
     RecordedState,
 )
+from ctrlplane_gitops.store.delivery import Deliveries
 from ctrlplane_gitops.value import struct
 
 
@@ -38,6 +39,9 @@ class LeaseInfo:
 
 class Store(Protocol):
     """All methods raise ``StoreError`` when the store cannot be read or written."""
+
+    @property
+    def deliveries(self) -> Deliveries: ...
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         """Everything recorded, as of one moment; or what belongs to these tenants, and what

@@ -23,6 +23,7 @@ from ctrlplane_gitops.state.recorded import (
 )
 from ctrlplane_gitops.state.template import ReleaseState
 from ctrlplane_gitops.store.base import Fence, Store
+from ctrlplane_gitops.store.conformance_delivery import DeliveryClaims
 from ctrlplane_gitops.store.conformance_kit import (
     DB,
     FULL_AUDIT,
@@ -277,5 +278,5 @@ class HistoryClaims(StoreKit):
         after.close()
 
 
-class StoreConformance(RecordClaims, HistoryClaims, LeaseClaims):
+class StoreConformance(RecordClaims, HistoryClaims, LeaseClaims, DeliveryClaims):
     """All claims."""

@@ -15,7 +15,7 @@ from ctrlplane_gitops.errors import StoreError
 
 # The number of migrations; kept as PRAGMA user_version, so that an up-to-date file is recognised
 # without importing sqlite-utils.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _BUSY_MS = 10_000
 _SMALL_BYTES = 64 * 1024 * 1024
 
@@ -80,6 +80,14 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def open_beside(path: Path) -> sqlite3.Connection:
+    """Another connection to a file that this process has open for writing, and has looked over:
+    for who must not wait while that one reads."""
+    connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
+    connection.execute("PRAGMA synchronous = FULL")
     return connection
 
 

@@ -21,6 +21,7 @@ from ctrlplane_gitops.state.recorded import (
 )
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
+from ctrlplane_gitops.store.delivery_memory import MemoryDeliveries
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,6 +46,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._tables = _Tables()
         self._leases: dict[str, LeaseInfo] = {}
+        self.deliveries = MemoryDeliveries()
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         def is_asked(key: ResourceKey) -> bool:

@@ -26,6 +26,28 @@ def create_orders(db: Database) -> None:
     )
 
 
+@migrations()
+def create_deliveries(db: Database) -> None:
+    """What made us look at the source. Copies, rejections and looks are rows that count, so what
+    is unique is so among the others."""
+    for statement in _DELIVERIES:
+        db.execute(statement)
+
+
+_DELIVERIES = (
+    """CREATE TABLE deliveries (number INTEGER PRIMARY KEY, id TEXT NOT NULL, at TEXT NOT NULL,
+    sender TEXT NOT NULL, outcome TEXT NOT NULL, given_id TEXT NOT NULL, digest TEXT NOT NULL,
+    event TEXT NOT NULL, ref TEXT NOT NULL, announced TEXT NOT NULL, commit_id TEXT NOT NULL,
+    ended_at TEXT, message TEXT NOT NULL, reason TEXT NOT NULL, original TEXT NOT NULL,
+    count INTEGER NOT NULL, tally TEXT NOT NULL) STRICT""",
+    """CREATE UNIQUE INDEX deliveries_given ON deliveries (sender, given_id)
+    WHERE given_id <> '' AND original = ''""",
+    """CREATE UNIQUE INDEX deliveries_digest ON deliveries (digest)
+    WHERE digest <> '' AND original = ''""",
+    "CREATE UNIQUE INDEX deliveries_copy ON deliveries (original) WHERE original <> ''",
+    "CREATE UNIQUE INDEX deliveries_tally ON deliveries (tally) WHERE tally <> ''",
+    "CREATE INDEX deliveries_outcome ON deliveries (outcome, number)",
+)
 _FIRST = (
     "CREATE TABLE plane (id INTEGER PRIMARY KEY CHECK (id = 1), plane_id TEXT NOT NULL) STRICT",
     """CREATE TABLE resources (kind TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL,

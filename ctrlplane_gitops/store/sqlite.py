@@ -25,6 +25,7 @@ from ctrlplane_gitops.store import lease as leases
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.codec import decode_time
 from ctrlplane_gitops.store.connection import open_for_reading, open_for_writing, translating
+from ctrlplane_gitops.store.delivery_sqlite import SqliteDeliveries
 from ctrlplane_gitops.store.rows import (
     load_orders,
     load_state,
@@ -50,6 +51,7 @@ class SqliteStore:
         self._is_closed = False
         self._loaded: tuple[object, RecordedState] | None = None
         self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
+        self.deliveries = SqliteDeliveries(path, is_read_only=is_read_only)
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         with self._reading() as connection:
@@ -134,6 +136,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Twice is once."""
+        self.deliveries.close()
         with self._lock, translating(self._path):
             connection, self._connection = self._connection, None
             self._is_closed = True

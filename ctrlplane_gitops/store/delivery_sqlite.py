@@ -1,0 +1,226 @@
+"""The ledger of deliveries in SQLite. Those that come at the same time are written together: a
+transaction that is on disk costs as much for one as for fifty."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.state.delivery import DeliveryOutcome, DeliveryRecord
+from ctrlplane_gitops.store.codec import decode_time, encode_time
+from ctrlplane_gitops.store.connection import open_beside, open_for_reading, translating
+from ctrlplane_gitops.store.delivery import KEPT, KEPT_REJECTIONS, DeliveryFilter
+from ctrlplane_gitops.store.delivery_memory import copy_of
+from ctrlplane_gitops.value import replace
+
+# How many rows are added before those that are too many go.
+_TRIM_EVERY = 256
+
+
+class _Waiting:
+    """A delivery that is to be written, and what came of that."""
+
+    def __init__(self, record: DeliveryRecord) -> None:
+        self.record = record
+        self.written: DeliveryRecord | None = None
+        self.error: StoreError | None = None
+
+
+class SqliteDeliveries:
+    """The rows of the store at ``path``, over a connection of its own that is opened when it is
+    first needed: whoever delivers must not wait for a state of ten thousand instances that is
+    being read."""
+
+    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
+        self._path = path
+        self._is_read_only = is_read_only
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+        self._waiting_lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._added = 0
+
+    def accept(self, record: DeliveryRecord) -> DeliveryRecord:
+        waiting = _Waiting(record)
+        with self._waiting_lock:
+            self._waiting.append(waiting)
+        with self._lock:
+            # Whoever had the lock before may have written ours along with its own.
+            if waiting.written is None and waiting.error is None:
+                self._write_waiting()
+        if waiting.error is not None:
+            raise StoreError(waiting.error.message, hint=waiting.error.hint, is_retryable=True)
+        assert waiting.written is not None
+        return waiting.written
+
+    def tally(self, key: str, record: DeliveryRecord) -> None:
+        with self._writing() as connection:
+            _count(connection, "tally", key, record)
+            self._trim(connection, 1)
+
+    def end(self, records: Sequence[DeliveryRecord]) -> None:
+        with self._writing() as connection:
+            connection.executemany(
+                "UPDATE deliveries SET outcome = ?, commit_id = ?, ended_at = ?, message = ? "
+                "WHERE number = ? AND outcome = 'accepted'",
+                [
+                    (item.outcome.value, item.commit, _encode_end(item), item.message, item.number)
+                    for item in records
+                ],
+            )
+
+    def read_open(self) -> Sequence[DeliveryRecord]:
+        return self._select("WHERE outcome = 'accepted' ORDER BY number", ())
+
+    def read(
+        self, where: DeliveryFilter, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[DeliveryRecord]:
+        conditions: list[tuple[str, Any]] = []
+        if where.sender is not None:
+            conditions.append(("sender = ?", where.sender))
+        if where.outcome is not None:
+            conditions.append(("outcome = ?", where.outcome.value))
+        if before is not None:
+            conditions.append(("number < ?", before))
+        text = " AND ".join(condition for condition, _ in conditions) or "TRUE"
+        values = [value for _, value in conditions]
+        return self._select(f"WHERE {text} ORDER BY number DESC LIMIT ?", (*values, max(limit, 0)))
+
+    def close(self) -> None:
+        """Twice is once."""
+        with self._lock, translating(self._path):
+            connection, self._connection = self._connection, None
+            self._is_closed = True
+            if connection is not None:
+                connection.close()
+
+    def _write_waiting(self) -> None:
+        with self._waiting_lock:
+            waiting, self._waiting = self._waiting, []
+        try:
+            with self._writing() as connection:
+                written = [_put(connection, item.record) for item in waiting]
+                self._trim(connection, len(waiting))
+        except StoreError as error:
+            for item in waiting:
+                item.error = error
+        else:
+            for item, row in zip(waiting, written, strict=True):
+                item.written = row
+
+    def _trim(self, connection: sqlite3.Connection, added: int) -> None:
+        before, self._added = self._added, self._added + added
+        if before == 0 or before // _TRIM_EVERY != self._added // _TRIM_EVERY:
+            for statement in _TRIM:
+                connection.execute(statement)
+
+    def _select(self, rest: str, values: tuple[Any, ...]) -> list[DeliveryRecord]:
+        with self._lock, translating(self._path):
+            connection = self._open()
+            # A file that an older program wrote has no such table.
+            if connection is None or not connection.execute(_HAS_TABLE).fetchone():
+                return []
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM deliveries {rest}", values)
+            return [_decode(row) for row in rows.fetchall()]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, translating(self._path):
+            if self._is_read_only:
+                raise StoreError(f"the store {self._path} is open for reading only")
+            connection = self._open()
+            assert connection is not None
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _open(self) -> sqlite3.Connection | None:
+        """None when there is nothing to read."""
+        if self._is_closed:
+            raise StoreError(f"the store {self._path} is closed")
+        if self._connection is None:
+            opener = open_for_reading if self._is_read_only else open_beside
+            self._connection = opener(self._path)
+        return self._connection
+
+
+_COLUMNS = (
+    "number, id, at, sender, outcome, given_id, digest, event, ref, announced, commit_id, "
+    "ended_at, message, reason, original, count"
+)
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'deliveries'"
+_INSERT = (
+    f"INSERT INTO deliveries ({_COLUMNS}, tally) "
+    "VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_TRIM = (
+    f"DELETE FROM deliveries WHERE number <= (SELECT max(number) - {KEPT} FROM deliveries) "
+    "AND outcome <> 'accepted'",
+    "DELETE FROM deliveries WHERE outcome = 'rejected' AND number <= (SELECT number FROM "
+    "deliveries WHERE outcome = 'rejected' ORDER BY number DESC LIMIT 1 "
+    f"OFFSET {KEPT_REJECTIONS})",
+)
+
+
+def _put(connection: sqlite3.Connection, record: DeliveryRecord) -> DeliveryRecord:
+    """One more row, or one more copy of a row."""
+    row = connection.execute(
+        f"{_INSERT} ON CONFLICT DO NOTHING RETURNING number", (*_encode(record), "")
+    ).fetchone()
+    if row is not None:
+        return replace(record, number=row[0])
+    known = _decode(
+        connection.execute(
+            f"SELECT {_COLUMNS} FROM deliveries WHERE original = '' AND ((given_id <> '' AND "
+            "sender = ? AND given_id = ?) OR (digest <> '' AND digest = ?)) "
+            "ORDER BY number LIMIT 1",
+            (record.sender, record.given_id, record.digest),
+        ).fetchone()
+    )
+    return _count(connection, "original", "", copy_of(known, record))
+
+
+def _count(
+    connection: sqlite3.Connection, column: str, tally: str, record: DeliveryRecord
+) -> DeliveryRecord:
+    """Onto the row with the same ``column``, or as a row of its own."""
+    row = connection.execute(
+        f"{_INSERT} ON CONFLICT ({column}) WHERE {column} <> '' DO UPDATE SET "
+        "count = count + excluded.count, ended_at = excluded.ended_at, "
+        f"message = excluded.message RETURNING {_COLUMNS}",
+        (*_encode(record), tally),
+    ).fetchone()
+    return _decode(row)
+
+
+def _encode(record: DeliveryRecord) -> tuple[Any, ...]:
+    return (
+        record.id, encode_time(record.at), record.sender, record.outcome.value, record.given_id,
+        record.digest, record.event, record.ref, record.announced, record.commit,
+        _encode_end(record), record.message, record.reason, record.original, record.count,
+    )  # fmt: skip
+
+
+def _encode_end(record: DeliveryRecord) -> str | None:
+    return None if record.ended_at is None else encode_time(record.ended_at)
+
+
+def _decode(row: tuple[Any, ...]) -> DeliveryRecord:
+    number, id, at, sender, outcome, given_id, digest, event, ref, announced, commit = row[:11]
+    ended_at, message, reason, original, count = row[11:]
+    return DeliveryRecord(
+        id, decode_time(at), sender, DeliveryOutcome(outcome), given_id, digest, event, ref,
+        announced, commit, None if ended_at is None else decode_time(ended_at), message, reason,
+        original, count, number,
+    )  # fmt: skip
