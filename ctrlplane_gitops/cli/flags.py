@@ -58,6 +58,22 @@ def parse_natural(text: str) -> int:
     return int(text)
 
 
+def parse_moment(text: str) -> Any:
+    """How long ago, as a timedelta (``1h``, ``7d``), or a time with its offset (RFC 3339);
+    ValueError for anything else."""
+    from datetime import timedelta
+
+    from ctrlplane_gitops.clock import parse_rfc3339
+    from ctrlplane_gitops.units import parse_duration
+
+    try:
+        if text[:-1].isdecimal() and text[-1] == "d":
+            return timedelta(days=int(text[:-1]))
+        return parse_rfc3339(text) if "T" in text else parse_duration(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is neither '1h' or '7d' nor '2026-01-31T12:00:00Z'") from None
+
+
 COMMON = (
     Flag("chdir", "read the specs from DIR", str, "DIR", "."),
     Flag("repo", "read the specs from a Git repository, a path or a URL", str, "LOCATION"),
@@ -116,6 +132,13 @@ APPLY = (
     *RUN,
     *_POLICY,
     Flag("keep-going", "apply the sound tenants although others have errors (exit 3)"),
+)
+
+LOG = (
+    Flag("limit", "at most N entries", parse_natural, "N", 100),
+    Flag("tenant", "only what belongs to this tenant", str, "TENANT"),
+    Flag("since", "only since then: 1h or 7d ago, or a time", parse_moment, "WHEN"),
+    Flag("until", "only before then", parse_moment, "WHEN"),
 )
 
 DESTROY = (*RUN, TARGET, MAX_DELETE)

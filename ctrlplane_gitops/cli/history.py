@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ctrlplane_gitops.cli.context import Context, opened_store
 from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.clock import rfc3339
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.key import Kind, ResourceKey, parse_address
+from ctrlplane_gitops.state.log import AuditFilter, EventFilter, LogFilter, Page
 from ctrlplane_gitops.state.recorded import AuditEntry, Event
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.status.table import render_table
@@ -29,6 +32,9 @@ def run_history(context: Context) -> ExitCode:
     options = context.options
     if options["audit"]:
         return _show_audit(context)
+    for name in ("since", "until", "by", "action", "outcome"):
+        if options[name] is not None:
+            raise UsageError(f"--{name} is about the audit", hint="add --audit")
     if not options["address"]:
         raise UsageError("history needs the address of an instance, or --audit")
     key = parse_instance(options["address"])
@@ -75,8 +81,16 @@ def _release_as_json(item: Release) -> dict[str, object]:
 
 def _show_audit(context: Context) -> ExitCode:
     options = context.options
+    by = options["by"] or ""
+    where = AuditFilter(
+        _filter_of(context),
+        by if ":" in by or not by else f"user:{by}",
+        options["action"] or "",
+        options["outcome"] or "",
+    )
     with opened_store(context) as store:
-        entries = store.read_audit(address=options["address"], limit=options["limit"])
+        found = store.read_audit(where, Page(options["limit"]))
+    entries = [row.entry for row in reversed(found)]
     if context.format == "json":
         context.terminal.print_json({"audit": [_audit_as_json(item) for item in entries]})
         return ExitCode.OK
@@ -104,13 +118,32 @@ def _audit_as_json(item: AuditEntry) -> dict[str, str]:
     }
 
 
+def _filter_of(context: Context) -> LogFilter:
+    """What the flags of both logs say. An address that ends in a slash, or a star, means all that
+    begin with it."""
+    options, now = context.options, context.clock.now()
+    address: str | None = options["address"]
+    below = address.removesuffix("*") if address and address.endswith(("/", "*")) else ""
+    since, until = (
+        now - value if isinstance(value, timedelta) else value
+        for value in (options["since"], options["until"])
+    )
+    return LogFilter(
+        tenant=options["tenant"] or "",
+        address=None if below else address,
+        below=below,
+        since=since,
+        until=until,
+    )
+
+
 def run_events(context: Context) -> ExitCode:
     """The newest events, oldest first."""
     options = context.options
+    where = EventFilter(_filter_of(context), (options["type"] or "").removesuffix("*"))
     with opened_store(context) as store:
-        events = store.read_events(
-            address=options["address"], type_prefix=options["type"] or "", limit=options["limit"]
-        )
+        found = store.read_events(where, Page(options["limit"]))
+    events = [row.event for row in reversed(found)]
     if context.format == "json":
         context.terminal.print_json({"events": [_event_as_json(item) for item in events]})
         return ExitCode.OK

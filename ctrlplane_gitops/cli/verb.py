@@ -39,8 +39,7 @@ class Verb(NamedTuple):
 
 
 _ADDRESS = Argument("address", "ADDR", "an address such as instance/acme/web")
-_ANY_ADDRESS = Argument("address", "ADDR", "only of this address", "?")
-_LIMIT = Flag("limit", "at most N entries", flags.parse_natural, "N", 100)
+_LOG_ADDRESS = Argument("address", "ADDR", "only of this address, or below instance/acme/", "?")
 _REPLICA = Flag("replica", "only the replica of this index", flags.parse_natural, "N")
 
 VERBS: tuple[Verb, ...] = (
@@ -79,8 +78,15 @@ VERBS: tuple[Verb, ...] = (
         "history",
         "the releases of an instance, or the audit",
         "history:run_history",
-        (*flags.PLAIN_FORMAT, _LIMIT, Flag("audit", "show who did what, from which commit")),
-        (_ANY_ADDRESS,),
+        (
+            *flags.PLAIN_FORMAT,
+            Flag("audit", "show who did what, from which commit"),
+            *flags.LOG,
+            Flag("by", "only what this user did, or system:WORKER", str, "ACTOR"),
+            Flag("action", "only this action: create, update, ...", str, "ACTION"),
+            Flag("outcome", "only outcomes that begin with PREFIX", str, "PREFIX"),
+        ),
+        (_LOG_ADDRESS,),
     ),
     Verb(
         "events",
@@ -88,10 +94,10 @@ VERBS: tuple[Verb, ...] = (
         "history:run_events",
         (
             *flags.PLAIN_FORMAT,
-            _LIMIT,
+            *flags.LOG,
             Flag("type", "only types that begin with PREFIX", str, "PREFIX"),
         ),
-        (_ANY_ADDRESS,),
+        (_LOG_ADDRESS,),
     ),
     Verb(
         "logs",

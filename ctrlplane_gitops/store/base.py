@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import (
@@ -17,6 +17,16 @@ from ctrlplane_gitops.state.recorded import (
 )
 from ctrlplane_gitops.store.delivery import Deliveries
 from ctrlplane_gitops.value import struct
+
+if TYPE_CHECKING:  # who only looks at the state reads no history
+    from ctrlplane_gitops.state.log import (
+        AuditFilter,
+        EventFilter,
+        LoggedEntry,
+        LoggedEvent,
+        Page,
+    )
+    from ctrlplane_gitops.store.watcher import Watch
 
 
 @struct
@@ -64,14 +74,34 @@ class Store(Protocol):
     def read_blob(self, digest: str) -> bytes | None: ...
 
     def read_events(
-        self, *, address: str | None = None, type_prefix: str = "", limit: int = 100
-    ) -> Sequence[Event]:
-        """The newest ``limit`` events, oldest first. ``address`` matches itself."""
+        self, where: EventFilter | None = None, page: Page | None = None
+    ) -> Sequence[LoggedEvent]:
+        """Events in the order they were written or the other way round; the newest hundred if
+        nothing else is asked for."""
+        ...
+
+    def read_events_after(
+        self, number: int, limit: int = 100, where: EventFilter | None = None
+    ) -> Sequence[LoggedEvent]:
+        """What was written after the event of this number, oldest first, for who follows the log:
+        cheap where there is nothing new. A follower begins at ``last_event``."""
+        ...
+
+    def last_event(self) -> int:
+        """The number of the newest event, 0 before the first."""
+        ...
+
+    def watch_events(self, watch: Watch) -> Callable[[], None]:
+        """Tell of events once they are written through this very object, in their order, until
+        what is returned is called. The writer waits meanwhile: put them aside, or wake somebody.
+        What others write into the same store is not told of."""
         ...
 
     def read_audit(
-        self, *, address: str | None = None, limit: int = 100
-    ) -> Sequence[AuditEntry]: ...
+        self, where: AuditFilter | None = None, page: Page | None = None
+    ) -> Sequence[LoggedEntry]:
+        """The audit, in the same way."""
+        ...
 
     def read_open_intents(self) -> Sequence[Intent]: ...
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.recorded import (
-    AuditEntry,
     Intent,
     Order,
     RecordBatch,
@@ -42,6 +41,7 @@ from ctrlplane_gitops.store.conformance_kit import (
     make_release,
 )
 from ctrlplane_gitops.store.conformance_lease import LeaseClaims
+from ctrlplane_gitops.store.conformance_log import LogClaims
 from ctrlplane_gitops.value import replace
 
 
@@ -65,8 +65,8 @@ class RecordClaims(StoreKit):
         assert after.load_state() == RecordedState(
             "pla_1", {WEB: FULL_RESOURCE}, {WEB: FULL_INSTANCE}, {WEB: (FULL_RELEASE,)}
         )
-        assert list(after.read_events()) == [FULL_EVENT]
-        assert list(after.read_audit()) == [FULL_AUDIT]
+        assert self.events(after) == [FULL_EVENT]
+        assert self.audit(after) == [FULL_AUDIT]
         assert after.read_blob("aa") == bytes(range(256))
         assert after.read_blob("bb") == b""
         after.close()
@@ -150,7 +150,7 @@ class RecordClaims(StoreKit):
         after = self.reopen(store, root)
         assert after.read_orders() == {WEB: order, DB: other} == after.load_state().orders
         assert after.load_state(["nobody"]).orders == {}
-        assert FULL_EVENT in after.read_events()
+        assert FULL_EVENT in self.events(after)
         assert len(after.read_audit()) == 3
         after.record(RecordBatch(removed_orders=(WEB,)), fence)
         assert after.read_orders() == {DB: other}
@@ -212,56 +212,8 @@ class RecordClaims(StoreKit):
         assert seen <= {0, 1}
 
 
-class HistoryClaims(StoreKit):
-    """Events, the audit and intents."""
-
-    def test_the_newest_events_are_read_oldest_first(self, store: Store, fence: Fence) -> None:
-        events = tuple(make_event(number) for number in (3, 1, 4, 2))
-        store.record(RecordBatch(events=events[:2]), fence)
-        store.record(RecordBatch(events=events[2:]), fence)
-        assert [item.id for item in store.read_events()] == [f"evt_{n:03d}" for n in (1, 2, 3, 4)]
-        assert [item.id for item in store.read_events(limit=2)] == ["evt_003", "evt_004"]
-        assert list(store.read_events(limit=0)) == []
-
-    def test_events_of_one_moment_are_in_the_order_of_their_ids(
-        self, store: Store, fence: Fence
-    ) -> None:
-        events = tuple(replace(make_event(number), at=NOW) for number in (2, 3, 1))
-        store.record(RecordBatch(events=events), fence)
-        assert [item.id for item in store.read_events(limit=2)] == ["evt_002", "evt_003"]
-
-    def test_events_are_filtered_by_address_and_by_the_start_of_the_type(
-        self, store: Store, fence: Fence
-    ) -> None:
-        kinds = ("rollout.started", "rollout_failed", "Rollout.done", "apply.ended")
-        events = [make_event(n, type, "instance/a/web") for n, type in enumerate(kinds)]
-        events += [make_event(7, kinds[0], "instance/a/web2"), make_event(8, kinds[0], "")]
-        store.record(RecordBatch(events=tuple(events)), fence)
-
-        def read(address: str | None = None, prefix: str = "", limit: int = 100) -> list[int]:
-            found = store.read_events(address=address, type_prefix=prefix, limit=limit)
-            return [int(item.id[4:]) for item in found]
-
-        assert read("instance/a/web") == [0, 1, 2, 3]
-        assert read("") == [8]
-        assert read(prefix="rollout.") == [0, 7, 8]
-        assert read("instance/a/web", "rollout.") == [0]
-        assert read("instance/a/web", "rollout_") == [1]
-        assert read(prefix="%") == read(prefix="*") == []
-        assert read(prefix="rollout.", limit=1) == [8]
-
-    def test_the_audit_is_read_like_events(self, store: Store, fence: Fence) -> None:
-        entries = [
-            AuditEntry(f"aud_{n}", NOW + n * SECOND, "user:a", "update", address, "c", "done")
-            for n, address in enumerate(("tenant/a", "tenant/b", "tenant/a", "tenant/a2"))
-        ]
-        store.record(RecordBatch(audit=(entries[2], entries[0])), fence)
-        store.record(RecordBatch(audit=(entries[3], entries[1])), fence)
-        assert list(store.read_audit()) == entries
-        assert list(store.read_audit(limit=2)) == entries[2:]
-        assert list(store.read_audit(limit=0)) == []
-        assert list(store.read_audit(address="tenant/a")) == [entries[0], entries[2]]
-        assert list(store.read_audit(address="tenant/a", limit=1)) == [entries[2]]
+class IntentClaims(StoreKit):
+    """Intents."""
 
     def test_an_intent_is_open_until_its_outcome_is_recorded(
         self, store: Store, fence: Fence, root: Path
@@ -278,5 +230,5 @@ class HistoryClaims(StoreKit):
         after.close()
 
 
-class StoreConformance(RecordClaims, HistoryClaims, LeaseClaims, DeliveryClaims):
+class StoreConformance(RecordClaims, IntentClaims, LogClaims, LeaseClaims, DeliveryClaims):
     """All claims."""

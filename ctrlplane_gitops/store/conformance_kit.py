@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
+from ctrlplane_gitops.state.log import Page
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Event,
@@ -162,12 +163,21 @@ class StoreKit:
         store.close()
         return self.open_store(root)
 
+    def events(self, store: Store) -> list[Event]:
+        """All events, as they were written."""
+        rows = store.read_events(page=Page(10_000, is_oldest_first=True))
+        return [row.event for row in rows]
+
+    def audit(self, store: Store) -> list[AuditEntry]:
+        rows = store.read_audit(page=Page(10_000, is_oldest_first=True))
+        return [row.entry for row in rows]
+
     def contents(self, store: Store) -> tuple[RecordedState, *tuple[object, ...]]:
         """All that can be read, for comparing."""
         return (
             store.load_state(),
-            list(store.read_events(limit=1000)),
-            list(store.read_audit(limit=1000)),
+            self.events(store),
+            self.audit(store),
             list(store.read_open_intents()),
             {digest: store.read_blob(digest) for digest in ("aa", "bb")},
         )

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from ctrlplane_gitops.errors import LockError
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.log import (
+    AuditFilter,
+    EventFilter,
+    LoggedEntry,
+    LoggedEvent,
+    Page,
+    is_entry_asked,
+    is_event_asked,
+)
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Event,
@@ -22,7 +32,9 @@ from ctrlplane_gitops.state.recorded import (
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.delivery_memory import MemoryDeliveries
+from ctrlplane_gitops.store.watcher import Watch, Watchers
 
+_Row = TypeVar("_Row", LoggedEvent, LoggedEntry)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,8 +47,8 @@ class _Tables:
     orders: dict[ResourceKey, Order] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
-    events: dict[str, Event] = field(default_factory=dict)
-    audit: dict[str, AuditEntry] = field(default_factory=dict)
+    events: list[LoggedEvent] = field(default_factory=list)
+    audit: list[LoggedEntry] = field(default_factory=list)
 
 
 class MemoryStore:
@@ -47,6 +59,7 @@ class MemoryStore:
         self._tables = _Tables()
         self._leases: dict[str, LeaseInfo] = {}
         self.deliveries = MemoryDeliveries()
+        self._watchers = Watchers()
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         def is_asked(key: ResourceKey) -> bool:
@@ -76,8 +89,7 @@ class MemoryStore:
             tables.releases.update({(item.instance, item.number): item for item in batch.releases})
             tables.blobs.update(batch.blobs)
             tables.intents.update({item.id: item for item in batch.intents})
-            tables.events.update({item.id: item for item in batch.events})
-            tables.audit.update({item.id: item for item in batch.audit})
+            self._append(batch.events, batch.audit)
             for key in batch.removed_resources:
                 tables.resources.pop(key, None)
             for key in batch.removed_instances:
@@ -90,8 +102,17 @@ class MemoryStore:
     def give_order(self, order: Order, event: Event, audit: AuditEntry) -> None:
         with self._lock:
             self._tables.orders[order.instance] = order
-            self._tables.events[event.id] = event
-            self._tables.audit[audit.id] = audit
+            self._append((event,), (audit,))
+
+    def _append(self, events: Sequence[Event], audit: Sequence[AuditEntry]) -> None:
+        """Told while nobody else may write, so that everybody hears of events in their order."""
+        tables = self._tables
+        logged = [LoggedEvent(n, item) for n, item in enumerate(events, len(tables.events) + 1)]
+        tables.events += logged
+        tables.audit += [
+            LoggedEntry(n, item) for n, item in enumerate(audit, len(tables.audit) + 1)
+        ]
+        self._watchers.tell(logged)
 
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         with self._lock:
@@ -102,22 +123,32 @@ class MemoryStore:
             return self._tables.blobs.get(digest)
 
     def read_events(
-        self, *, address: str | None = None, type_prefix: str = "", limit: int = 100
-    ) -> Sequence[Event]:
+        self, where: EventFilter | None = None, page: Page | None = None
+    ) -> Sequence[LoggedEvent]:
         with self._lock:
-            found = [
-                item
-                for item in self._tables.events.values()
-                if address in (None, item.address) and item.type.startswith(type_prefix)
-            ]
-        return sorted(found, key=lambda item: (item.at, item.id))[-limit:] if limit > 0 else []
+            rows = tuple(self._tables.events)
+        where = where or EventFilter()
+        return _take([row for row in rows if is_event_asked(where, row.event)], page)
 
-    def read_audit(self, *, address: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
+    def read_events_after(
+        self, number: int, limit: int = 100, where: EventFilter | None = None
+    ) -> Sequence[LoggedEvent]:
+        return self.read_events(where, Page(limit, after=number, is_oldest_first=True))
+
+    def last_event(self) -> int:
         with self._lock:
-            found = [
-                item for item in self._tables.audit.values() if address in (None, item.address)
-            ]
-        return sorted(found, key=lambda item: (item.at, item.id))[-limit:] if limit > 0 else []
+            return len(self._tables.events)
+
+    def watch_events(self, watch: Watch) -> Callable[[], None]:
+        return self._watchers.add(watch)
+
+    def read_audit(
+        self, where: AuditFilter | None = None, page: Page | None = None
+    ) -> Sequence[LoggedEntry]:
+        with self._lock:
+            rows = tuple(self._tables.audit)
+        where = where or AuditFilter()
+        return _take([row for row in rows if is_entry_asked(where, row.entry)], page)
 
     def read_open_intents(self) -> Sequence[Intent]:
         with self._lock:
@@ -162,6 +193,18 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _take(rows: Sequence[_Row], page: Page | None) -> list[_Row]:
+    """A page of rows that are in order."""
+    page = page or Page()
+    first = 0 if page.after is None else page.after + 1
+    found = [
+        row
+        for row in (rows if page.is_oldest_first else reversed(rows))
+        if row.number >= first and (page.before is None or row.number < page.before)
+    ]
+    return found[: max(page.limit, 0)]
 
 
 def _is_current(known: LeaseInfo, fence: Fence) -> bool:

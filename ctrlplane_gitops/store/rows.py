@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import Order, RecordBatch, RecordedResource, RecordedState
@@ -13,11 +13,13 @@ from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.codec import (
     decode_instance,
     decode_release,
-    encode_json,
     encode_release,
     encode_rollout,
     encode_time,
 )
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.state.log import LoggedEvent
 
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -126,8 +128,8 @@ def _select(
     return connection.execute(query.format(where=where), asked)
 
 
-def write_batch(connection: sqlite3.Connection, batch: RecordBatch) -> None:
-    """Puts and removals, inside the caller's transaction."""
+def write_batch(connection: sqlite3.Connection, batch: RecordBatch) -> tuple[LoggedEvent, ...]:
+    """Puts and removals, inside the caller's transaction; the events with their numbers."""
     many = connection.executemany
     if batch.plane_id is not None:
         connection.execute(
@@ -157,7 +159,7 @@ def write_batch(connection: sqlite3.Connection, batch: RecordBatch) -> None:
     )
     many("INSERT OR IGNORE INTO blobs VALUES (?, ?)", list(batch.blobs.items()))
     _write_removals(connection, batch)
-    write_history(connection, batch)
+    return write_history(connection, batch)
 
 
 def _write_removals(connection: sqlite3.Connection, batch: RecordBatch) -> None:
@@ -180,8 +182,8 @@ def _write_removals(connection: sqlite3.Connection, batch: RecordBatch) -> None:
     )
 
 
-def write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
-    """Intents, events and audit, inside the caller's transaction."""
+def write_history(connection: sqlite3.Connection, batch: RecordBatch) -> tuple[LoggedEvent, ...]:
+    """Intents, events and audit, inside the caller's transaction; the events with their numbers."""
     many = connection.executemany
     many(
         "INSERT OR REPLACE INTO open_intents VALUES (?, ?, ?, ?)",
@@ -202,14 +204,6 @@ def write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
         ],
     )  # fmt: skip
     many(
-        "INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?)",
-        [
-            (item.id, encode_time(item.at), item.type, item.address, item.message,
-             encode_json(dict(item.data)) if item.data else "")
-            for item in batch.events
-        ],
-    )  # fmt: skip
-    many(
         "INSERT INTO audit VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
         [
             (item.id, encode_time(item.at), item.actor, item.action, item.address, item.commit,
@@ -217,3 +211,8 @@ def write_history(connection: sqlite3.Connection, batch: RecordBatch) -> None:
             for item in batch.audit
         ],
     )  # fmt: skip
+    if not batch.events:
+        return ()
+    from ctrlplane_gitops.store.history import append_events
+
+    return append_events(connection, batch.events)

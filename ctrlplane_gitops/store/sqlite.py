@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.state.key import ResourceKey
@@ -34,6 +33,16 @@ from ctrlplane_gitops.store.rows import (
     write_order,
 )
 
+if TYPE_CHECKING:  # who only looks at the state reads no history
+    from ctrlplane_gitops.state.log import (
+        AuditFilter,
+        EventFilter,
+        LoggedEntry,
+        LoggedEvent,
+        Page,
+    )
+    from ctrlplane_gitops.store.watcher import Watch, Watchers
+
 _EMPTY = RecordedState()
 
 
@@ -49,6 +58,7 @@ class SqliteStore:
         self._lock = threading.RLock()
         self._is_trimmed = False
         self._is_closed = False
+        self._watchers: Watchers | None = None
         self._loaded: tuple[object, RecordedState] | None = None
         self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
         self.deliveries = SqliteDeliveries(path, is_read_only=is_read_only)
@@ -67,18 +77,24 @@ class SqliteStore:
             return self._loaded[1]
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
-        with self._writing() as connection:
-            leases.check_fence(connection, fence)
-            write_batch(connection, batch)
-            if not self._is_trimmed:
-                self._is_trimmed = True
-                for statement in _TRIM:
-                    connection.execute(statement)
+        # Told while nobody else may write, so that everybody hears of events in their order.
+        with self._lock:
+            with self._writing() as connection:
+                leases.check_fence(connection, fence)
+                events = write_batch(connection, batch)
+                if not self._is_trimmed:
+                    self._is_trimmed = True
+                    for statement in _TRIM:
+                        connection.execute(statement)
+            self._tell(events)
 
     def give_order(self, order: Order, event: Event, audit: AuditEntry) -> None:
-        with self._writing() as connection:
-            write_order(connection, order)
-            write_history(connection, RecordBatch(events=(event,), audit=(audit,)))
+        with self._lock:
+            with self._writing() as connection:
+                write_order(connection, order)
+                history = RecordBatch(events=(event,), audit=(audit,))
+                events = write_history(connection, history)
+            self._tell(events)
 
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         with self._reading() as connection:
@@ -89,26 +105,36 @@ class SqliteStore:
         return rows[0][0] if rows else None
 
     def read_events(
-        self, *, address: str | None = None, type_prefix: str = "", limit: int = 100
-    ) -> Sequence[Event]:
-        rows = self._select(
-            "SELECT id, at, type, address, message, data FROM events "
-            "WHERE (?1 IS NULL OR address = ?1) AND substr(type, 1, length(?2)) = ?2 "
-            "ORDER BY at DESC, id DESC LIMIT ?3",
-            (address, type_prefix, max(limit, 0)),
-        )
-        return [
-            Event(id, decode_time(at), type, of, message, json.loads(data) if data else {})
-            for id, at, type, of, message, data in reversed(rows)
-        ]
+        self, where: EventFilter | None = None, page: Page | None = None
+    ) -> Sequence[LoggedEvent]:
+        from ctrlplane_gitops.store.history import select_events
 
-    def read_audit(self, *, address: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
-        rows = self._select(
-            "SELECT id, at, actor, action, address, commit_id, outcome FROM audit "
-            "WHERE (?1 IS NULL OR address = ?1) ORDER BY at DESC, id DESC LIMIT ?2",
-            (address, max(limit, 0)),
-        )
-        return [AuditEntry(row[0], decode_time(row[1]), *row[2:]) for row in reversed(rows)]
+        with self._reading() as connection:
+            return [] if connection is None else select_events(connection, where, page)
+
+    def read_events_after(
+        self, number: int, limit: int = 100, where: EventFilter | None = None
+    ) -> Sequence[LoggedEvent]:
+        from ctrlplane_gitops.state.log import Page
+
+        return self.read_events(where, Page(limit, after=number, is_oldest_first=True))
+
+    def last_event(self) -> int:
+        from ctrlplane_gitops.store.history import last_event
+
+        with self._reading() as connection:
+            return 0 if connection is None else last_event(connection)
+
+    def watch_events(self, watch: Watch) -> Callable[[], None]:
+        return self._find_watchers().add(watch)
+
+    def read_audit(
+        self, where: AuditFilter | None = None, page: Page | None = None
+    ) -> Sequence[LoggedEntry]:
+        from ctrlplane_gitops.store.history import select_audit
+
+        with self._reading() as connection:
+            return [] if connection is None else select_audit(connection, where, page)
 
     def read_open_intents(self) -> Sequence[Intent]:
         rows = self._select("SELECT id, at, address, action FROM open_intents ORDER BY at, id", ())
@@ -142,6 +168,17 @@ class SqliteStore:
             self._is_closed = True
             if connection is not None:
                 connection.close()
+
+    def _find_watchers(self) -> Watchers:
+        from ctrlplane_gitops.store.watcher import Watchers
+
+        with self._lock:
+            self._watchers = self._watchers or Watchers()
+            return self._watchers
+
+    def _tell(self, events: Sequence[LoggedEvent]) -> None:
+        if self._watchers is not None:
+            self._watchers.tell(events)
 
     def _select(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._reading() as connection:

@@ -29,8 +29,9 @@ from ctrlplane_gitops.redact import Redactor, SecretValue
 from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.desired import DesiredState, ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey, parse_address
+from ctrlplane_gitops.state.log import AuditFilter, EventFilter, LogFilter
 from ctrlplane_gitops.state.observed import ObservedState
-from ctrlplane_gitops.state.recorded import Event, RecordedState
+from ctrlplane_gitops.state.recorded import AuditEntry, Event, RecordedState
 from ctrlplane_gitops.store.base import Fence
 from ctrlplane_gitops.store.sqlite import SqliteStore
 from tests.plan.plan_kit import HEADER, NOW, POLICY
@@ -190,7 +191,13 @@ class Scene:
             return "\n".join(connection.iterdump())
 
     def event_types(self, address: str) -> list[str]:
-        return [item.type for item in self.store.read_events(address=address)]
+        where = EventFilter(LogFilter(address=address))
+        return [row.event.type for row in reversed(self.store.read_events(where))]
+
+    def audit(self, address: str | None = None) -> list[AuditEntry]:
+        """Who did what, in its order."""
+        where = AuditFilter(LogFilter(address=address))
+        return [row.entry for row in reversed(self.store.read_audit(where))]
 
 
 def states(result: ApplyResult) -> dict[str, str]:

@@ -73,9 +73,7 @@ def test_the_outcome_of_what_was_in_flight_is_written_down(scene: Scene, ending:
     assert state.instances[WEB].rollout.phase is RolloutPhase.PROGRESSING
     assert state.releases[WEB][0].state is ReleaseState.PENDING
     assert scene.told[-1].type == "apply.ended" and scene.told[-1].message == str(ending)
-    assert [item.outcome for item in scene.store.read_audit(address=WEB.address)] == [
-        "cancelled stopped on the way"
-    ]
+    assert [item.outcome for item in scene.audit(WEB.address)] == ["cancelled stopped on the way"]
 
 
 @pytest.mark.parametrize("ending", STOPS)

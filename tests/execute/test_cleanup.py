@@ -90,9 +90,9 @@ def test_a_silent_provider_that_the_tenant_never_used_keeps_nobody(scene: Scene)
 
 def test_an_apply_that_changes_nothing_is_no_event_and_no_entry(scene: Scene) -> None:
     scene.run(BOTH)
-    before = (len(scene.told), len(scene.store.read_audit()))
+    before = (len(scene.told), len(scene.audit()))
     scene.run(BOTH)
-    assert (len(scene.told), len(scene.store.read_audit())) == before
+    assert (len(scene.told), len(scene.audit())) == before
 
 
 def test_a_row_that_was_held_back_is_not_in_the_audit(scene: Scene) -> None:
@@ -102,10 +102,10 @@ def test_a_row_that_was_held_back_is_not_in_the_audit(scene: Scene) -> None:
         )
 
     scene.run(desire("shop:1"))
-    before = len(scene.store.read_audit())
+    before = len(scene.audit())
     scene.providers["docker"].memory.faults.gap = "engine is gone"
     assert states(scene.run(desire("shop:2"))) == {"acme/web": "done"}
-    assert [item.address for item in scene.store.read_audit()[before:]] == ["deployment/acme/web"]
+    assert [item.address for item in scene.audit()[before:]] == ["deployment/acme/web"]
 
 
 def test_the_audit_has_one_entry_per_row_with_its_outcome(scene: Scene) -> None:
@@ -115,7 +115,7 @@ def test_the_audit_has_one_entry_per_row_with_its_outcome(scene: Scene) -> None:
 
     scene.local.before = fail
     scene.run(BOTH)
-    found = {item.address: (item.action, item.outcome) for item in scene.store.read_audit()}
+    found = {item.address: (item.action, item.outcome) for item in scene.audit()}
     outcome = found.pop("instance/zen/web")
     assert outcome[0] == "create" and outcome[1].startswith("failed ") and "no space" in outcome[1]
     assert found.pop("deployment/zen/web") == outcome

@@ -68,7 +68,7 @@ def test_everything_gathered_is_one_transaction_and_written_once(desk: Desk) -> 
     desk.journal.flush()
     assert len(desk.batches) == 1
     assert [item.message for item in desk.told] == ["begun"]
-    (entry,) = desk.store.read_audit()
+    (entry,) = (row.entry for row in desk.store.read_audit())
     assert (entry.actor, entry.action, entry.commit) == ("user:us", "update", "c0ffee")
 
 
@@ -100,5 +100,5 @@ def test_every_text_is_scrubbed_on_its_way_in(desk: Desk) -> None:
     desk.journal.flush()
     clean = f"{MASK} \\udcff"
     assert [item.message for item in desk.told] == [clean]
-    assert [item.outcome for item in desk.store.read_audit()] == [clean]
+    assert [row.entry.outcome for row in desk.store.read_audit()] == [clean]
     assert desk.store.load_state().instances[WEB].rollout.message == clean

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.log import EventFilter, LogFilter, Page
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Event,
@@ -187,12 +188,11 @@ def in_order(items: dict[str, Any]) -> list[Any]:
 
 def check(store: Store, model: Model) -> None:
     assert store.load_state() == model.state
-    assert list(store.read_events()) == in_order(model.events)
-    assert (
-        list(store.read_events(address="a", limit=1))
-        == [item for item in in_order(model.events) if item.address == "a"][-1:]
-    )
-    assert list(store.read_audit()) == in_order(model.audit)
+    events, audit = list(model.events.values()), list(model.audit.values())
+    assert [row.event for row in store.read_events()] == events[::-1]
+    found = store.read_events(EventFilter(LogFilter(address="a")), Page(1))
+    assert [row.event for row in found] == [item for item in events if item.address == "a"][-1:]
+    assert [row.entry for row in store.read_audit()] == audit[::-1]
     opened = {key: item for key, item in model.intents.items() if item.closed_at is None}
     assert list(store.read_open_intents()) == [
         replace(item, closed_at=None) for item in in_order(opened)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.ids import IdPrefix, new_id
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.state.log import Page
 from ctrlplane_gitops.state.recorded import (
     Event,
     Intent,
@@ -111,7 +112,8 @@ def test_the_newest_events_and_closed_intents_are_kept(tmp_path: Path) -> None:
     # The first batch of an opening is when it is trimmed: this one's own count as well.
     late = make_event(EventType.APPLY_ENDED, moments[-1] + SECOND, "", "late")
     store.record(RecordBatch(events=(late,)), fence_of(store))
-    assert [item.message for item in store.read_events(limit=20_000)] == [
+    rows = store.read_events(page=Page(20_000, is_oldest_first=True))
+    assert [row.event.message for row in rows] == [
         *map(str, range(4, 10_003)),
         "late",
     ]
