@@ -48,16 +48,15 @@ def _pinning(context: Context, app: App, key: ResourceKey) -> Amendment:
     def write(store: Store, held: HeldLease, commit: str) -> None:
         known = pin(store.load_state()).instances[key]
         journal = Journal(
-            store, held.fence, context.clock, app.settings.actor, commit, Redactor(),
-            lambda event: None,
-        )  # fmt: skip
+            store, held.fence, context.clock, app.settings.actor, Redactor(), lambda event: None
+        )
         journal.put(instances=(known,))
         if known.pin is None:
             journal.tell(EventType.RELEASE_UNPINNED, key.address, "follows Git again")
-            journal.audit("rollback --clear", key.address, "unpinned")
+            journal.audit("rollback --clear", key.address, "unpinned", commit)
         else:
             journal.tell(EventType.RELEASE_PINNED, key.address, f"v{known.pin} is pinned")
-            journal.audit(f"rollback to v{known.pin}", key.address, "pinned")
+            journal.audit(f"rollback to v{known.pin}", key.address, "pinned", commit)
         journal.flush()
 
     return Amendment(pin, write)

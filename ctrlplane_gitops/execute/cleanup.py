@@ -3,14 +3,11 @@ audit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.events.event import EventType
-from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.plan.change import Plan
-from ctrlplane_gitops.state.action import RemoveTenant
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 
 
@@ -19,29 +16,7 @@ def removed_tenants(plan: Plan) -> tuple[ResourceKey, ...]:
     return tuple(key for key in plan.records.removed_resources if key.kind is Kind.TENANT)
 
 
-def remove_tenants(
-    plan: Plan, effects: Effects, failed: Collection[str]
-) -> tuple[CtrlplaneError, ...]:
-    """Remove from every provider what it keeps for the removed tenants, then forget them.
-
-    They are forgotten last, so that a crash on the way leaves a row that is planned again."""
-    tenants = [key for key in removed_tenants(plan) if key.name not in failed]
-    for tenant in tenants:
-        for name in _providers_of(plan, tenant, effects.providers):
-            effects.intend(RemoveTenant(tenant, name))
-    effects.flush()
-    effects.submit()
-    effects.wait()
-    errors: dict[ResourceKey, CtrlplaneError] = {}
-    for outcome in effects.collect():
-        if outcome.error is not None and isinstance(outcome.action, RemoveTenant):
-            errors[outcome.action.tenant] = outcome.error
-    effects.journal.remove(resources=[key for key in tenants if key not in errors])
-    effects.flush()
-    return tuple(errors[key] for key in sorted(errors))
-
-
-def _providers_of(plan: Plan, tenant: ResourceKey, names: Iterable[str]) -> list[str]:
+def providers_of_tenant(plan: Plan, tenant: ResourceKey, names: Iterable[str]) -> list[str]:
     """Every provider that answers, and those that do not only where the tenant had instances: a
     provider that is merely configured must not keep a tenant from being removed."""
     silent = {gap.provider for gap in plan.gaps}
@@ -86,4 +61,4 @@ def audit_plan(plan: Plan, outcomes: Mapping[ResourceKey, str], journal: Journal
             continue
         instance = work_of.get(change.key)
         outcome = outcomes.get(instance, "not done") if instance else "done"
-        journal.audit(str(change.action), change.key.address, outcome)
+        journal.audit(str(change.action), change.key.address, outcome, plan.header.commit)

@@ -12,7 +12,7 @@ from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.execute.perform import address_of, describe
 from ctrlplane_gitops.ids import IdPrefix, new_id
-from ctrlplane_gitops.redact import Redactor
+from ctrlplane_gitops.redact import Redactor, SecretValue
 from ctrlplane_gitops.state.action import Action, Outcome
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import (
@@ -58,7 +58,6 @@ class Journal:
         fence: Fence,
         clock: Clock,
         actor: str,
-        commit: str,
         redactor: Redactor,
         on_event: Callable[[Event], None],
     ) -> None:
@@ -66,10 +65,13 @@ class Journal:
         self._fence = fence
         self._clock = clock
         self._actor = actor
-        self._commit = commit
         self._redactor = redactor
         self._on_event = on_event
         self._pending = _Pending()
+
+    def learn(self, secrets: Iterable[SecretValue]) -> None:
+        """Values that no text may show from now on."""
+        self._redactor.add(secrets)
 
     def scrub(self, text: str) -> str:
         """The text without any secret value, and without what no store takes for text."""
@@ -158,7 +160,7 @@ class Journal:
         text = self.scrub(message)
         self._pending.events.append(make_event(type, self._clock.now(), address, text, data))
 
-    def audit(self, action: str, address: str, outcome: str) -> None:
+    def audit(self, action: str, address: str, outcome: str, commit: str) -> None:
         now = self._clock.now()
         self._pending.audit.append(
             AuditEntry(
@@ -167,7 +169,7 @@ class Journal:
                 self._actor,
                 action,
                 address,
-                self._commit,
+                commit,
                 self.scrub(outcome),
             )
         )

@@ -29,6 +29,11 @@ class Materials:
         self._read_stored = read_stored
         self._secrets = secrets
 
+    @classmethod
+    def empty(cls) -> Materials:
+        """Nothing, until it is renewed."""
+        return cls({}, (), lambda digests: {}, lambda digest: None, {})
+
     def load(self, releases: Iterable[Release]) -> None:
         """Fetch every content these releases need in one batch; SourceError when it fails."""
         missing = {
@@ -43,6 +48,13 @@ class Materials:
             content = self._read_stored(digest)
             if content is not None:
                 self._contents[digest] = content
+
+    def renew(self, newer: Materials) -> None:
+        """Take over from ``newer`` what it has, and keep what only we have."""
+        self._contents.update(newer._contents)
+        self._known |= newer._known
+        self._read, self._read_stored = newer._read, newer._read_stored
+        self._secrets = {**self._secrets, **newer._secrets}
 
     def contents_of(self, release: Release) -> dict[str, bytes]:
         """The contents by digest; ProviderError naming a file whose content is gone."""

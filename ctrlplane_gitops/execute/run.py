@@ -43,7 +43,9 @@ _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
 
 
 class WorkState(StrEnum):
-    """How the work on one instance ended. ``waiting``: somebody must promote or resume it."""
+    """How the work on one instance ended. ``waiting``: somebody must promote or resume it.
+    ``underWay``: an earlier pass is at the same. ``superseded``: a later one makes something else
+    of it. ``overtaken``: it moved while it was looked at, and has to be looked at again."""
 
     DONE = "done"
     STARTED = "started"
@@ -52,6 +54,9 @@ class WorkState(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
+    UNDER_WAY = "underWay"
+    SUPERSEDED = "superseded"
+    OVERTAKEN = "overtaken"
 
 
 @struct
@@ -148,6 +153,23 @@ class InstanceRun:
     def target(self) -> Release | None:
         number = self.work.release.number if self.work.release else 0
         return self.releases.get(number)
+
+    def take_over(self, work: Work, known: RecordedInstance | None) -> None:
+        """A later plan says the same, with what is to be written down about it now."""
+        self.work = work
+        if known is not None:
+            self.known = replace(self.known, pin=known.pin)
+
+    def stand_at(self, before: InstanceRun) -> None:
+        """Go on from where a run for the same instance was, of which not all is in the record that
+        this one was made from."""
+        self.known = replace(before.record(), pin=self.known.pin, provider=self.known.provider)
+        for number, release in before.releases.items():
+            known = self.releases.setdefault(number, release)
+            if release.resolved and release.revision == known.revision:
+                self.releases[number] = release
+        self.status = self._initial_status()
+        self.was_settled = self.status.phase not in _UNDER_WAY
 
     def record(self) -> RecordedInstance:
         """The instance's record as it stands now."""

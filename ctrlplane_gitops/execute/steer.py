@@ -17,9 +17,10 @@ from ctrlplane_gitops.health.measure import RunCommand
 from ctrlplane_gitops.health.traffic import count_release
 from ctrlplane_gitops.plan.change import Plan, Work
 from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.rollout.view import TrafficView, wishes_of
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.state.observed import ObservedReplicaSet, ObservedState, ReplicaPhase
 from ctrlplane_gitops.state.recorded import Order, RolloutPhase
 from ctrlplane_gitops.state.traffic import TrafficCount
 
@@ -47,16 +48,27 @@ class Steering:
         self._seen: set[ResourceKey] = set()
         self._expected: dict[ResourceKey, datetime] = {}
 
-    def begin(self, plan: Plan) -> None:
-        """Have the router run where the plan is about anything it serves."""
+    def begin(
+        self,
+        plan: Plan,
+        secrets: Mapping[ResourceKey, SecretValue],
+        observed: ObservedState | None = None,
+    ) -> None:
+        """Have the router run where the plan is about anything it serves. ``observed`` is the look
+        at everything that the plan was made from, None where it was about a part."""
         traffic = self._traffic
+        if traffic is None:
+            return
+        traffic.show(secrets)
         routed = [work for work in plan.works if work.is_routed]
         is_needed = routed or plan.unrouted or plan.certificates
-        if traffic is not None and (is_needed or plan.starts_router or plan.stops_router):
+        if is_needed or plan.starts_router or plan.stops_router:
             # A work brings its routes up to what Git says, all at once: a host that moves from
             # one of them to another is served all the while.
             synced = {work.instance for work in routed if _brings_routes(work)}
-            traffic.begin(plan.unrouted, synced, [item.key for item in plan.certificates])
+            rotated = [item.key for item in plan.certificates]
+            seen = None if observed is None else observed.router
+            traffic.begin(plan.unrouted, synced, rotated, seen)
 
     def expect(self, run: InstanceRun, now: datetime) -> None:
         """A work has begun. Nothing is written before it has said what its routes are, so that a
@@ -181,7 +193,11 @@ class Steering:
         if self._traffic is None:
             return ()
         self._traffic.finish(may_stop=may_stop)
-        return self._traffic.find_errors()
+        return self.find_errors()
+
+    def find_errors(self) -> tuple[CtrlplaneError, ...]:
+        """Why what is wanted is not served now."""
+        return () if self._traffic is None else self._traffic.find_errors()
 
     @property
     def warnings(self) -> tuple[str, ...]:

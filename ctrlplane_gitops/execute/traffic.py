@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,35 +19,23 @@ from ctrlplane_gitops.execute.drain import live_members, members_in
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.line import NOTHING, Line, Sets, entries_of
 from ctrlplane_gitops.execute.pool import Pool, wait_any
+from ctrlplane_gitops.execute.table_write import Written, count_members, write_table
 from ctrlplane_gitops.network.router import Router
 from ctrlplane_gitops.redact import SecretValue
-from ctrlplane_gitops.rollout.routing import (
-    read_step,
-)
+from ctrlplane_gitops.rollout.routing import read_step
 from ctrlplane_gitops.rollout.view import RouteStep, TrafficView
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import Intent
 from ctrlplane_gitops.state.traffic import (
-    Member,
     RouteEntry,
     RouterCapability,
+    RouterState,
     RouteTable,
     TrafficCount,
 )
 
-_LIVE_TIMEOUT = timedelta(seconds=5)
 _RETRY = timedelta(milliseconds=500)
-
-
-@dataclass(slots=True)
-class _Written:
-    """What came of a write. ``error`` is terminal unless it may be tried again."""
-
-    version: int
-    is_live: bool = False
-    message: str = ""
-    error: CtrlplaneError | None = None
 
 
 class Traffic:
@@ -64,19 +51,18 @@ class Traffic:
         pool: Pool,
         clock: Clock,
         journal: Journal,
-        certificates: Mapping[ResourceKey, SecretValue],
     ) -> None:
         self._router = router
         self._address = ResourceKey(Kind.CONTROL_PLANE, "", plane).address
         self._pool = pool
         self._clock = clock
         self._journal = journal
-        self._certificates = certificates
+        self._certificates: Mapping[ResourceKey, SecretValue] = {}
         self._lines: dict[ResourceKey, Line] = {}
         self._owners: dict[ResourceKey, ResourceKey] = {}
         self._wanted = 0
         self._live = 0
-        self._job: Future[_Written] | None = None
+        self._job: Future[Written] | None = None
         self._counting: Future[dict[ResourceKey, int | None]] | None = None
         self._intent: Intent | None = None
         self._not_before: datetime | None = None
@@ -86,43 +72,70 @@ class Traffic:
         self.error: CtrlplaneError | None = None
         self.count = 0
 
+    def show(self, certificates: Mapping[ResourceKey, SecretValue]) -> None:
+        """Values that routes may name from now on."""
+        self._certificates = {**self._certificates, **certificates}
+
     def begin(
         self,
         unrouted: Collection[ResourceKey],
         synced: Collection[ResourceKey] = (),
         rotated: Collection[ResourceKey] = (),
+        seen: RouterState | None = None,
     ) -> None:
         """Have the router run, see what it serves, and take out the routes that are to go.
         Instances that will be ``synced`` keep their members, for other routes of theirs. What goes
         wrong is ``error``: nothing can be moved in this apply. ``rotated`` are certificates with
-        another value: the table is to be written even if it is the same."""
+        another value: the table is to be written even if it is the same. Begun already, it goes on
+        from what it has written; ``seen`` is what somebody has just seen of the router."""
+        if self._has_begun and self.error is None:
+            self._renew(rotated, seen)
+        elif not self._open(rotated):
+            return
+        for key, line in self._lines.items():
+            self._leave_out(line, unrouted, is_served_on=key in synced)
+
+    def _open(self, rotated: Collection[ResourceKey]) -> bool:
+        """True when what the router serves is known."""
+        self.error = None
+        self._lines, self._owners = {}, {}
         try:
             if self._router.ensure_running():
                 self._tell(EventType.ROUTER_STARTED, f"the {self._router.name} router was started")
             state = self._router.observe()
         except CtrlplaneError as error:
             self.error = error
-            return
+            return False
         except Exception as bug:
             self.error = ProviderError(f"unexpected {type(bug).__name__}: {bug}")
-            return
+            return False
         self._has_begun = True
         if state.gap is not None:
             self.error = ProviderError(f"the router did not answer: {state.gap}", is_retryable=True)
-            return
+            return False
         # Not live: a write that did not come to its end. The same table is written once more.
         base = 0 if state.is_live else 1
-        self._wanted = 1 if rotated else base
+        self._wanted = self._live + (1 if rotated else base)
         for entry in state.table.entries:
-            line = self._lines.setdefault(entry.instance, Line(version=base))
+            line = self._lines.setdefault(entry.instance, Line(version=self._live + base))
             line.entries = (*line.entries, entry)
             if entry.certificate in rotated:
-                line.version = 1
+                line.version = self._wanted
             self._owners[entry.key] = entry.instance
-        for key, line in self._lines.items():
+        for line in self._lines.values():
             line.step = read_step(line.entries)
             line.live = (line.step, line.entries)
-            self._leave_out(line, unrouted, is_served_on=key in synced)
+        return True
+
+    def _renew(self, rotated: Collection[ResourceKey], seen: RouterState | None) -> None:
+        """Write the table once more where the router has lost it or shows other certificates."""
+        is_idle = self._job is None and self._live >= self._wanted
+        is_lost = seen is not None and is_idle and _differs(seen, self._table())
+        if is_lost or rotated:
+            self._wanted += 1
+        for line in self._lines.values():
+            if is_lost or any(entry.certificate in rotated for entry in line.entries):
+                line.version = self._wanted
 
     def _leave_out(
         self, line: Line, unrouted: Collection[ResourceKey], *, is_served_on: bool = False
@@ -226,8 +239,9 @@ class Traffic:
     def submit(self) -> None:
         """Begin what is due; the intent must be committed by now."""
         if self._intent is not None and self._job is None:
+            router, certificates = self._router, self._certificates
             version, table = self._wanted, self._table()
-            self._job = self._pool.submit(lambda: self._write(version, table))
+            self._job = self._pool.submit(lambda: write_table(router, version, table, certificates))
         if self._is_observable and self._counting is None:
             asked = {
                 key: members
@@ -235,7 +249,8 @@ class Traffic:
                 if (members := line.drain.uncounted(self._clock.now()))
             }
             if asked:
-                self._counting = self._pool.submit(lambda: self._count(asked))
+                router = self._router
+                self._counting = self._pool.submit(lambda: count_members(router, asked))
 
     def collect(self) -> bool:
         """Take in what has ended; True when something may go on now."""
@@ -317,32 +332,7 @@ class Traffic:
         found = [entry for line in self._lines.values() for entry in line.entries]
         return RouteTable(tuple(sorted(found, key=lambda item: (item.key, item.variant))))
 
-    def _write(self, version: int, table: RouteTable) -> _Written:
-        """In the pool. Never raises: an adapter that does has a bug."""
-        try:
-            self._router.ensure_running()
-            generation = self._router.apply(table, self._certificates)
-            report = self._router.wait_live(generation, _LIVE_TIMEOUT)
-            return _Written(version, report.is_live, report.message)
-        except CtrlplaneError as error:
-            return _Written(version, message=error.message, error=error)
-        except Exception as bug:
-            text = f"unexpected {type(bug).__name__}: {bug}"
-            return _Written(version, message=text, error=ProviderError(text))
-
-    def _count(
-        self, asked: Mapping[ResourceKey, Collection[Member]]
-    ) -> dict[ResourceKey, int | None]:
-        """In the pool. What cannot be counted is not known to be over."""
-        found: dict[ResourceKey, int | None] = {}
-        for key, members in asked.items():
-            try:
-                found[key] = self._router.count_in_flight(members)
-            except CtrlplaneError:
-                found[key] = None
-        return found
-
-    def _take(self, written: _Written) -> None:
+    def _take(self, written: Written) -> None:
         assert self._intent is not None
         self.count += 1
         text = "live" if written.is_live else written.message or "not live yet"
@@ -371,3 +361,9 @@ class Traffic:
 
     def _tell(self, type: EventType, text: str) -> None:
         self._journal.tell(type, self._address, text)
+
+
+def _differs(seen: RouterState, table: RouteTable) -> bool:
+    """Whether a router shows something else than what was written last."""
+    entries = sorted(seen.table.entries, key=lambda item: (item.key, item.variant))
+    return seen.gap is not None or not seen.is_live or tuple(entries) != table.entries

@@ -9,6 +9,7 @@ from datetime import timedelta
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import LockError
 from ctrlplane_gitops.execute.apply import apply_plan
+from ctrlplane_gitops.execute.batch import Batch
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
 from ctrlplane_gitops.execute.material import Materials
@@ -77,7 +78,7 @@ def run_pass(
     the lease is not to be had in time."""
     with hold_lease(parts.store, parts.clock, parts.lock_timeout, parts.cancel) as held:
         if held.has_waited:
-            specs = _read_again(specs, read)
+            specs = read_again(specs, read)
         wanted, desired = specs
         seen = look(
             wanted,
@@ -94,18 +95,56 @@ def run_pass(
         approve(seen)
         if amendment is not None:
             amendment.write(parts.store, held, wanted.snapshot.commit)
-        return seen, _apply(seen, parts, held)
+        return seen, apply_plan(
+            build_batch(seen, parts), build_parts(desired.plane.name, parts, held)
+        )
 
 
-def _build_traffic(seen: Look, parts: PassParts, journal: Journal) -> Traffic | None:
-    if parts.router is None:
-        return None
-    plane = seen.desired.plane.name
-    certificates = seen.wanted.secrets or {}
-    return Traffic(parts.router, plane, parts.looks, parts.clock, journal, certificates)
+def build_batch(seen: Look, parts: PassParts, mark: int = 0) -> Batch:
+    """What is to be done about what was seen. ``mark`` is the loop's at the time before."""
+    wanted, desired = seen.wanted, seen.desired
+    secrets = wanted.secrets or {}
+    return Batch(
+        seen.plan,
+        seen.recorded,
+        Materials(
+            desired.blobs,
+            wanted.snapshot.entries.values(),
+            wanted.snapshot.read,
+            parts.store.read_blob,
+            secrets,
+        ),
+        secrets,
+        seen.observed if wanted.part is None else None,
+        mark,
+    )
 
 
-def _read_again(before: Specs, read: Callable[[], Specs]) -> Specs:
+def build_parts(plane: str, parts: PassParts, held: HeldLease) -> ApplyParts:
+    """What the works of a control plane are done with, under a lease."""
+    clock, store = parts.clock, parts.store
+    journal = Journal(store, held.fence, clock, parts.actor, Redactor(), parts.on_event)
+    router = parts.router
+    return ApplyParts(
+        journal,
+        parts.providers,
+        Materials.empty(),
+        clock,
+        parts.actions,
+        parts.looks,
+        parts.probes,
+        parts.cancel,
+        held.lost,
+        None if parts.timeout is None else clock.now() + parts.timeout,
+        parts.is_detached,
+        parts.on_wait,
+        None if router is None else Traffic(router, plane, parts.looks, clock, journal),
+        store.read_orders,
+        parts.analyses,
+    )
+
+
+def read_again(before: Specs, read: Callable[[], Specs]) -> Specs:
     """What was read before the wait may be older than what has been done meanwhile: it would undo
     that. The store and the providers are opened already, so they must be the same."""
     specs = read()
@@ -115,46 +154,3 @@ def _read_again(before: Specs, read: Callable[[], Specs]) -> Specs:
             hint="run it again",
         )
     return specs
-
-
-def _apply(seen: Look, parts: PassParts, held: HeldLease) -> ApplyResult:
-    wanted, desired = seen.wanted, seen.desired
-    secrets = wanted.secrets or {}
-    journal = Journal(
-        parts.store,
-        held.fence,
-        parts.clock,
-        parts.actor,
-        wanted.snapshot.commit,
-        Redactor(secrets.values()),
-        parts.on_event,
-    )
-    materials = Materials(
-        desired.blobs,
-        wanted.snapshot.entries.values(),
-        wanted.snapshot.read,
-        parts.store.read_blob,
-        secrets,
-    )
-    deadline = None if parts.timeout is None else parts.clock.now() + parts.timeout
-    return apply_plan(
-        seen.plan,
-        seen.recorded,
-        ApplyParts(
-            journal,
-            parts.providers,
-            materials,
-            parts.clock,
-            parts.actions,
-            parts.looks,
-            parts.probes,
-            parts.cancel,
-            held.lost,
-            deadline,
-            parts.is_detached,
-            parts.on_wait,
-            _build_traffic(seen, parts, journal),
-            parts.store.read_orders,
-            parts.analyses,
-        ),
-    )

@@ -14,6 +14,7 @@ from typing import Any
 
 from ctrlplane_gitops.clock import Clock, FakeClock
 from ctrlplane_gitops.execute.apply import apply_plan
+from ctrlplane_gitops.execute.batch import Batch
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
 from ctrlplane_gitops.execute.part import ApplyParts, ApplyResult
@@ -144,23 +145,19 @@ class Scene:
         *,
         is_detached: bool = False,
     ) -> ApplyResult:
-        redactor = Redactor(self.secrets.values())
-        journal = Journal(
-            self.store, fence, self.clock, "user:us", "c0ffee", redactor, self.told.append
-        )
+        journal = Journal(self.store, fence, self.clock, "user:us", Redactor(), self.told.append)
         materials = Materials({}, (), lambda blobs: {}, self.store.read_blob, self.secrets)
         pools = [Pool(size, name) for name, size in
                  (("action", self.actions), ("look", 4), ("probe", 4))]  # fmt: skip
         traffic = None
         if self.router is not None:
-            traffic = Traffic(self.router, "prod", pools[1], self.clock, journal, self.secrets)
+            traffic = Traffic(self.router, "prod", pools[1], self.clock, journal)
         try:
             return apply_plan(
-                plan,
-                recorded,
+                Batch(plan, recorded, materials, self.secrets),
                 ApplyParts(
-                    journal, self.providers, materials, self.clock, *pools, self.cancel, self.lost,
-                    deadline, is_detached, lambda key, text: self.waits.append(text),
+                    journal, self.providers, Materials.empty(), self.clock, *pools, self.cancel,
+                    self.lost, deadline, is_detached, lambda key, text: self.waits.append(text),
                     traffic, self.store.read_orders,
                 ),
             )  # fmt: skip

@@ -36,7 +36,7 @@ class Desk:
         assert fence is not None
         self.fence, self.told, self.batches = fence, list[Event](), list[RecordBatch]()
         self.journal = Journal(
-            self, fence, FakeClock(NOW), "user:us", "c0ffee",  # type: ignore[arg-type]
+            self, fence, FakeClock(NOW), "user:us",  # type: ignore[arg-type]
             Redactor([SecretValue(b"hunter22")]), self.told.append,
         )  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_everything_gathered_is_one_transaction_and_written_once(desk: Desk) -> 
     desk.journal.put_plane("pla_1")
     desk.journal.put(resources=(FULL_RESOURCE,), releases=(make_release(1),), blobs={"a": b"a"})
     desk.journal.tell(EventType.APPLY_STARTED, "", "begun")
-    desk.journal.audit("update", WEB.address, "done")
+    desk.journal.audit("update", WEB.address, "done", "c0ffee")
     assert desk.told == []
     desk.journal.flush()
     desk.journal.flush()
@@ -94,7 +94,7 @@ def test_what_could_not_be_written_is_told_to_nobody_and_not_lost(desk: Desk) ->
 def test_every_text_is_scrubbed_on_its_way_in(desk: Desk) -> None:
     bad = "hunter22 \udcff"
     desk.journal.tell(EventType.ACTION_FAILED, "", bad)
-    desk.journal.audit("update", "", bad)
+    desk.journal.audit("update", "", bad, "c0ffee")
     rollout = FULL_STATUS.__class__(message=bad, started_at=NOW + timedelta(seconds=1))
     desk.journal.put(instances=(RecordedInstance(WEB, "local", rollout=rollout),))
     desk.journal.flush()
