@@ -26,6 +26,7 @@ class IdPrefix(StrEnum):
     LEASE = "lse"
     PLANE = "pla"
     DELIVERY = "dlv"
+    MESSAGE = "msg"
 
 
 def new_id(prefix: IdPrefix, at: datetime) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # who only looks at the state reads no history
         LoggedEvent,
         Page,
     )
+    from ctrlplane_gitops.store.outbox import Outbox
     from ctrlplane_gitops.store.watcher import Watch
 
 
@@ -52,6 +53,9 @@ class Store(Protocol):
 
     @property
     def deliveries(self) -> Deliveries: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         """Everything recorded, as of one moment; or what belongs to these tenants, and what

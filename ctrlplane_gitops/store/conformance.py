@@ -42,6 +42,7 @@ from ctrlplane_gitops.store.conformance_kit import (
 )
 from ctrlplane_gitops.store.conformance_lease import LeaseClaims
 from ctrlplane_gitops.store.conformance_log import LogClaims
+from ctrlplane_gitops.store.conformance_outbox import OutboxClaims
 from ctrlplane_gitops.value import replace
 
 
@@ -230,5 +231,7 @@ class IntentClaims(StoreKit):
         after.close()
 
 
-class StoreConformance(RecordClaims, IntentClaims, LogClaims, LeaseClaims, DeliveryClaims):
+class StoreConformance(
+    RecordClaims, IntentClaims, LogClaims, LeaseClaims, DeliveryClaims, OutboxClaims
+):
     """All claims."""

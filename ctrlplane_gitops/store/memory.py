@@ -32,6 +32,7 @@ from ctrlplane_gitops.state.recorded import (
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.delivery_memory import MemoryDeliveries
+from ctrlplane_gitops.store.outbox_memory import MemoryOutbox
 from ctrlplane_gitops.store.watcher import Watch, Watchers
 
 _Row = TypeVar("_Row", LoggedEvent, LoggedEntry)
@@ -59,6 +60,7 @@ class MemoryStore:
         self._tables = _Tables()
         self._leases: dict[str, LeaseInfo] = {}
         self.deliveries = MemoryDeliveries()
+        self.outbox = MemoryOutbox()
         self._watchers = Watchers()
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:

@@ -34,6 +34,13 @@ def create_deliveries(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def create_outbox(db: Database) -> None:
+    """What is to be told to others: how far the log was read, what was noticed, the messages."""
+    for statement in _OUTBOX:
+        db.execute(statement)
+
+
 _DELIVERIES = (
     """CREATE TABLE deliveries (number INTEGER PRIMARY KEY, id TEXT NOT NULL, at TEXT NOT NULL,
     sender TEXT NOT NULL, outcome TEXT NOT NULL, given_id TEXT NOT NULL, digest TEXT NOT NULL,
@@ -47,6 +54,23 @@ _DELIVERIES = (
     "CREATE UNIQUE INDEX deliveries_copy ON deliveries (original) WHERE original <> ''",
     "CREATE UNIQUE INDEX deliveries_tally ON deliveries (tally) WHERE tally <> ''",
     "CREATE INDEX deliveries_outcome ON deliveries (outcome, number)",
+)
+_OUTBOX = (
+    """CREATE TABLE outbox_cursor (id INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE notices (subscription TEXT NOT NULL, address TEXT NOT NULL, kind TEXT NOT NULL,
+    identity TEXT NOT NULL, count INTEGER NOT NULL, since TEXT NOT NULL, last_at TEXT NOT NULL,
+    event TEXT NOT NULL, message TEXT NOT NULL,
+    PRIMARY KEY (subscription, address, kind, identity)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE outbox (number INTEGER PRIMARY KEY, id TEXT NOT NULL,
+    subscription TEXT NOT NULL, event TEXT NOT NULL, type TEXT NOT NULL, address TEXT NOT NULL,
+    created_at TEXT NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
+    next_at TEXT, status INTEGER, error TEXT NOT NULL, ended_at TEXT) STRICT""",
+    # Of what waits alone: small, whatever was sent before.
+    "CREATE INDEX outbox_due ON outbox (subscription, next_at) WHERE state = 'pending'",
+    "CREATE UNIQUE INDEX outbox_id ON outbox (id)",
+    """CREATE TABLE outbox_closed (subscription TEXT PRIMARY KEY, target TEXT NOT NULL,
+    at TEXT NOT NULL) STRICT, WITHOUT ROWID""",
 )
 _FIRST = (
     "CREATE TABLE plane (id INTEGER PRIMARY KEY CHECK (id = 1), plane_id TEXT NOT NULL) STRICT",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # who only looks at the state reads no history
         LoggedEvent,
         Page,
     )
+    from ctrlplane_gitops.store.outbox_sqlite import SqliteOutbox
     from ctrlplane_gitops.store.watcher import Watch, Watchers
 
 _EMPTY = RecordedState()
@@ -59,9 +60,21 @@ class SqliteStore:
         self._is_trimmed = False
         self._is_closed = False
         self._watchers: Watchers | None = None
+        self._outbox: SqliteOutbox | None = None
         self._loaded: tuple[object, RecordedState] | None = None
         self._connection = open_for_reading(path) if is_read_only else open_for_writing(path)
         self.deliveries = SqliteDeliveries(path, is_read_only=is_read_only)
+
+    @property
+    def outbox(self) -> SqliteOutbox:
+        """Made when it is first needed: few commands tell anybody anything."""
+        from ctrlplane_gitops.store.outbox_sqlite import SqliteOutbox
+
+        with self._lock:
+            if self._outbox is None:
+                self._check_open()
+                self._outbox = SqliteOutbox(self._path, is_read_only=self._is_read_only)
+            return self._outbox
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         with self._reading() as connection:
@@ -163,6 +176,9 @@ class SqliteStore:
     def close(self) -> None:
         """Twice is once."""
         self.deliveries.close()
+        with self._lock:
+            if self._outbox is not None:
+                self._outbox.close()
         with self._lock, translating(self._path):
             connection, self._connection = self._connection, None
             self._is_closed = True
