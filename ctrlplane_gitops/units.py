@@ -1,7 +1,8 @@
 """Quantities, durations and percentages as text, and back.
 
 Rules: quantities as Kubernetes writes them (``500m`` cpu, ``256Mi`` memory), durations as Go
-writes them without fractions below a millisecond (``1h30m``, ``500ms``), percentages as ``25%``.
+writes them without fractions below a millisecond (``1h30m``, ``500ms``) and days besides (``30d``),
+percentages as ``25%``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _BYTES = _DECIMAL | _BINARY
 _CPU = re.compile(r"^(\d+(?:\.\d{1,3})?|\d+m)\Z", re.ASCII)
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)\Z", re.ASCII)
-_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?\Z", re.ASCII)
+_DURATION = re.compile(
+    r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?\Z", re.ASCII
+)
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 _PERCENT = re.compile(r"^(\d{1,3})%\Z", re.ASCII)
 _RATE = re.compile(r"^(\d{1,3}(?:\.\d{1,3})?)%\Z", re.ASCII)
 
@@ -86,15 +90,15 @@ def format_bytes(size: int) -> str:
 def parse_duration(text: str) -> timedelta:
     """A duration; ValueError for anything else.
 
-    >>> parse_duration("1h30m"), parse_duration("500ms")
-    (datetime.timedelta(seconds=5400), datetime.timedelta(microseconds=500000))
+    >>> parse_duration("1h30m"), parse_duration("500ms"), parse_duration("30d").days
+    (datetime.timedelta(seconds=5400), datetime.timedelta(microseconds=500000), 30)
     """
     match = _DURATION.match(text)
     if not text or not match:
         raise ValueError(f"{text!r} is not a duration such as '30s', '5m' or '1h30m'")
-    hours, minutes, seconds, millis = (int(part or 0) for part in match.groups())
+    days, hours, minutes, seconds, millis = (int(part or 0) for part in match.groups())
     try:
-        return timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
+        return timedelta(days, seconds, 0, millis, minutes, hours)
     except OverflowError:
         raise ValueError(f"{text!r} is too long a duration") from None
 
@@ -103,12 +107,12 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(duration: timedelta) -> str:
     """The same duration as text.
 
-    >>> format_duration(timedelta(seconds=5400)), format_duration(timedelta())
-    ('1h30m', '0s')
+    >>> [format_duration(timedelta(*part)) for part in ((0, 5400), (90,), ())]
+    ['1h30m', '90d', '0s']
     """
     millis = round(duration.total_seconds() * 1000)
     parts = []
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+    for unit, size in _UNITS:
         amount, millis = divmod(millis, size)
         if amount:
             parts.append(f"{amount}{unit}")

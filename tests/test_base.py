@@ -97,7 +97,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_bytes(text)
 
 
-@pytest.mark.parametrize("text", ["", "5", "1m1h", "1.5h", "-1s", "1d", " 1s", "1s\n"])
+@pytest.mark.parametrize("text", ["", "5", "1m1h", "1.5h", "-1s", "1d1w", "1h1d", " 1s", "1s\n"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)

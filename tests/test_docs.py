@@ -3,6 +3,7 @@
 import re
 import textwrap
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
 from ctrlplane_gitops.cli.verb import VERBS
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
+from ctrlplane_gitops.specs.control_plane import RetentionSpec
 from ctrlplane_gitops.specs.validate import parse
 from ctrlplane_gitops.state.analysis import MetricType
-from ctrlplane_gitops.state.desired import RolloutParams, StrategyType
+from ctrlplane_gitops.state.desired import Retention, RolloutParams, StrategyType
 from ctrlplane_gitops.units import format_duration
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +114,17 @@ def test_the_defaults_of_each_strategy_are_the_code_s(strategy: StrategyType) ->
         StrategyType.CANARY: {},
         StrategyType.RECREATE: {},
     }.get(strategy)
+
+
+def test_the_defaults_of_retention_are_the_code_s() -> None:
+    text = section("Serving").split("| `retention` |")[1].split("\n\n")[0]
+    found = dict(re.findall(r"^\| `(\w+)` \| .* \((\w+)\) \|$", text, re.MULTILINE))
+    kept = {
+        item.name: format_duration(getattr(Retention(), item.name)) for item in fields(Retention)
+    }
+    assert found == kept
+    model = {name: item.default for name, item in RetentionSpec.model_fields.items()}
+    assert model == kept
 
 
 def test_the_default_steps_of_a_canary_are_the_code_s() -> None:

@@ -58,6 +58,7 @@ class Metrics:
         self._looks = counter("source_looks", "Looks at the source by result.", "result")
         self._runs = counter("worker_runs", "Runs of each worker.", "worker")
         self._errors = counter("worker_errors", "Runs that ended with an error.", "worker")
+        self._collected = counter("collected", "What was cleared away, by what it was.", "what")
         self._overdue = counter("worker_overdue", "Runs that took longer than allowed.", "worker")
 
     def count_pass(self, report: PassReport) -> None:
@@ -80,6 +81,12 @@ class Metrics:
     def count_run(self, worker: str, is_error: bool) -> None:
         self._runs.labels(worker).inc()
         self._errors.labels(worker).inc(1 if is_error else 0)
+
+    def count_collected(self, counts: Mapping[str, int]) -> None:
+        """What was seen is not gone."""
+        for what, count in counts.items():
+            if not what.endswith("_seen"):
+                self._collected.labels(what).inc(count)
 
     def count_overdue(self, worker: str) -> None:
         self._overdue.labels(worker).inc()

@@ -8,9 +8,17 @@ from typing import Any
 from ctrlplane_gitops.catalog.finding import fault, suggest
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error
 from ctrlplane_gitops.specs.document import Document
-from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig, PrunePolicy, RouterConfig
-from ctrlplane_gitops.state.key import Kind
-from ctrlplane_gitops.units import parse_percent
+from ctrlplane_gitops.state.desired import (
+    CertificatePolicy,
+    ControlPlane,
+    ProviderConfig,
+    PrunePolicy,
+    Retention,
+    RouterConfig,
+    SecretRef,
+)
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.units import parse_duration, parse_percent
 
 KNOWN_TYPES = ("aws", "docker", "kubernetes", "memory", "process")
 ROUTER_TYPES = ("haproxy", "memory", "traefik")
@@ -46,6 +54,8 @@ def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
         spec.get("store"),
         tuple(spec.get("ignore") or ()),
         _parse_router(spec.get("router")),
+        Retention(**{name: parse_duration(x) for name, x in (spec.get("retention") or {}).items()}),
+        _parse_certificates(found[0].name, spec.get("certificates") or {}),
     )
 
 
@@ -54,6 +64,19 @@ def _parse_router(router: Mapping[str, Any] | None) -> RouterConfig | None:
         return None
     options = {name: value for name, value in router.items() if name != "type"}
     return RouterConfig(router["type"], options)
+
+
+def _parse_certificates(plane: str, spec: Mapping[str, Any]) -> CertificatePolicy:
+    default, source = CertificatePolicy(), spec.get("from")
+    authority = None
+    if source:
+        [(backend, locator)] = source.items()
+        authority = SecretRef(ResourceKey(Kind.CONTROL_PLANE, "", plane), backend, locator)
+    lengths = [
+        parse_duration(spec[name]) if name in spec else usual
+        for name, usual in (("duration", default.duration), ("renewBefore", default.renew_before))
+    ]
+    return CertificatePolicy(spec.get("issuer", default.issuer), authority, *lengths)
 
 
 def check_control_planes(

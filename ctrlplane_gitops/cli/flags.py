@@ -148,6 +148,7 @@ SERVE = (
     Flag("listen", "answer HTTP at this address", str, "HOST:PORT", "127.0.0.1:8321"),
     Flag("interval", "hold everything against what runs this often", parse_time, "DURATION", "60s"),
     Flag("poll", "look for new commits this often", parse_time, "DURATION", "60s"),
+    Flag("gc-interval", "clear away what is old this often", parse_time, "DURATION", "5m"),
     Flag("insecure", "allow an address that others reach; there is no authentication"),
 )
 

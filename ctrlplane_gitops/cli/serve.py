@@ -46,8 +46,8 @@ def run_serve(context: Context) -> ExitCode:
     options, note = context.options, context.terminal.note
     _share_one_heap()
     place = _find_place(context)
-    for name in ("interval", "poll"):
-        if options[name] < _SHORTEST:
+    for name in ("interval", "poll", "gc-interval"):
+        if options[name.replace("-", "_")] < _SHORTEST:
             raise UsageError(f"--{name}: the shortest is 1s")
     host, port = parse_listen(options["listen"])
     listening = bind(host, port, is_open_allowed=options["insecure"])
@@ -59,7 +59,7 @@ def run_serve(context: Context) -> ExitCode:
     with listening, stopping(context.cancel), opened(context, repo=place) as app:
         _require_folder(app, place)
         output = _build_output(context)
-        intervals = Intervals(options["poll"], options["interval"])
+        intervals = Intervals(options["poll"], options["interval"], options["gc_interval"])
         service = Service(app, context.cancel, intervals, output)
         hosts = () if options["insecure"] else tuple(dict.fromkeys((*_LOOPBACK, host)))
         server = Server(build_application(service.views, hosts), listening)

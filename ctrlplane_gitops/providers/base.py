@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey
@@ -16,6 +16,7 @@ from ctrlplane_gitops.value import field, struct
 if TYPE_CHECKING:
     # Looking needs no actions.
     from ctrlplane_gitops.state.action import Action, Material, Outcome
+    from ctrlplane_gitops.state.observed import Leftover
 
 LABEL_PLANE = "ctrlplane.dev/plane"
 LABEL_TENANT = "ctrlplane.dev/tenant"
@@ -102,3 +103,14 @@ class Provider(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A provider that keeps something for instances and tenants which has no replica of its own:
+    networks, directories. What it keeps of who is gone is nobody's any more."""
+
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        """All of this control plane here, for which there is no replica; sorted. ProviderError
+        when it cannot be told."""
+        ...

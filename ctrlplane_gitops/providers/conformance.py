@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.base import Capability, Provider
+from ctrlplane_gitops.providers.base import Capability, Keeping, Provider
 from ctrlplane_gitops.providers.conformance_kit import (
     APP,
     DB,
@@ -290,6 +290,31 @@ class ProviderConformance(ConformanceKit):
         self.perform(provider, RemoveInstance(WEB, self.alias, timedelta(0), is_volumes=True))
         self.perform(provider, action)
         assert self.perform(provider, action).effects == 0
+
+    def test_what_is_kept_besides_replicas_goes_with_its_owner(self, provider: Provider) -> None:
+        if not isinstance(provider, Keeping):
+            pytest.skip("keeps nothing besides replicas")
+        self.scale(provider, self.make_release(), 1)
+        assert provider.find_leftovers() == (), "what has replicas is no leftover"
+        self.scale(provider, self.make_release(), 0)
+        owners = {item.owner for item in provider.find_leftovers()}
+        assert owners <= {WEB, tenant_key("acme")}
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        assert WEB not in {item.owner for item in provider.find_leftovers()}
+        self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+        assert provider.find_leftovers() == ()
+
+    def test_what_another_plane_keeps_is_no_leftover_of_ours(
+        self, provider: Provider, root: Path
+    ) -> None:
+        if not isinstance(provider, Keeping):
+            pytest.skip("keeps nothing besides replicas")
+        other = self.make_provider("other", root / "other")
+        self.scale(other, self.make_release(), 1)
+        self.scale(other, self.make_release(), 0)
+        assert provider.find_leftovers() == ()
+        self.clean(other)
+        other.close()
 
     def test_a_provider_that_does_not_answer_is_a_gap(self, provider: Provider) -> None:
         block = self.break_provider(provider)

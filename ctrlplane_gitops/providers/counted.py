@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 
-from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, Provider
+from ctrlplane_gitops.providers.base import Capability, ExecResult, Keeping, LogLine, Provider
 from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.state.observed import Leftover, ObservedState
 
 
 class CountedProvider:
@@ -34,6 +34,10 @@ class CountedProvider:
 
     def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
         return self._provider.execute(replica, command, timeout)
+
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        self._on_call(self.name, "observe")
+        return self._provider.find_leftovers() if isinstance(self._provider, Keeping) else ()
 
     def close(self) -> None:
         self._provider.close()

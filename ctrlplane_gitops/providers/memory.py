@@ -32,10 +32,11 @@ from ctrlplane_gitops.state.action import (
     UpdateResources,
 )
 from ctrlplane_gitops.state.desired import Json, Resources
-from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.state.key import ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.state.observed import (
     Endpoint,
     Gap,
+    Leftover,
     ObservedReplica,
     ObservedReplicaSet,
     ObservedState,
@@ -148,6 +149,16 @@ class MemoryProvider:
     def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
         raise CapabilityError(f"the memory provider has no capability {Capability.EXEC.value!r}")
 
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        if self.faults.gap is not None:
+            raise UnreachableError(self.faults.gap)
+        found = []
+        for plane, tenant, name, release in sorted(self.world.read().leftovers):
+            if plane == self._settings.plane:
+                owner = instance_key(tenant, name) if name else tenant_key(tenant)
+                found.append(Leftover(self.name, owner, "something kept", release or None))
+        return tuple(found)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -201,6 +212,8 @@ class MemoryProvider:
             self._remove(self._name(action, index))
         for index in sorted(steps.replace + steps.start):
             self._start(action, index)
+        if action.replicas == 0:
+            self._clear(action.instance.tenant, action.instance.name, action.release.number)
 
     def _name(self, action: ScaleReplicaSet, index: int) -> str:
         return replica_name(self._settings.plane, action.instance, action.release.number, index)
@@ -255,6 +268,7 @@ class MemoryProvider:
     def _remove_instance(self, action: RemoveInstance) -> None:
         for row in self._of_instance(action.instance):
             self._remove(row.name)
+        self._clear(action.instance.tenant, action.instance.name)
         owner = (self._settings.plane, action.instance.tenant, action.instance.name)
         held = {volume for volume in self.world.read().volumes if volume[:3] == owner}
         if action.is_volumes and held:
@@ -269,6 +283,18 @@ class MemoryProvider:
         left = sorted({row.instance for row in rows if row.tenant == action.tenant.name})
         if left:
             raise ProviderError(f"{action.tenant} still has instances here: {', '.join(left)}")
+        self._clear(action.tenant.name)
+
+    def _clear(self, *owner: str | int) -> None:
+        """What is kept for a tenant, an instance or a release, and for all below it."""
+        whole = (self._settings.plane, *owner)
+        held = {item for item in self.world.read().leftovers if item[: len(whole)] == whole}
+        if held:
+
+            def mutate(world: World) -> None:
+                world.leftovers -= held
+
+            self._effect(f"clear:{'/'.join(map(str, owner))}", mutate)
 
 
 def _observed(row: MemoryReplica) -> ObservedReplica:

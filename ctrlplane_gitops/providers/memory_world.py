@@ -37,10 +37,13 @@ class MemoryReplica:
 
 @dataclass(slots=True)
 class World:
-    """Everything that exists. ``effects`` counts mutations over the world's whole life."""
+    """Everything that exists. ``effects`` counts mutations over the world's whole life.
+    ``leftovers`` are what is kept apart from replicas: plane, tenant, instance ("" for the
+    tenant's own), release (0 for all)."""
 
     replicas: dict[str, MemoryReplica] = field(default_factory=dict)
     volumes: set[tuple[str, str, str, str]] = field(default_factory=set)
+    leftovers: set[tuple[str, str, str, int]] = field(default_factory=set)
     next_id: int = 1
     effects: int = 0
 
@@ -60,7 +63,12 @@ class MemoryWorld:
             if self.path is not None:
                 self._world = _load(self.path)
             world = self._world
-            return replace(world, replicas=dict(world.replicas), volumes=set(world.volumes))
+            return replace(
+                world,
+                replicas=dict(world.replicas),
+                volumes=set(world.volumes),
+                leftovers=set(world.leftovers),
+            )
 
     @contextmanager
     def change(self) -> Iterator[World]:
@@ -80,7 +88,9 @@ def _load(path: Path) -> World:
         return World()
     replicas = [MemoryReplica(**{**row, "ports": tuple(row["ports"])}) for row in raw["replicas"]]
     volumes = {(plane, tenant, name, volume) for plane, tenant, name, volume in raw["volumes"]}
-    return World({row.name: row for row in replicas}, volumes, raw["next_id"], raw["effects"])
+    leftovers = {(*row[:3], row[3]) for row in raw.get("leftovers", ())}
+    replicas_by_name = {row.name: row for row in replicas}
+    return World(replicas_by_name, volumes, leftovers, raw["next_id"], raw["effects"])
 
 
 def _save(path: Path, world: World) -> None:
@@ -91,6 +101,7 @@ def _save(path: Path, world: World) -> None:
             {name: getattr(row, name) for name in names} for row in world.replicas.values()
         ],
         "volumes": sorted(world.volumes),
+        "leftovers": sorted(world.leftovers),
         "next_id": world.next_id,
         "effects": world.effects,
     }

@@ -48,6 +48,7 @@ class Narrator:
 
     def take_run(self, name: str, ran: Ran) -> None:
         self._metrics.count_run(name, bool(ran.error))
+        self._metrics.count_collected(ran.counts)
         # What passes and looks came to is told by them; what nobody expected is told here.
         is_told = name in self._told and not ran.error.startswith("a bug")
         if ran.error and not is_told and ran.error != self._run_errors.get(name):

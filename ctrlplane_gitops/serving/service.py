@@ -13,6 +13,7 @@ from ctrlplane_gitops.app import App
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.report import PassReport
+from ctrlplane_gitops.serving.collecting import build_collector
 from ctrlplane_gitops.serving.narrator import Narrator
 from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.planes import Planes
@@ -26,21 +27,25 @@ from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_as_json
 
 _SOURCE, _RECONCILER, _STATUS = "source", "reconciler", "status"
+_COLLECTOR = "garbage-collector"
 # Longer than git is given for a fetch.
 _LOOK_LIMIT = timedelta(minutes=6)
 # A rollout has ten minutes to progress by default; what takes longer is worth a look.
 _PASS_LIMIT = timedelta(minutes=15)
 _STATUS_INTERVAL, _STATUS_LIMIT = timedelta(seconds=30), timedelta(minutes=1)
+_COLLECT_LIMIT = timedelta(minutes=5)
 # Several who ask at the same time are one look.
 _STATUS_AGE = timedelta(seconds=1)
 
 
 @struct
 class Intervals:
-    """How often the source is looked at (``poll``) and everything held against what runs."""
+    """How often the source is looked at (``poll``), everything held against what runs, and what is
+    old or nobody's cleared away (``collect``)."""
 
     poll: timedelta = timedelta(seconds=60)
     reconcile: timedelta = timedelta(seconds=60)
+    collect: timedelta = timedelta(minutes=5)
 
 
 class Service:
@@ -67,11 +72,14 @@ class Service:
         )
         poller = Poller(source, self._take_snapshot, self._narrator.take_look)
         self._status = StatusReader(app, self._reconciler, clock)
+        self._collector_planes = Planes(app, output, self._metrics.count_call)
+        collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
         self.scheduler = Scheduler(
             [
                 Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT),
                 Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
                 Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
+                Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
             ],
             clock,
             self._narrator.take_run,
@@ -95,6 +103,7 @@ class Service:
     def close(self) -> None:
         """Only when no worker runs any more."""
         self._planes.close()
+        self._collector_planes.close()
         self._status.close()
 
     def break_lease(self) -> None:

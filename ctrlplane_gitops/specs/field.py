@@ -216,7 +216,7 @@ def _or_number(pattern: str, number: str, least: int, *examples: str) -> WithJso
 
 CPU_PATTERN = r"^([0-9]+(\.[0-9]{1,3})?|[0-9]+m)$"
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-DURATION_PATTERN = r"^(?=[0-9])([0-9]+h)?([0-9]+m(?!s))?([0-9]+s)?([0-9]+ms)?$"
+DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m(?!s))?([0-9]+s)?([0-9]+ms)?$"
 PERCENT_PATTERN = r"^([0-9]{1,2}|0[0-9]{2}|100)%$"
 RATE_PATTERN = r"^(0?[0-9]{1,2}([.][0-9]{1,3})?|100([.]0{1,3})?)%$"
 

@@ -29,6 +29,15 @@ class SecretSource(Model):
     )
 
 
+def find_source_problems(source: SecretSource, path: str, *field: str) -> Iterator[Problem]:
+    """``path`` is where it stands, ``field`` the same below the spec."""
+    given = [name for name in ("env", "file") if getattr(source, name) is not None]
+    if len(given) != 1:
+        state = "both" if given else "none"
+        summary = f"{path} needs exactly one of env and file, and has {state}"
+        yield Problem("wrong-choice", summary, field=field)
+
+
 def _target_rules() -> JsonDict:
     """In the schema: each type needs its own field and takes no other."""
     others = {name for name in _TARGETS.values() if name}
@@ -66,11 +75,7 @@ class SecretSpec(Spec):
             elif name != needed and is_given:
                 summary = f"spec.{name} has no meaning for a secret of type {self.type}"
                 yield Problem("unused-key", summary, "remove it", (name,))
-        given = [name for name in ("env", "file") if getattr(self.source, name) is not None]
-        if len(given) != 1:
-            state = "both" if given else "none"
-            summary = f"spec.from needs exactly one of env and file, and has {state}"
-            yield Problem("wrong-choice", summary, field=("from",))
+        yield from find_source_problems(self.source, "spec.from", "from")
 
 
 class SecretDocument(Envelope):

@@ -194,6 +194,28 @@ class PrunePolicy:
 
 
 @struct
+class Retention:
+    """How long the store keeps what happened."""
+
+    events: timedelta = timedelta(days=30)
+    audit: timedelta = timedelta(days=365)
+    intents: timedelta = timedelta(days=7)
+    deliveries: timedelta = timedelta(days=30)
+    health: timedelta = timedelta(days=30)
+
+
+@struct
+class CertificatePolicy:
+    """How certificates that are not secrets come to be. ``authority`` is where the CA's
+    certificate and key are, None: it is made on this machine."""
+
+    issuer: str = "ca"
+    authority: SecretRef | None = None
+    duration: timedelta = timedelta(days=90)
+    renew_before: timedelta = timedelta(days=30)
+
+
+@struct
 class ControlPlane:
     """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default.
     ``ignore`` are globs of files that hold no specs. ``router`` None: routes are not served."""
@@ -205,6 +227,8 @@ class ControlPlane:
     store: str | None = None
     ignore: tuple[str, ...] = ()
     router: RouterConfig | None = None
+    retention: Retention = Retention()
+    certificates: CertificatePolicy = CertificatePolicy()
 
 
 @struct

@@ -72,6 +72,18 @@ class Gap:
 
 
 @struct
+class Leftover:
+    """What a provider keeps apart from replicas and volumes, by its labels or its place ours:
+    ``owner`` is the instance or tenant it is kept for, ``release`` the one release (None: all of
+    them), ``what`` it in words."""
+
+    provider: str
+    owner: ResourceKey
+    what: str
+    release: int | None = None
+
+
+@struct
 class ObservedState:
     """What is there. ``warnings`` are honest notes (a limit that could not be enforced).
     ``router`` None: there is none, or nobody asked it."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # who only looks at the state reads no history
         Page,
     )
     from ctrlplane_gitops.store.outbox import Outbox
+    from ctrlplane_gitops.store.retained import Retained
     from ctrlplane_gitops.store.watcher import Watch
 
 
@@ -56,6 +57,11 @@ class Store(Protocol):
 
     @property
     def outbox(self) -> Outbox: ...
+
+    @property
+    def retained(self) -> Retained:
+        """What is cleared away by age."""
+        ...
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         """Everything recorded, as of one moment; or what belongs to these tenants, and what

@@ -43,6 +43,7 @@ from ctrlplane_gitops.store.conformance_kit import (
 from ctrlplane_gitops.store.conformance_lease import LeaseClaims
 from ctrlplane_gitops.store.conformance_log import LogClaims
 from ctrlplane_gitops.store.conformance_outbox import OutboxClaims
+from ctrlplane_gitops.store.conformance_retained import RetainedClaims
 from ctrlplane_gitops.value import replace
 
 
@@ -232,6 +233,6 @@ class IntentClaims(StoreKit):
 
 
 class StoreConformance(
-    RecordClaims, IntentClaims, LogClaims, LeaseClaims, DeliveryClaims, OutboxClaims
+    RecordClaims, IntentClaims, LogClaims, RetainedClaims, LeaseClaims, DeliveryClaims, OutboxClaims
 ):
     """All claims."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from ctrlplane_gitops.clock import rfc3339
@@ -52,6 +53,11 @@ class Deliveries(Protocol):
         self, where: DeliveryFilter, *, before: int | None = None, limit: int = 100
     ) -> Sequence[DeliveryRecord]:
         """Newest first; ``before`` is the ``number`` of the last one of the page before."""
+        ...
+
+    def prune(self, before: datetime) -> int:
+        """Remove some of what came earlier and has its outcome, in one short transaction; how
+        many, 0 when nothing is left."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import islice
 
 from ctrlplane_gitops.state.delivery import DeliveryOutcome, DeliveryRecord
@@ -62,6 +63,17 @@ class MemoryDeliveries:
                 and (before is None or item.number < before)
             ]
         return found[: max(limit, 0)]
+
+    def prune(self, before: datetime) -> int:
+        with self._lock:
+            old = [
+                number
+                for number, item in self._rows.items()
+                if item.at < before and item.outcome is not DeliveryOutcome.ACCEPTED
+            ]
+            for number in old:
+                del self._rows[number]
+            return len(old)
 
     def _find(self, *signs: tuple[str, ...]) -> DeliveryRecord | None:
         numbers = (self._found.get(sign, 0) for sign in signs)

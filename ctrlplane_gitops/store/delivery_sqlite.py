@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ctrlplane_gitops.store.codec import decode_time, encode_time
 from ctrlplane_gitops.store.connection import open_beside, open_for_reading, translating
 from ctrlplane_gitops.store.delivery import KEPT, KEPT_REJECTIONS, DeliveryFilter
 from ctrlplane_gitops.store.delivery_memory import copy_of
+from ctrlplane_gitops.store.retained import BATCH
 from ctrlplane_gitops.value import replace
 
 # How many rows are added before those that are too many go.
@@ -91,6 +93,10 @@ class SqliteDeliveries:
         text = " AND ".join(condition for condition, _ in conditions) or "TRUE"
         values = [value for _, value in conditions]
         return self._select(f"WHERE {text} ORDER BY number DESC LIMIT ?", (*values, max(limit, 0)))
+
+    def prune(self, before: datetime) -> int:
+        with self._writing() as connection:
+            return connection.execute(_PRUNE, (encode_time(before),)).rowcount
 
     def close(self) -> None:
         """Twice is once."""
@@ -170,6 +176,11 @@ _TRIM = (
     "DELETE FROM deliveries WHERE outcome = 'rejected' AND number <= (SELECT number FROM "
     "deliveries WHERE outcome = 'rejected' ORDER BY number DESC LIMIT 1 "
     f"OFFSET {KEPT_REJECTIONS})",
+)
+
+_PRUNE = (
+    "DELETE FROM deliveries WHERE at < ? AND number IN (SELECT number FROM deliveries "
+    f"WHERE outcome <> 'accepted' ORDER BY number LIMIT {BATCH})"
 )
 
 

@@ -33,7 +33,9 @@ from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.delivery_memory import MemoryDeliveries
 from ctrlplane_gitops.store.outbox_memory import MemoryOutbox
+from ctrlplane_gitops.store.retained import BATCH, Retained
 from ctrlplane_gitops.store.watcher import Watch, Watchers
+from ctrlplane_gitops.value import struct
 
 _Row = TypeVar("_Row", LoggedEvent, LoggedEntry)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,6 +63,12 @@ class MemoryStore:
         self._leases: dict[str, LeaseInfo] = {}
         self.deliveries = MemoryDeliveries()
         self.outbox = MemoryOutbox()
+        self.retained = Retained(
+            _Aged(self._prune_events),
+            _Aged(self._prune_audit),
+            _Aged(self._prune_intents),
+            self,
+        )
         self._watchers = Watchers()
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
@@ -109,12 +117,48 @@ class MemoryStore:
     def _append(self, events: Sequence[Event], audit: Sequence[AuditEntry]) -> None:
         """Told while nobody else may write, so that everybody hears of events in their order."""
         tables = self._tables
-        logged = [LoggedEvent(n, item) for n, item in enumerate(events, len(tables.events) + 1)]
+        last = tables.events[-1].number if tables.events else 0
+        logged = [LoggedEvent(n, item) for n, item in enumerate(events, last + 1)]
         tables.events += logged
-        tables.audit += [
-            LoggedEntry(n, item) for n, item in enumerate(audit, len(tables.audit) + 1)
-        ]
+        last = tables.audit[-1].number if tables.audit else 0
+        tables.audit += [LoggedEntry(n, item) for n, item in enumerate(audit, last + 1)]
         self._watchers.tell(logged)
+
+    def _prune_events(self, before: datetime) -> int:
+        with self._lock:
+            rows = self._tables.events
+            old = [row for row in rows[:-1] if row.event.at < before][:BATCH]
+            self._tables.events = [row for row in rows if row not in old]
+            return len(old)
+
+    def _prune_audit(self, before: datetime) -> int:
+        with self._lock:
+            rows = self._tables.audit
+            old = [row for row in rows[:-1] if row.entry.at < before][:BATCH]
+            self._tables.audit = [row for row in rows if row not in old]
+            return len(old)
+
+    def _prune_intents(self, before: datetime) -> int:
+        with self._lock:
+            rows = self._tables.intents
+            closed = sorted((x.closed_at, id) for id, x in rows.items() if x.closed_at is not None)
+            old = [id for at, id in closed[:-1] if at < before][:BATCH]
+            for id in old:
+                del rows[id]
+            return len(old)
+
+    def drop_unused(self, fence: Fence) -> int:
+        with self._lock:
+            _check_fence(self._leases.get(fence.lease), fence)
+            used = {
+                file.digest
+                for release in self._tables.releases.values()
+                for file in release.template.files
+            }
+            unused = self._tables.blobs.keys() - used
+            for digest in unused:
+                del self._tables.blobs[digest]
+            return len(unused)
 
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         with self._lock:
@@ -207,6 +251,11 @@ def _take(rows: Sequence[_Row], page: Page | None) -> list[_Row]:
         if row.number >= first and (page.before is None or row.number < page.before)
     ]
     return found[: max(page.limit, 0)]
+
+
+@struct
+class _Aged:
+    prune: Callable[[datetime], int]
 
 
 def _is_current(known: LeaseInfo, fence: Fence) -> bool:

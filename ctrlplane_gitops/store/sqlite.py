@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # who only looks at the state reads no history
         Page,
     )
     from ctrlplane_gitops.store.outbox_sqlite import SqliteOutbox
+    from ctrlplane_gitops.store.retained import Retained
     from ctrlplane_gitops.store.watcher import Watch, Watchers
 
 _EMPTY = RecordedState()
@@ -75,6 +76,12 @@ class SqliteStore:
                 self._check_open()
                 self._outbox = SqliteOutbox(self._path, is_read_only=self._is_read_only)
             return self._outbox
+
+    @property
+    def retained(self) -> Retained:
+        from ctrlplane_gitops.store.retained import build_retained
+
+        return build_retained(self._reading, self._writing)
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         with self._reading() as connection:
@@ -231,10 +238,12 @@ class SqliteStore:
             raise StoreError(f"the store {self._path} is closed")
 
 
-# What is kept: the newest 10,000 events, the newest 1,000 closed intents, and the contents that a
-# kept release uses.
+# What is kept even where nobody clears away by age: the newest 100,000 events, the newest 1,000
+# closed intents, and the contents that a kept release uses. Of events, which a `serve` may have
+# gathered for weeks, not all at once: whoever opens the store is in a hurry.
 _TRIM = (
-    "DELETE FROM events WHERE number <= (SELECT max(number) - 10000 FROM events)",
+    "DELETE FROM events WHERE number <= "
+    "(SELECT min(max(number) - 100000, min(number) + 1999) FROM events)",
     "DELETE FROM closed_intents WHERE number <= (SELECT max(number) - 1000 FROM closed_intents)",
     "DELETE FROM blobs WHERE digest NOT IN "
     "(SELECT json_extract(file.value, '$[1]') "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from ctrlplane_gitops.clock import rfc3339
-from ctrlplane_gitops.value import replace, struct
+from ctrlplane_gitops.value import field, replace, struct
 
 # How much of an interval is left to chance: many control planes must not ask one remote at the
 # same instant. Only ever sooner, so that an interval is a promise.
@@ -17,10 +17,12 @@ _JITTER = 0.1
 @struct
 class Ran:
     """What came of a run. ``after`` is how long until the next one, to the point (None: the
-    worker's interval, less jitter); ``error`` is "" where there was none."""
+    worker's interval, less jitter); ``error`` is "" where there was none. ``counts`` are what it
+    did, by name."""
 
     after: timedelta | None = None
     error: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @struct
@@ -38,7 +40,7 @@ class Worker:
 class WorkerState:
     """``next_at``: when it is due. ``started_at``: of the run under way, None when there is none.
     ``is_asked``: it is to run as soon as it can. ``is_overdue``: the run under way was reported.
-    ``last_error`` is of the last run, "" when that went well."""
+    ``last_error`` is of the last run, "" when that went well, and so are ``last_counts``."""
 
     next_at: datetime
     started_at: datetime | None = None
@@ -49,6 +51,7 @@ class WorkerState:
     last_run_at: datetime | None = None
     last_duration: timedelta | None = None
     last_error: str = ""
+    last_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_due(state: WorkerState, now: datetime) -> bool:
@@ -77,6 +80,7 @@ def end_run(
         last_run_at=began,
         last_duration=now - began,
         last_error=ran.error,
+        last_counts=ran.counts,
     )
 
 
@@ -113,6 +117,7 @@ def worker_as_json(worker: Worker, state: WorkerState) -> dict[str, Any]:
             None if state.last_duration is None else state.last_duration.total_seconds()
         ),
         "last_error": state.last_error or None,
+        "last_counts": dict(sorted(state.last_counts.items())),
     }
 
 

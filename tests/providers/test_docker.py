@@ -34,7 +34,7 @@ from ctrlplane_gitops.state.action import (
 from ctrlplane_gitops.state.desired import ProviderConfig, Resources
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.state.observed import ReplicaPhase
-from ctrlplane_gitops.state.template import Release, SecretMount, SecretType
+from ctrlplane_gitops.state.template import Release, ReleaseTemplate, SecretMount, SecretType
 from tests.engines.registry import Registry
 from tests.providers.docker_kit import DockerHooks, run_beside
 
@@ -189,6 +189,35 @@ class TestContainers(DockerHooks):
         assert self.run(provider, NAME, write)[0] != 0
         self.scale(provider, release, 0, material)
         assert not source.parent.exists()
+
+    def test_what_a_killed_apply_leaves_is_found_and_goes(self, provider: DockerProvider) -> None:
+        """Containers were removed, and whoever did it died before the rest."""
+        key = ResourceKey(Kind.SECRET, "acme", "cert")
+        mount = SecretMount(key, SecretType.FILE, "/run/secrets/cert", "d")
+        material = Material(secrets={key: SecretValue(b"s3cret-file")})
+        release = self.make_release(secrets=(mount,))
+        self.scale(provider, release, 1, material)
+        source = Path(self.client.inspect_container(NAME)["Mounts"][0]["Source"])
+        self.client.remove_container(NAME, force=True)
+        found = [(item.owner, item.release) for item in provider.find_leftovers()]
+        assert found == [(WEB, 1), (tenant_key("acme"), None)]
+        self.scale(provider, replace(release, template=ReleaseTemplate(self.alias)), 0)
+        assert not source.exists()
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+        assert provider.find_leftovers() == ()
+
+    def test_a_network_that_only_looks_like_ours_is_no_leftover(
+        self, provider: DockerProvider
+    ) -> None:
+        labels = {LABEL_PLANE: "conf", LABEL_TENANT: "acme"}
+        mine = self.client.create_network("somebody-s-own", labels=labels)
+        theirs = self.client.create_network("conf.globex")
+        try:
+            assert provider.find_leftovers() == ()
+        finally:
+            for network in (mine, theirs):
+                self.client.remove_network(network["Id"])
 
     def test_a_paused_container_is_replaced(self, provider: DockerProvider) -> None:
         self.scale(provider, self.make_release(), 1)

@@ -24,6 +24,7 @@ from ctrlplane_gitops.providers.docker.translate import Container, build_observe
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Gap,
+    Leftover,
     ObservedReplica,
     ObservedReplicaSet,
     ObservedState,
@@ -98,6 +99,9 @@ class DockerProvider:
 
     def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
         return self.acting.execute(replica, command, timeout)
+
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        return self.acting.find_leftovers()
 
     def close(self) -> None:
         with self._lock:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.state.action import Material
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.template import Release, SecretType
 
 _TMPFS = Path("/dev/shm")
@@ -59,6 +59,16 @@ class SecretFiles:
 
     def remove_instance(self, instance: ResourceKey, effects: Effects) -> None:
         _remove(self._directory(instance), str(instance), effects)
+
+    def find_releases(self) -> list[tuple[ResourceKey, int | None]]:
+        """Instances and releases that secrets lie here for; None: a folder that is empty."""
+        found: list[tuple[ResourceKey, int | None]] = []
+        for directory in sorted(self._root.glob("*/*")):
+            owner = instance_key(directory.parent.name, directory.name)
+            names = [item.name for item in directory.iterdir()]
+            numbers = sorted(int(x[1:]) for x in names if x[:1] == "v" and x[1:].isdigit())
+            found += [(owner, number) for number in numbers] or [(owner, None)]
+        return found
 
     def remove_tenant(self, tenant: str) -> None:
         """Empty folders only, so nothing is lost when somebody is just writing there."""

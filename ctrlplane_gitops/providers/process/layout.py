@@ -108,6 +108,17 @@ class Layout:
         for number, index in sorted(found):
             yield Slug(key, number, index)
 
+    def scan_empty(self) -> Iterator[tuple[str, str]]:
+        """Tenant and instance of every directory of an instance without any replica in it, and
+        tenants without any instance (""); sorted."""
+        for tenant in _names(self.root, is_root=True):
+            names = [x for x in _names(self.root / tenant) if (self.root / tenant / x).is_dir()]
+            if not names and (self.root / tenant).is_dir():
+                yield tenant, ""
+            for name in names:
+                if next(self._scan_instance(instance_key(tenant, name)), None) is None:
+                    yield tenant, name
+
     def remove_replica(self, slug: Slug) -> None:
         """The secrets first, then the directory and a release directory left empty."""
         remove_tree(self.secrets_dir(slug))

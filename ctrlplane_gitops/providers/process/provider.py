@@ -63,8 +63,8 @@ from ctrlplane_gitops.state.action import (
     ScaleReplicaSet,
     UpdateResources,
 )
-from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import Gap, ObservedState
+from ctrlplane_gitops.state.key import ResourceKey, instance_key, tenant_key
+from ctrlplane_gitops.state.observed import Gap, Leftover, ObservedState
 from ctrlplane_gitops.state.template import ReleaseTemplate
 
 _CPU_WARNING = "cpu limit not enforced: no control group can be made here"
@@ -155,6 +155,22 @@ class ProcessProvider:
             raise ProviderError(f"{replica} is not running, so nothing can be run in it")
         work = self._layout.replica_dir(found.slug) / "work"
         return run_beside(replica, found.app, work, command, timeout)
+
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        """Directories in which no replica is: who stopped the last one did not live to remove
+        them. Those of volumes are none."""
+        try:
+            found = list(self._layout.scan_empty())
+        except OSError as error:
+            raise ProviderError(f"{self.name}: {error}", is_retryable=True) from None
+        return tuple(
+            Leftover(
+                self.name,
+                instance_key(tenant, name) if name else tenant_key(tenant),
+                "an empty directory",
+            )
+            for tenant, name in found
+        )
 
     def close(self) -> None:
         self._reap()
