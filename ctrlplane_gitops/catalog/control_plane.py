@@ -56,6 +56,7 @@ def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
         _parse_router(spec.get("router")),
         Retention(**{name: parse_duration(x) for name, x in (spec.get("retention") or {}).items()}),
         _parse_certificates(found[0].name, spec.get("certificates") or {}),
+        spec.get("drift") == "observe",
     )
 
 

@@ -111,5 +111,13 @@ def _build_instance(
         None if template is None else revision_of(template),
         _IDLE if deployment is None else build_params(deployment.spec["strategy"]),
         is_suspended,
+        _is_drift_observed(spec, specs, scope),
         build_routes(document, specs, scope.plane, health),
     )
+
+
+def _is_drift_observed(spec: Mapping[str, Any], specs: TenantSpecs, scope: Scope) -> bool:
+    """By the instance, else by its tenant, else by the control plane."""
+    tenant = specs.document.spec if specs.document else {}
+    mode = spec.get("drift") or tenant.get("drift")
+    return scope.plane.is_drift_observed if mode is None else mode == "observe"

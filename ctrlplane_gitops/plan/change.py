@@ -56,7 +56,7 @@ class Blocked:
     """Why something is not done, and the way out. ``code`` is one of ``bad-release``, ``gap``,
     ``frozen``, ``protected``, ``prune-limit``, ``prune-off``, ``empty-desired``, ``incomplete``,
     ``identity-lost``, ``mass-recreate``, ``provider-changed``, ``quota``, ``router-changed``,
-    ``router-gap``."""
+    ``router-gap``, ``backoff``, ``observed``, ``quarantined``."""
 
     code: str
     reason: str
@@ -136,7 +136,9 @@ class PlanHeader:
 
 @struct
 class Policy:
-    """What the caller allows. ``max_delete`` is a count that replaces ``spec.prune.maxDelete``."""
+    """What the caller allows. ``max_delete`` is a count that replaces ``spec.prune.maxDelete``.
+    ``holds`` are instances that nothing is done about now, ``drift_holds`` those whose drift is
+    shown and left."""
 
     max_delete: int | None = None
     is_empty_allowed: bool = False
@@ -146,6 +148,8 @@ class Policy:
     is_destroy: bool = False
     is_prune_enabled: bool = True
     is_keep_going: bool = False
+    holds: Mapping[ResourceKey, Blocked] = field(default_factory=dict)
+    drift_holds: Mapping[ResourceKey, Blocked] = field(default_factory=dict)
 
 
 class Counts(NamedTuple):

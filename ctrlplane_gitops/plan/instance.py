@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ctrlplane_gitops.plan.case import Case, Decision
 from ctrlplane_gitops.plan.change import (
     Blocked,
     Change,
@@ -12,11 +13,12 @@ from ctrlplane_gitops.plan.change import (
     FieldChange,
     Work,
 )
-from ctrlplane_gitops.plan.classify import Look, Row, basis_of, make_change
-from ctrlplane_gitops.plan.drift import Live, compare_live
+from ctrlplane_gitops.plan.classify import Look, Row, make_change
+from ctrlplane_gitops.plan.correct import change_drift, explain_scale, find_drift, leave_drift
+from ctrlplane_gitops.plan.drift import compare_live
 from ctrlplane_gitops.plan.fields import explain_revision
 from ctrlplane_gitops.plan.hold import SILENT, find_gap
-from ctrlplane_gitops.plan.release import Target, choose_release
+from ctrlplane_gitops.plan.release import choose_release
 from ctrlplane_gitops.plan.traffic import (
     find_router_gap,
     is_misrouted,
@@ -26,79 +28,9 @@ from ctrlplane_gitops.plan.traffic import (
 from ctrlplane_gitops.rollout.preview import RolloutPreview, preview_rollout
 from ctrlplane_gitops.rollout.view import find_wait
 from ctrlplane_gitops.state.desired import DesiredInstance
-from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RecordedResource, RolloutPhase
-from ctrlplane_gitops.state.template import Release, ReleaseState
-from ctrlplane_gitops.value import replace, struct
-
-_UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
-
-
-@struct
-class Decision:
-    """What a plan says of one instance. ``instances`` and ``releases`` are adopted ones to write
-    down without work, ``records`` rows that need no work."""
-
-    changes: tuple[Change, ...] = ()
-    work: Work | None = None
-    drift: tuple[Drift, ...] = ()
-    records: tuple[RecordedResource, ...] = ()
-    instances: tuple[RecordedInstance, ...] = ()
-    releases: tuple[Release, ...] = ()
-    note: str = ""
-
-
-@struct
-class Case:
-    """Everything known about one instance. ``row`` and ``deployment`` are None where specs and
-    record are the same; ``is_tenant_changed`` says that the tenant's row differs too.
-    ``is_misrouted``: the router does not serve what it should once nothing is rolled out."""
-
-    look: Look
-    instance: DesiredInstance
-    sets: tuple[ObservedReplicaSet, ...]
-    known: RecordedInstance | None
-    row: Row | None
-    deployment: Row | None
-    is_tenant_changed: bool
-    target: Target
-    live: Live
-    hold: Blocked | None
-    is_misrouted: bool = False
-
-    @property
-    def is_seen(self) -> bool:
-        """Replicas of ours run although the instance is not recorded."""
-        return self.known is None and any(item.live for item in self.sets)
-
-    @property
-    def is_same_revision(self) -> bool:
-        return any(item.revision == self.instance.revision and item.live for item in self.sets)
-
-    @property
-    def is_under_way(self) -> bool:
-        return self.known is not None and self.known.rollout.phase in _UNDER_WAY
-
-    @property
-    def is_rollout(self) -> bool:
-        release = self.target.release
-        return release is not None and release.number != self.target.active
-
-    @property
-    def is_as_wanted(self) -> bool:
-        """As many replicas run as should, with the limits they should have."""
-        return self.live.is_exact and not self.live.limits and not _is_limit_change(self)
-
-    @property
-    def deployment_row(self) -> Row:
-        resource = self.instance.deployment or self.instance.resource
-        known = self.look.recorded.resources.get(resource.key)
-        return self.deployment or Row(resource.key, resource, known)
-
-    @property
-    def instance_row(self) -> Row:
-        key = self.instance.key
-        return self.row or Row(key, self.instance.resource, self.look.recorded.resources.get(key))
+from ctrlplane_gitops.state.template import ReleaseState
+from ctrlplane_gitops.value import replace
 
 
 def decide_instance(
@@ -130,7 +62,8 @@ def decide_instance(
         compare_live(instance, target.release, sets),
         find_gap(look, instance.key, providers)
         or vanished
-        or find_router_gap(look, instance.key, instance.routes),
+        or find_router_gap(look, instance.key, instance.routes)
+        or look.policy.holds.get(instance.key),
         is_misrouted(look, instance, sets, target.release.number if target.release else None),
     )
     if case.is_seen and (look.is_lost or case.is_same_revision) and case.hold is None:
@@ -138,17 +71,10 @@ def decide_instance(
     return _decide(case)
 
 
-def _basis(case: Case) -> tuple[object, ...]:
-    release = case.target.release
-    return basis_of(
-        case.sets, release.number if release else None, release.revision if release else ""
-    )
-
-
 def _adopt(case: Case) -> Decision:
     """Write down what runs. With the store lost nothing else is done in this pass; otherwise what
     is off is repaired at once."""
-    look, commit, basis = case.look, case.look.header.commit, _basis(case)
+    look, commit, basis = case.look, case.look.header.commit, case.basis
     rows = [case.instance_row]
     if case.is_same_revision:
         rows.append(case.deployment_row)
@@ -191,7 +117,7 @@ def _adopt(case: Case) -> Decision:
             ),
         )
         if not look.is_lost:
-            changes[0] = _drift_change(case, None)
+            changes[0] = change_drift(case, None)
     if not look.is_lost and (drift or case.is_misrouted):
         work = _work(case, "drift", ())
     return Decision(tuple(changes), work, drift, records, (adopted,), releases)
@@ -199,20 +125,22 @@ def _adopt(case: Case) -> Decision:
 
 def _decide(case: Case) -> Decision:
     """Rows, drift and work of an instance that is recorded or not there at all."""
+    is_work = _is_work(case)
+    if is_work and case.drift_hold is not None:
+        return leave_drift(case, case.drift_hold)
     changes: list[Change] = []
     records: list[RecordedResource] = []
     commit = case.look.header.commit
-    is_work = _is_work(case)
-    drift = _find_drift(case) if is_work else ()
+    drift = find_drift(case) if is_work else ()
     if case.row is not None:
         hold = case.hold if is_work or case.row.recorded is None else None
         changes.append(_instance_change(case, hold))
         if hold is None:
             records.append(case.row.record(commit))
     elif drift:
-        changes.append(_drift_change(case, case.hold))
+        changes.append(change_drift(case, case.hold))
     elif is_work and not (case.is_rollout or case.is_under_way or case.is_as_wanted):
-        changes.append(_drift_change(case, case.hold, _scale_reason(case)))
+        changes.append(change_drift(case, case.hold, explain_scale(case)))
     if is_work and case.hold is None and not (case.is_rollout or case.is_under_way):
         release = case.target.release.number if case.target.release else None
         rows, more = plan_misrouted(case.look, case.instance, case.sets, release)
@@ -239,64 +167,8 @@ def _is_work(case: Case) -> bool:
     if case.is_rollout or case.is_under_way:
         return True
     if case.hold is not None and case.hold.code in SILENT:
-        return _touches_scale(case)
+        return case.touches_scale
     return not case.is_as_wanted or case.is_misrouted
-
-
-def _is_limit_change(case: Case) -> bool:
-    """Git changed the limits and the provider does not show the live ones."""
-    return bool(case.live.has_unknown_limits and _touches(case.row, "resources"))
-
-
-def _touches_scale(case: Case) -> bool:
-    return _touches(case.row, "replicas") or _touches(case.row, "resources")
-
-
-def _touches(row: Row | None, name: str) -> bool:
-    if row is None or row.recorded is None or row.desired is None:
-        return False
-    return bool(row.recorded.attributes.get(name) != row.desired.attributes.get(name))
-
-
-def _find_drift(case: Case) -> tuple[Drift, ...]:
-    """Drift is what is off without a commit, a rollout or a suspension explaining it."""
-    if (
-        case.hold is not None
-        or case.is_rollout
-        or case.is_under_way
-        or case.is_tenant_changed
-        or _touches_scale(case)
-        or case.instance_row.recorded is None
-        or case.is_as_wanted
-    ):
-        return ()
-    fields, texts = case.live.fields(case.instance.replicas), case.live.texts
-    return (Drift(case.instance.key, fields, ", ".join(texts), is_corrected=True),)
-
-
-def _drift_change(case: Case, hold: Blocked | None, reason: str = "drift") -> Change:
-    """The correction as a row: from what runs to what should."""
-    fields = tuple(
-        FieldChange(item.path, item.after, item.before)
-        for item in case.live.fields(case.instance.replicas)
-    )
-    return make_change(
-        case.instance_row,
-        ChangeAction.UPDATE,
-        reason,
-        blocked=hold,
-        extra=fields,
-        basis=_basis(case),
-    )
-
-
-def _scale_reason(case: Case) -> str:
-    tenant = case.instance.key.tenant
-    if case.instance.is_suspended:
-        return f"tenant {tenant} is suspended"
-    if case.is_tenant_changed and not case.live.count:
-        return f"tenant {tenant} is no longer suspended"
-    return "drift"
 
 
 def _instance_change(case: Case, hold: Blocked | None) -> Change:
@@ -304,13 +176,13 @@ def _instance_change(case: Case, hold: Blocked | None) -> Change:
     action, reason = ChangeAction.UPDATE, "specs changed"
     if case.row.recorded is None:
         action, reason = ChangeAction.CREATE, "not there yet"
-    elif _touches(case.row, "provider"):
+    elif case.touches("provider"):
         # Replicas are made there and removed here, and volumes do not move along.
         action = ChangeAction.REPLACE
         reason = f"moves to provider {case.instance.provider}"
         if case.instance.template and case.instance.template.volumes:
             reason += "; its volumes stay behind"
-    return make_change(case.row, action, reason, blocked=hold, basis=_basis(case))
+    return make_change(case.row, action, reason, blocked=hold, basis=case.basis)
 
 
 def _deployment_change(case: Case, is_work: bool) -> Change | None:
@@ -340,7 +212,7 @@ def _deployment_change(case: Case, is_work: bool) -> Change | None:
         _deployment_reason(case),
         blocked=target.blocked or (case.hold if is_moving or is_work else None),
         extra=extra,
-        basis=_basis(case),
+        basis=case.basis,
         rollout=preview,
         strategy=str(case.instance.params.type) if preview else "",
     )
@@ -387,7 +259,7 @@ def _work(case: Case, reason: str, records: tuple[RecordedResource, ...]) -> Wor
         release=release,
         is_new_release=case.target.is_new,
         active=case.target.active,
-        update_resources=bool(case.live.limits) or _is_limit_change(case),
+        update_resources=bool(case.live.limits) or case.is_limit_change,
         sweep=tuple(sorted({item.provider for item in case.sets} - {provider})),
         reason=reason,
         records=records,

@@ -12,6 +12,7 @@ from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
 from ctrlplane_gitops.plan.compute import compute_plan
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.gather import Wanted
+from ctrlplane_gitops.reconcile.held import is_left_for_now
 from ctrlplane_gitops.reconcile.observe import observe_all
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.observed import ObservedState
@@ -55,7 +56,8 @@ class Look:
             return False
         plan, recorded = self.plan, self.recorded
         removes = any(work.desired is None for work in plan.works) or plan.records.removed_resources
-        if plan.gaps or plan.refusals or plan.blocked or removes or recorded.plane_id is None:
+        blocked = [item for item in plan.blocked if not is_left_for_now(item)]
+        if plan.gaps or plan.refusals or blocked or removes or recorded.plane_id is None:
             return True
         seen = {item.instance for item in self.observed.replica_sets}
         return any(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from ctrlplane_gitops.specs.credential import find_credentials
-from ctrlplane_gitops.specs.field import Name, Percent, PositiveDuration, Text
+from ctrlplane_gitops.specs.field import DriftMode, Name, Percent, PositiveDuration, Text
 from ctrlplane_gitops.specs.model import Envelope, Metadata, Model, Spec
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.specs.secret import SecretSource, find_source_problems
@@ -79,6 +79,10 @@ class ControlPlaneSpec(Spec):
     router: RouterSpec | None = Field(
         default=None,
         description="What sends requests to replicas; routes are not served if left out.",
+    )
+    drift: DriftMode | None = Field(
+        default=None,
+        description="Correct drift (enforce, the default) or report it (observe).",
     )
     prune: PruneSpec = Field(default_factory=PruneSpec, description="Guards of deleting.")
     retention: RetentionSpec | None = Field(

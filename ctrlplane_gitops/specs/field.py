@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import (
     AfterValidator,
@@ -244,6 +244,8 @@ Cpu = Annotated[str, PlainValidator(_cpu), _cpu_schema]
 Size = Annotated[str, PlainValidator(_size), _size_schema]
 CpuQuota = Annotated[str, PlainValidator(_cpu_or_none), _cpu_schema]
 SizeQuota = Annotated[str, PlainValidator(_size_or_none), _size_schema]
+# What whoever applies without being asked does about drift.
+DriftMode = Literal["enforce", "observe"]
 _duration_schema = _text(DURATION_PATTERN, "30s", "5m", "1h30m")
 Duration = Annotated[str, PlainValidator(_check_duration), _duration_schema]
 PositiveDuration = Annotated[str, PlainValidator(_check_positive_duration), _duration_schema]

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from ctrlplane_gitops.specs.field import (
     Command,
     Cpu,
+    DriftMode,
     Env,
     GrpcService,
     InstanceAddress,
@@ -121,6 +122,9 @@ class InstanceSpec(Spec):
     )
     depends_on: list[InstanceAddress] = Field(
         default_factory=list, description="Instances that are brought up before this one."
+    )
+    drift: DriftMode | None = Field(
+        default=None, description="Correct drift or report it; the tenant's if left out."
     )
     protect: bool = Field(default=False, description="Refuse to delete the instance.")
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ctrlplane_gitops.specs.field import Count, CpuQuota, SizeQuota
+from ctrlplane_gitops.specs.field import Count, CpuQuota, DriftMode, SizeQuota
 from ctrlplane_gitops.specs.model import Envelope, Model, Spec, TenantMetadata
 
 
@@ -33,6 +33,10 @@ class TenantSpec(Spec):
     suspended: bool = Field(
         default=False,
         description="Stop all instances and create nothing new; everything stays readable.",
+    )
+    drift: DriftMode | None = Field(
+        default=None,
+        description="Correct drift or report it; the control plane's if left out.",
     )
     protect: bool = Field(default=False, description="Refuse to delete the tenant.")
 

@@ -132,7 +132,8 @@ class DesiredInstance:
 
     ``template`` and ``revision`` are None when no Deployment names this instance: it runs nothing.
     ``replicas`` is what should run now: 0 when the tenant is suspended. ``routes`` are sorted by
-    name; there are none where the control plane has no router.
+    name; there are none where the control plane has no router. ``is_drift_observed``: whoever
+    applies without being asked reports drift and leaves it.
     """
 
     resource: DesiredResource
@@ -146,6 +147,7 @@ class DesiredInstance:
     revision: str | None = None
     params: RolloutParams = RolloutParams()
     is_suspended: bool = False
+    is_drift_observed: bool = False
     routes: tuple[DesiredRoute, ...] = ()
 
     @property
@@ -229,6 +231,7 @@ class ControlPlane:
     router: RouterConfig | None = None
     retention: Retention = Retention()
     certificates: CertificatePolicy = CertificatePolicy()
+    is_drift_observed: bool = False
 
 
 @struct

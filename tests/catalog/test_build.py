@@ -307,3 +307,21 @@ def test_a_strategy_comes_with_its_own_parameters() -> None:
     assert not params.is_auto_promote
     assert params.scale_down_delay == timedelta(seconds=5)
     assert params.bake_time == timedelta(seconds=7)
+
+
+def test_who_observes_drift_is_said_by_the_instance_else_the_tenant_else_the_plane() -> None:
+    def is_observed(plane_says: str | None, tenant_says: str | None, says: str | None) -> bool:
+        def given(mode: str | None) -> dict[str, str]:
+            return {} if mode is None else {"drift": mode}
+
+        state = built(
+            plane(**given(plane_says)), tenant(**given(tenant_says)), instance(**given(says)),
+            deployment(),
+        )  # fmt: skip
+        return get(state).is_drift_observed
+
+    assert not is_observed(None, None, None)
+    assert is_observed("observe", None, None)
+    assert not is_observed("observe", "enforce", None)
+    assert is_observed("enforce", "observe", None)
+    assert not is_observed(None, "observe", "enforce")
