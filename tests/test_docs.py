@@ -13,7 +13,7 @@ from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
 from ctrlplane_gitops.cli.verb import VERBS
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
-from ctrlplane_gitops.specs.control_plane import RetentionSpec
+from ctrlplane_gitops.specs.retention import RetentionSpec
 from ctrlplane_gitops.specs.validate import parse
 from ctrlplane_gitops.state.analysis import MetricType
 from ctrlplane_gitops.state.desired import Retention, RolloutParams, StrategyType

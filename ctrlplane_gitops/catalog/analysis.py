@@ -14,9 +14,11 @@ def check_analysis(document: Document, specs: TenantSpecs, scope: Scope) -> Iter
     """A router counts only what it routes: without a route there would never be any data."""
     canary = document.spec["strategy"].get("canary") or {}
     checks = (canary.get("analysis") or {}).get("checks", ())
+    if not checks:
+        return
     name = document.spec["instance"]
     is_routed = any(route.spec["instance"] == name for route in specs.routes.values())
-    if not checks or (is_routed and scope.plane.router is not None):
+    if is_routed and scope.plane.router is not None:
         return
     if specs.name in scope.suspects or not scope.is_complete:
         return  # it may stand in a document that could not be read

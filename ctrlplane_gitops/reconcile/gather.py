@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from ctrlplane_gitops.catalog.control_plane import parse_control_plane
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
@@ -76,17 +77,20 @@ def read_documents(
 ) -> Wanted:
     """Every document of the snapshot."""
     reader = Reader(snapshot, cache)
-    found = reader.read([ROOT_FILE] if ROOT_FILE in snapshot.entries else [])
-    plane = parse_control_plane(found)
-    ignored = plane.ignore if plane else ()
-    paths = [path for path in snapshot.entries if path != ROOT_FILE and holds_specs(path, ignored)]
+    root = [ROOT_FILE] if ROOT_FILE in snapshot.entries else []
+    likely = _seem_ignored(reader.skim(ROOT_FILE) if root else [])
+    paths = _spec_paths(snapshot, likely)
     with reader.helped(paths):
+        found = reader.read(root)
+        plane = parse_control_plane(found)
+        ignored = plane.ignore if plane else ()
+        if ignored != likely:
+            paths = _spec_paths(snapshot, ignored)
         if plane is not None:
             on_plane(plane)
         found = [*found, *reader.read(paths)]
     if cache is not None:
-        cache.save(reader.fresh, [snapshot.entries[path] for path in [ROOT_FILE, *paths]
-                                  if path in snapshot.entries])  # fmt: skip
+        cache.save(reader.fresh, [snapshot.entries[path] for path in [*root, *paths]])
     problems = [
         item
         for item in snapshot.problems
@@ -189,6 +193,19 @@ def _locate(diagnostics: Sequence[Diagnostic], snapshot: Snapshot) -> tuple[Diag
         return snapshot.read([blob])[blob]
 
     return locate(diagnostics, read)
+
+
+def _seem_ignored(values: Iterable[Any]) -> tuple[str, ...]:
+    """What a control plane that nobody has checked yet seems to ignore."""
+    specs = (value.get("spec") for value in values if isinstance(value, dict))
+    globs = (spec.get("ignore") for spec in specs if isinstance(spec, dict))
+    lists = (found for found in globs if isinstance(found, list))
+    return tuple(glob for found in lists for glob in found if isinstance(glob, str))
+
+
+def _spec_paths(snapshot: Snapshot, ignored: Iterable[str]) -> list[str]:
+    """Every file that is read for documents, but for the control plane's own."""
+    return [path for path in snapshot.entries if path != ROOT_FILE and holds_specs(path, ignored)]
 
 
 def _is_ignored(path: str, globs: Iterable[str]) -> bool:

@@ -12,10 +12,20 @@ from ctrlplane_gitops.execute.child import Child, begin_child
 from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.cache import ParseCache
 from ctrlplane_gitops.specs.document import Document, load_document
-from ctrlplane_gitops.specs.validate import parse
+from ctrlplane_gitops.specs.validate import (
+    Composed,
+    compose_sound,
+    dump_documents,
+    parse,
+    read_composed,
+)
 
 # So many new files are worth a second process: making it takes as long as parsing fifty.
 _MANY = 200
+# It composes while this one loads the models, which takes as long as composing so many.
+_LOADING = 1000
+# One of so many is parsed here in any case, so that a model is built before everybody waits for it.
+_SAMPLED = 40
 
 
 class Reader:
@@ -25,21 +35,31 @@ class Reader:
         self._snapshot = snapshot
         self._cache = cache
         self._child: Child | None = None
+        self._composed: dict[str, list[Composed]] = {}
         self._given: frozenset[str] = frozenset()
         self.diagnostics: list[Diagnostic] = []
         self.fresh: dict[str, list[object]] = {}
         self.parsed = 0
 
+    def skim(self, path: str) -> list[Any]:
+        """The documents of one file as plain values, as they are written or normalised, before
+        anything is checked; [] where it is no sound YAML."""
+        known = self._known([path]).get(self._snapshot.entries[path])
+        if known is not None:
+            return known
+        self._composed |= self._compose([path])
+        return [value for value, *_ in self._composed.get(path, ())]
+
     @contextmanager
     def helped(self, paths: Sequence[str]) -> Iterator[None]:
-        """Where many of the files are new, a second process parses three of five of them while the
-        block runs, which is to read them: this one has more to do meanwhile. No thread may run when
-        it begins."""
+        """Where many of the files are new, a second process composes most of them while the block
+        runs, which is to read them: this one has the models to load, and every document to validate
+        that the other one composed. No thread may run when it begins."""
         entries, known = self._snapshot.entries, self._known(paths)
         missing = [path for path in paths if entries[path] not in known]
         if len(missing) >= _MANY:
-            given = [path for number, path in enumerate(missing) if number % 5 not in (0, 2)]
-            self._child = begin_child(lambda: marshal.dumps(self._parse_apart(given)))
+            given = [path for number, path in enumerate(missing) if _is_given(number)]
+            self._child = begin_child(lambda: marshal.dumps(self._compose(given)))
             self._given = frozenset(given)
         try:
             yield
@@ -68,42 +88,59 @@ class Reader:
         return self._cache.load([entries[path] for path in paths]) if self._cache else {}
 
     def _parse(self, paths: Sequence[str]) -> list[Document]:
-        """What the child was given it has parsed, but for files with problems: it leaves those out,
-        and everything where it failed."""
+        """What was composed is validated; what was not, or has problems to be told, is parsed."""
         self.parsed += len(paths)
-        child = self._child
-        if child is None:
-            return self._parse_here(paths)
-        found = self._parse_here([path for path in paths if path not in self._given])
-        answer = child.result()
-        values = {} if answer is None else marshal.loads(answer)
-        for path, payload in values.items():
-            found += [load_document(value, path) for value in payload]
-            self.fresh[self._snapshot.entries[path]] = payload
-        found += self._parse_here(
-            [path for path in paths if path in self._given and path not in values]
-        )
+        given = self._given if self._child is not None else frozenset()
+        later = [path for path in paths if path in given]
+        ready = [path for path in paths if path in self._composed]
+        own = [path for path in paths if path not in given and path not in self._composed]
+        found, unsound = self._validate(ready)
+        found += self._parse_here(own)
+        if self._child is not None and later:
+            answer = self._child.result()
+            self._composed |= {} if answer is None else marshal.loads(answer)
+            more, left = self._validate(later)
+            found += more
+            unsound += left
+        found += self._parse_here(unsound)
         return sorted(found, key=lambda document: (document.path, document.index))
 
+    def _validate(self, paths: Sequence[str]) -> tuple[list[Document], list[str]]:
+        """Documents of files that were composed, and the paths of all others."""
+        found: list[Document] = []
+        unsound = []
+        for path in paths:
+            composed = self._composed.pop(path, None)
+            documents = None if composed is None else read_composed(path, composed)
+            if documents is None:
+                unsound.append(path)
+            else:
+                found += documents
+                self.fresh[self._snapshot.entries[path]] = [*dump_documents(documents)]
+        return found, unsound
+
     def _parse_here(self, paths: Sequence[str]) -> list[Document]:
-        documents, diagnostics = self._parse_files(paths)
+        if not paths:
+            return []
+        documents, diagnostics = parse(self._read(paths))
         self.diagnostics.extend(diagnostics)
         entries = self._snapshot.entries
         sound = _sound(paths, documents, diagnostics)
         self.fresh.update({entries[path]: values for path, values in sound.items()})
         return list(documents)
 
-    def _parse_apart(self, paths: Sequence[str]) -> dict[str, list[object]]:
-        return _sound(paths, *self._parse_files(paths))
+    def _compose(self, paths: Sequence[str]) -> dict[str, list[Composed]]:
+        return compose_sound(self._read(paths))
 
-    def _parse_files(
-        self, paths: Sequence[str]
-    ) -> tuple[tuple[Document, ...], tuple[Diagnostic, ...]]:
-        if not paths:
-            return (), ()
+    def _read(self, paths: Sequence[str]) -> dict[str, bytes]:
         entries = self._snapshot.entries
         contents = self._snapshot.read(sorted({entries[path] for path in paths}))
-        return parse({path: contents[entries[path]] for path in paths})
+        return {path: contents[entries[path]] for path in paths}
+
+
+def _is_given(number: int) -> bool:
+    """Whether a new file goes to the second process: so that both end at the same time."""
+    return number % _SAMPLED != 0 and (number < _LOADING or number % 5 < 3)
 
 
 def _sound(

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
 from ctrlplane_gitops.specs.field import (
+    Checked,
     Command,
     Name,
     PositiveDuration,
@@ -18,7 +19,7 @@ from ctrlplane_gitops.specs.field import (
     refuse,
     refuse_type,
 )
-from ctrlplane_gitops.specs.model import Model
+from ctrlplane_gitops.specs.model import Model, new
 from ctrlplane_gitops.specs.problem import Field as Place
 from ctrlplane_gitops.specs.problem import Problem, format_field
 from ctrlplane_gitops.specs.rule import find_duplicates
@@ -80,9 +81,9 @@ JsonPath = Annotated[
     WithJsonSchema({"type": "string", "examples": ["data.rate", "items[0].value"]}),
 ]  # fmt: skip
 Query = Annotated[str, StringConstraints(pattern=r"\S", max_length=4096)]
-Number = Annotated[float, PlainValidator(_check_number), WithJsonSchema({"type": "number"})]
+Number = Annotated[float, Checked(_check_number), WithJsonSchema({"type": "number"})]
 Scalar = Annotated[
-    Any, PlainValidator(_check_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
+    Any, Checked(_check_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 Limit = Annotated[int, Field(ge=0, le=1000)]
 
@@ -149,7 +150,7 @@ class AnalysisCheckSpec(Model):
     )
     equals: Scalar | None = Field(default=None, description="Type http: any other value fails.")
     command: Command = Field(
-        default_factory=list,
+        default_factory=new(list),
         description="Type command: run in a new replica; 0 passes, 1 fails, 2 is inconclusive.",
     )
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from ctrlplane_gitops.specs.credential import find_credentials
-from ctrlplane_gitops.specs.field import DriftMode, Name, Percent, PositiveDuration, Text
-from ctrlplane_gitops.specs.model import Envelope, Metadata, Model, Spec
+from ctrlplane_gitops.specs.field import DriftMode, Name, Percent, Text
+from ctrlplane_gitops.specs.later import Later
+from ctrlplane_gitops.specs.model import Envelope, Metadata, Model, Spec, new
 from ctrlplane_gitops.specs.problem import Problem
-from ctrlplane_gitops.specs.secret import SecretSource, find_source_problems
-from ctrlplane_gitops.units import parse_duration
 
 _LOCAL = "local"
 
@@ -40,37 +39,29 @@ class PruneSpec(Model):
     volumes: bool = Field(default=False, description="Delete volumes as well.")
 
 
-class RetentionSpec(Model):
-    """How long the store keeps what happened; ``serve`` removes what is older."""
+def _load_retention() -> type[RetentionSpec]:
+    from ctrlplane_gitops.specs.retention import RetentionSpec
 
-    events: PositiveDuration = Field(default="30d", description="Events.")
-    audit: PositiveDuration = Field(default="365d", description="Who did what.")
-    intents: PositiveDuration = Field(default="7d", description="Actions that have ended.")
-    deliveries: PositiveDuration = Field(default="30d", description="Webhooks in and out.")
-    health: PositiveDuration = Field(default="30d", description="Results of health checks.")
+    return RetentionSpec
 
 
-class CertificatesSpec(Model):
-    """Who issues the certificates of routes with ``tls: {certificate: auto}``."""
+def _load_certificates() -> type[CertificatesSpec]:
+    from ctrlplane_gitops.specs.certificates import CertificatesSpec
 
-    issuer: Literal["ca"] = Field(
-        default="ca", description="'ca' is an authority of the control plane's own."
-    )
-    source: SecretSource | None = Field(
-        default=None,
-        alias="from",
-        description="Where the authority's certificate and key are, in one PEM; made on this "
-        "machine where left out.",
-    )
-    duration: PositiveDuration = Field(default="90d", description="How long a certificate lives.")
-    renew_before: PositiveDuration = Field(
-        default="30d", description="Renew a certificate that has less than this left."
-    )
+    return CertificatesSpec
+
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.specs.certificates import CertificatesSpec
+    from ctrlplane_gitops.specs.retention import RetentionSpec
+else:
+    RetentionSpec = Annotated[Any, Later(_load_retention)]
+    CertificatesSpec = Annotated[Any, Later(_load_certificates)]
 
 
 class ControlPlaneSpec(Spec):
     providers: dict[Name, ProviderSpec] = Field(
-        default_factory=dict,
+        default_factory=new(dict),
         description="Where instances can run, by alias; processes on this machine if left out.",
     )
     default_provider: Name | None = Field(
@@ -84,7 +75,7 @@ class ControlPlaneSpec(Spec):
         default=None,
         description="Correct drift (enforce, the default) or report it (observe).",
     )
-    prune: PruneSpec = Field(default_factory=PruneSpec, description="Guards of deleting.")
+    prune: PruneSpec = Field(default_factory=new(PruneSpec), description="Guards of deleting.")
     retention: RetentionSpec | None = Field(
         default=None, description="How long what happened is kept."
     )
@@ -95,7 +86,7 @@ class ControlPlaneSpec(Spec):
         default=None, description="Path or URL of the store of what was done."
     )
     ignore: list[Text] = Field(
-        default_factory=list, description="Globs of files that are not specs: charts/**."
+        default_factory=new(list), description="Globs of files that are not specs: charts/**."
     )
 
     def find_problems(self) -> Iterator[Problem]:
@@ -105,7 +96,7 @@ class ControlPlaneSpec(Spec):
             yield from find_credentials(self.router.model_extra, ("router",))
         yield from find_credentials(self.store, ("store",))
         if self.certificates is not None:
-            yield from _find_in_certificates(self.certificates)
+            yield from self.certificates.find_problems()
         if len(self.providers) > 1 and self.default_provider is None:
             summary = "spec.defaultProvider is required where there is more than one provider"
             hint = "name one of: " + ", ".join(sorted(self.providers)[:12])
@@ -119,26 +110,11 @@ class ControlPlaneSpec(Spec):
         return spec
 
 
-def _find_in_certificates(spec: CertificatesSpec) -> Iterator[Problem]:
-    if spec.source is not None:
-        yield from find_source_problems(
-            spec.source, "spec.certificates.from", "certificates", "from"
-        )
-    if parse_duration(spec.renew_before) >= parse_duration(spec.duration):
-        yield Problem(
-            "wrong-order",
-            f"spec.certificates.renewBefore ({spec.renew_before}) is not less than duration"
-            f" ({spec.duration})",
-            "a certificate must live longer than it is being renewed",
-            ("certificates", "renewBefore"),
-        )
-
-
 class ControlPlaneDocument(Envelope):
     """One per repository, in ctrlplane.yaml at its root: where things run."""
 
     kind: Literal["ControlPlane"] = Field(description="Where things run.")
     metadata: Metadata = Field(description="Name, labels and annotations.")
     spec: ControlPlaneSpec = Field(
-        default_factory=ControlPlaneSpec, description="Providers, router and guards."
+        default_factory=new(ControlPlaneSpec), description="Providers, router and guards."
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from ctrlplane_gitops.specs.field import Command, Env, Image, ShortName
-from ctrlplane_gitops.specs.model import Envelope, OwnedMetadata, Spec
+from ctrlplane_gitops.specs.model import Envelope, OwnedMetadata, Spec, new
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.specs.strategy import StrategySpec
 
@@ -21,14 +21,14 @@ class DeploymentSpec(Spec):
     instance: ShortName = Field(description="Instance of the same tenant that runs this.")
     image: Image | None = Field(default=None, description="Container image, with tag or digest.")
     command: Command = Field(
-        default_factory=list,
+        default_factory=new(list),
         description="Words of the command; one string is split as a shell would, without a shell.",
     )
     env: Env = Field(
-        default_factory=dict, description="Environment; wins over the instance's environment."
+        default_factory=new(dict), description="Environment; wins over the instance's environment."
     )
     strategy: StrategySpec = Field(
-        default_factory=StrategySpec, description="How to get from one release to the next."
+        default_factory=new(StrategySpec), description="How to get from one release to the next."
     )
     protect: bool = Field(default=False, description="Refuse to delete the deployment.")
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
 from ctrlplane_gitops.diagnostics import did_you_mean
-from ctrlplane_gitops.specs.control_plane import ControlPlaneDocument
-from ctrlplane_gitops.specs.deployment import DeploymentDocument
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.specs.explain import MAX_PROBLEMS, explain
 from ctrlplane_gitops.specs.field import NAME
-from ctrlplane_gitops.specs.instance import InstanceDocument
 from ctrlplane_gitops.specs.model import API_VERSION, Envelope
 from ctrlplane_gitops.specs.problem import (
     MAX_WORD,
@@ -24,22 +23,21 @@ from ctrlplane_gitops.specs.problem import (
     show_value,
     type_name,
 )
-from ctrlplane_gitops.specs.route import RouteDocument
-from ctrlplane_gitops.specs.secret import SecretDocument
-from ctrlplane_gitops.specs.tenant import TenantDocument
 from ctrlplane_gitops.specs.yaml import ComposedDocument
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.value import replace, struct
 
-MODELS: dict[str, type[Envelope]] = {
-    "ControlPlane": ControlPlaneDocument,
-    "Tenant": TenantDocument,
-    "Instance": InstanceDocument,
-    "Deployment": DeploymentDocument,
-    "Route": RouteDocument,
-    "Secret": SecretDocument,
+_MODULES = {
+    "ControlPlane": "control_plane",
+    "Tenant": "tenant",
+    "Instance": "instance",
+    "Deployment": "deployment",
+    "Route": "route",
+    "Secret": "secret",
 }
-KINDS: dict[str, Kind] = {name: Kind(name.lower()) for name in MODELS}
+"""Where the model of a kind is, named ``<kind>Document``. Each is loaded with its first document:
+what the control plane is should be known before all others are."""
+KINDS: dict[str, Kind] = {name: Kind(name.lower()) for name in _MODULES}
 _GROUP = API_VERSION.split("/", 1)[0]
 _IGNORE_HINT = "if it is not meant for us, add its path to spec.ignore in ctrlplane.yaml"
 
@@ -53,6 +51,14 @@ class Finding:
     address: str = ""
     tenant: str = ""
     is_secret: bool = False
+
+
+@cache
+def load_model(kind: str) -> type[Envelope]:
+    """The model of a whole document; ``kind`` is one of KINDS."""
+    module = import_module(f"ctrlplane_gitops.specs.{_MODULES[kind]}")
+    model: type[Envelope] = getattr(module, f"{kind}Document")
+    return model
 
 
 def read_document(composed: ComposedDocument, path: str, index: int) -> Document | Finding | None:
@@ -73,7 +79,7 @@ def read_document(composed: ComposedDocument, path: str, index: int) -> Document
     stranger = _find_stranger(value)
     if stranger is not None:
         return _finding(value, [*early, stranger])
-    model = MODELS[kind]
+    model = load_model(kind)
     try:
         read: Any = model.model_validate(value)
     except ValidationError as failure:
@@ -122,7 +128,7 @@ def _below_spec(problem: Problem) -> Problem:
 def _find_stranger(value: dict[str, Any]) -> Problem | None:
     """Why a document cannot be validated at all."""
     version, kind = value.get("apiVersion"), value.get("kind")
-    is_known = isinstance(kind, str) and kind in MODELS
+    is_known = isinstance(kind, str) and kind in KINDS
     is_ours = isinstance(version, str) and (
         version.startswith(_GROUP)
         or did_you_mean(version[:MAX_WORD], [API_VERSION]).startswith("did you mean")
@@ -141,12 +147,12 @@ def _find_stranger(value: dict[str, Any]) -> Problem | None:
     if not isinstance(kind, str):
         summary = f"kind must be a string, and is {type_name(kind)}"
         return Problem("wrong-type", summary, _known_kinds(), ("kind",))
-    hint = did_you_mean(kind[:MAX_WORD], list(MODELS))
+    hint = did_you_mean(kind[:MAX_WORD], list(KINDS))
     return Problem("unknown-kind", f"kind {show_value(kind)} is not known", hint, ("kind",))
 
 
 def _known_kinds() -> str:
-    return "known: " + ", ".join(sorted(MODELS))
+    return "known: " + ", ".join(sorted(KINDS))
 
 
 def _finding(value: dict[str, Any], problems: list[Problem]) -> Finding:

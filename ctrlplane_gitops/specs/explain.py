@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from ctrlplane_gitops.diagnostics import did_you_mean
 from ctrlplane_gitops.specs.field import RULES
+from ctrlplane_gitops.specs.later import Later
 from ctrlplane_gitops.specs.problem import (
     MAX_WORD,
     Field,
@@ -149,8 +150,11 @@ def _inner_type(annotation: Any, part: str | int) -> Any:
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
+        for item in (candidate, *getattr(candidate, "__metadata__", ())):
+            if isinstance(item, Later):
+                return item.load()
+            if isinstance(item, type) and issubclass(item, BaseModel):
+                return item
     return None
 
 

@@ -15,11 +15,10 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainValidator,
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ctrlplane_gitops import units
 from ctrlplane_gitops.state.key import Kind, parse_address
@@ -58,6 +57,19 @@ def refuse(rule: str, hint: str = "") -> NoReturn:
 
 def refuse_type(expected: str) -> NoReturn:
     raise PydanticCustomError("wrong_type", "{expected}", {"expected": expected})
+
+
+class Checked:
+    """In ``Annotated``: ``check`` alone says what is valid, and gives the canonical value.
+
+    ``PlainValidator`` without its serializer, which hands every value on as it is by a call of its
+    own, and takes twice as long to build."""
+
+    def __init__(self, check: Callable[[Any], Any]) -> None:
+        self._check = check
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
 
 
 def _quantity(
@@ -240,25 +252,25 @@ _size_or_none = _quantity(units.parse_bytes, units.format_bytes, 0, is_fraction=
 _cpu_schema = _or_number(CPU_PATTERN, "number", 0, "500m", "2")
 _size_schema = _or_number(SIZE_PATTERN, "integer", 0, "256Mi", "1Gi")
 
-Cpu = Annotated[str, PlainValidator(_cpu), _cpu_schema]
-Size = Annotated[str, PlainValidator(_size), _size_schema]
-CpuQuota = Annotated[str, PlainValidator(_cpu_or_none), _cpu_schema]
-SizeQuota = Annotated[str, PlainValidator(_size_or_none), _size_schema]
+Cpu = Annotated[str, Checked(_cpu), _cpu_schema]
+Size = Annotated[str, Checked(_size), _size_schema]
+CpuQuota = Annotated[str, Checked(_cpu_or_none), _cpu_schema]
+SizeQuota = Annotated[str, Checked(_size_or_none), _size_schema]
 # What whoever applies without being asked does about drift.
 DriftMode = Literal["enforce", "observe"]
 _duration_schema = _text(DURATION_PATTERN, "30s", "5m", "1h30m")
-Duration = Annotated[str, PlainValidator(_check_duration), _duration_schema]
-PositiveDuration = Annotated[str, PlainValidator(_check_positive_duration), _duration_schema]
+Duration = Annotated[str, Checked(_check_duration), _duration_schema]
+PositiveDuration = Annotated[str, Checked(_check_positive_duration), _duration_schema]
 Pause = Annotated[
     str,
-    PlainValidator(_check_pause),
+    Checked(_check_pause),
     _text(f"^manual$|{DURATION_PATTERN}", "2m", "manual"),
 ]
-Percent = Annotated[str, PlainValidator(_check_percent), _text(PERCENT_PATTERN, "20%")]
-Rate = Annotated[str, PlainValidator(_check_rate), _text(RATE_PATTERN, "5%", "0.5%")]
+Percent = Annotated[str, Checked(_check_percent), _text(PERCENT_PATTERN, "20%")]
+Rate = Annotated[str, Checked(_check_rate), _text(RATE_PATTERN, "5%", "0.5%")]
 CountOrPercent = Annotated[
     str,
-    PlainValidator(_check_count_or_percent),
+    Checked(_check_count_or_percent),
     _or_number(f"^[0-9]+$|{PERCENT_PATTERN}", "integer", 0, "25%", "1"),
 ]
 Command = Annotated[
@@ -277,7 +289,7 @@ RoutePath = Annotated[
     AfterValidator(_check_route_path),
 ]
 Host = Annotated[str, AfterValidator(_check_host), _text(HOST, "shop.example.com")]
-Mode = Annotated[str, PlainValidator(_check_mode), _text(r"^(0o)?0?[0-7]{3}$", "0644")]
+Mode = Annotated[str, Checked(_check_mode), _text(r"^(0o)?0?[0-7]{3}$", "0644")]
 InstanceAddress = Annotated[
     str,
     AfterValidator(_check_instance_address),
@@ -286,7 +298,7 @@ InstanceAddress = Annotated[
 _status = "[1-5][0-9]{2}"
 Statuses = Annotated[
     str,
-    PlainValidator(_check_statuses),
+    Checked(_check_statuses),
     WithJsonSchema(
         {
             "anyOf": [

@@ -23,7 +23,14 @@ from ctrlplane_gitops.specs.field import (
     Statuses,
     UrlPath,
 )
-from ctrlplane_gitops.specs.model import Envelope, InstanceMetadata, Model, Spec, exactly_one
+from ctrlplane_gitops.specs.model import (
+    Envelope,
+    InstanceMetadata,
+    Model,
+    Spec,
+    exactly_one,
+    new,
+)
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.specs.rule import find_duplicates
 
@@ -81,7 +88,7 @@ class CheckSpec(Model):
     )
     path: UrlPath = Field(default="/", description="Type http: the path that is requested.")
     command: Command = Field(
-        default_factory=list, description="Type command: run in the replica; 0 passes."
+        default_factory=new(list), description="Type command: run in the replica; 0 passes."
     )
     interval: PositiveDuration = Field(default="5s", description="Time between two checks.")
     timeout: PositiveDuration = Field(
@@ -103,25 +110,27 @@ class InstanceSpec(Spec):
         default=None, description="Where it runs: an alias of the control plane's providers."
     )
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="How many run.")
-    resources: ResourceSpec = Field(default_factory=ResourceSpec, description="Limits per replica.")
-    ports: list[PortSpec] = Field(
-        default_factory=list, max_length=100, description="Ports the application listens on."
+    resources: ResourceSpec = Field(
+        default_factory=new(ResourceSpec), description="Limits per replica."
     )
-    env: Env = Field(default_factory=dict, description="Environment; the values are strings.")
+    ports: list[PortSpec] = Field(
+        default_factory=new(list), max_length=100, description="Ports the application listens on."
+    )
+    env: Env = Field(default_factory=new(dict), description="Environment; the values are strings.")
     secrets: list[Name] = Field(
-        default_factory=list, description="Names of secrets of the same tenant to hand over."
+        default_factory=new(list), description="Names of secrets of the same tenant to hand over."
     )
     volumes: list[VolumeSpec] = Field(
-        default_factory=list, description="Directories that outlive releases."
+        default_factory=new(list), description="Directories that outlive releases."
     )
     files: list[FileSpec] = Field(
-        default_factory=list, description="Files shipped into each replica."
+        default_factory=new(list), description="Files shipped into each replica."
     )
     health: list[CheckSpec] = Field(
-        default_factory=list, description="When a replica counts as ready: all checks pass."
+        default_factory=new(list), description="When a replica counts as ready: all checks pass."
     )
     depends_on: list[InstanceAddress] = Field(
-        default_factory=list, description="Instances that are brought up before this one."
+        default_factory=new(list), description="Instances that are brought up before this one."
     )
     drift: DriftMode | None = Field(
         default=None, description="Correct drift or report it; the tenant's if left out."
@@ -179,4 +188,6 @@ class InstanceDocument(Envelope):
 
     kind: Literal["Instance"] = Field(description="A running application of a tenant.")
     metadata: InstanceMetadata = Field(description="Tenant, name, labels and annotations.")
-    spec: InstanceSpec = Field(default_factory=InstanceSpec, description="How and where it runs.")
+    spec: InstanceSpec = Field(
+        default_factory=new(InstanceSpec), description="How and where it runs."
+    )

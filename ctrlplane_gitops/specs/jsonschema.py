@@ -10,7 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ctrlplane_gitops.specs.envelope import MODELS
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import PlainValidatorFunctionSchema
+
+from ctrlplane_gitops.specs.envelope import KINDS, load_model
+from ctrlplane_gitops.specs.later import METADATA
 
 BASE = "https://ctrlplane.dev/schemas/v1"
 ALL_KINDS = "ctrlplane.json"
@@ -20,7 +24,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def build_schemas() -> Mapping[str, dict[str, Any]]:
     """Schema of a whole document by file name, one for each kind, and ``ctrlplane.json`` for a
     document of any kind."""
-    kinds = {name: _build_kind(name) for name in MODELS}
+    kinds = {name: _build_kind(name) for name in KINDS}
     schemas = {_file_name(name): _header(_file_name(name)) | kinds[name] for name in kinds}
     definitions: dict[str, Any] = {}
     for name, schema in kinds.items():
@@ -49,8 +53,17 @@ def _header(file_name: str) -> dict[str, Any]:
 
 
 def _build_kind(kind: str) -> dict[str, Any]:
-    schema: dict[str, Any] = _clean(MODELS[kind].model_json_schema(by_alias=True))
+    made = load_model(kind).model_json_schema(by_alias=True, schema_generator=_Generator)
+    schema: dict[str, Any] = _clean(made)
     return schema | {"title": kind}
+
+
+class _Generator(GenerateJsonSchema):
+    def function_plain_schema(self, schema: PlainValidatorFunctionSchema) -> dict[str, Any]:
+        later = schema.get("metadata", {}).get(METADATA)
+        if later is None:
+            return super().function_plain_schema(schema)
+        return self.generate_inner(later.load().__pydantic_core_schema__)
 
 
 def _clean(node: Any) -> Any:

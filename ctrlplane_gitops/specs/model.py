@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -21,6 +21,7 @@ else:
     ModelMetaclass = type(BaseModel)
 
 API_VERSION = "ctrlplane.dev/v1"
+T = TypeVar("T")
 
 
 _LOADER = "pydantic.plugin._loader"
@@ -65,6 +66,12 @@ class Model(BaseModel, metaclass=_Unplugged):
     )
 
 
+def new(make: type[T]) -> Callable[[], T]:
+    """For ``default_factory``: pydantic reads what its call takes, which is written in a function,
+    and must be parsed from a text of a built-in (the tokenizer loaded for it), made of a model."""
+    return lambda: make()
+
+
 class Spec(Model):
     """The ``spec`` of a kind."""
 
@@ -85,10 +92,10 @@ def exactly_one(*names: str) -> JsonDict:
 class Metadata(Model):
     name: Name = Field(description="Name of the resource: a DNS label.")
     labels: dict[str, str] = Field(
-        default_factory=dict, description="Words to select by; the values are strings."
+        default_factory=new(dict), description="Words to select by; the values are strings."
     )
     annotations: dict[str, str] = Field(
-        default_factory=dict, description="Notes that nothing is selected by."
+        default_factory=new(dict), description="Notes that nothing is selected by."
     )
 
 

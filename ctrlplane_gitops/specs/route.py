@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from ctrlplane_gitops.specs.field import HeaderName, HeaderValue, Host, Name, RoutePath, ShortName
-from ctrlplane_gitops.specs.model import Envelope, Model, OwnedMetadata, Spec
+from ctrlplane_gitops.specs.model import Envelope, Model, OwnedMetadata, Spec, new
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.specs.rule import find_duplicates
 
@@ -49,7 +49,7 @@ class RouteSpec(Spec):
         description="Requests with this header go to the release that is being rolled out.",
     )
     preview_hosts: list[Host] = Field(
-        default_factory=list,
+        default_factory=new(list),
         max_length=100,
         description="Host names at which the release that is being rolled out answers.",
     )

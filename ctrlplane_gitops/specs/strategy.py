@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ctrlplane_gitops.specs.analysis import AnalysisSpec, fill_analysis
-from ctrlplane_gitops.specs.field import CountOrPercent, Duration, Pause, PositiveDuration
+from ctrlplane_gitops.specs.field import CountOrPercent, Duration, PositiveDuration
+from ctrlplane_gitops.specs.later import Later
 from ctrlplane_gitops.specs.model import Model
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.units import parse_duration
@@ -38,48 +38,16 @@ class BlueGreenSpec(Model):
     )
 
 
-class StepSpec(Model):
-    weight: Annotated[int, Field(ge=0, le=100)] = Field(
-        description="Share of the traffic the new release gets, in percent."
-    )
-    pause: Pause | None = Field(
-        default=None, description="Time before the next step, or 'manual' to wait for promote."
-    )
+def _load_canary() -> type[CanarySpec]:
+    from ctrlplane_gitops.specs.canary import CanarySpec
+
+    return CanarySpec
 
 
-def _default_steps() -> list[StepSpec]:
-    return [
-        StepSpec(weight=10, pause="2m"),
-        StepSpec(weight=50, pause="2m"),
-        StepSpec(weight=100),
-    ]
-
-
-class CanarySpec(Model):
-    steps: list[StepSpec] = Field(
-        default_factory=_default_steps, min_length=1, max_length=100, description="In this order."
-    )
-    analysis: AnalysisSpec | None = Field(
-        default=None, description="What is measured during the steps; what fails aborts."
-    )
-
-    def find_problems(self) -> Iterator[Problem]:
-        where = ("strategy", "canary")
-        weight = 0
-        for index, step in enumerate(self.steps):
-            place = (*where, "steps", index, "weight")
-            shown = f"spec.{'.'.join(where)}.steps[{index}]"
-            if step.weight < weight:
-                summary = f"{shown}.weight ({step.weight}) is less than the {weight} before it"
-                hint = "a canary only grows: put the steps in order"
-                yield Problem("wrong-order", summary, hint, place)
-            if not step.weight and step.pause not in (None, "0s"):
-                summary = f"{shown} pauses at a weight of 0, where there is nothing to see yet"
-                hint = "give a paused step a weight from 1 to 100, or leave it out"
-                yield Problem("wrong-value", summary, hint, place)
-            weight = max(weight, step.weight)
-        if self.analysis is not None:
-            yield from self.analysis.find_problems((*where, "analysis"))
+if TYPE_CHECKING:
+    from ctrlplane_gitops.specs.canary import CanarySpec
+else:
+    CanarySpec = Annotated[Any, Later(_load_canary)]
 
 
 class StrategySpec(Model):
@@ -150,8 +118,18 @@ class StrategySpec(Model):
     def add_block(self, spec: dict[str, Any]) -> None:
         """Give this strategy, normalised, the block of its type with the defaults."""
         if self.type in _BLOCKS and self.type not in spec:
-            made = {"rolling": RollingSpec, "blueGreen": BlueGreenSpec, "canary": CanarySpec}
-            spec[self.type] = made[self.type]().model_dump(by_alias=True, exclude_none=True)
+            spec[self.type] = _BLOCK_MODELS[self.type]().model_dump(
+                by_alias=True, exclude_none=True
+            )
         analysis = spec.get("canary", {}).get("analysis")
         if analysis is not None:
+            from ctrlplane_gitops.specs.analysis import fill_analysis
+
             fill_analysis(analysis)
+
+
+_BLOCK_MODELS: dict[str, Callable[[], Model]] = {
+    "rolling": RollingSpec,
+    "blueGreen": BlueGreenSpec,
+    "canary": lambda: _load_canary()(),
+}

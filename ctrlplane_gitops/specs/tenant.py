@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ctrlplane_gitops.specs.field import Count, CpuQuota, DriftMode, SizeQuota
-from ctrlplane_gitops.specs.model import Envelope, Model, Spec, TenantMetadata
+from ctrlplane_gitops.specs.model import Envelope, Model, Spec, TenantMetadata, new
 
 
 class Quota(Model):
@@ -29,7 +29,9 @@ class Quota(Model):
 
 class TenantSpec(Spec):
     display_name: str = Field(default="", max_length=256, description="Name for people.")
-    quota: Quota = Field(default_factory=Quota, description="What the tenant may have at most.")
+    quota: Quota = Field(
+        default_factory=new(Quota), description="What the tenant may have at most."
+    )
     suspended: bool = Field(
         default=False,
         description="Stop all instances and create nothing new; everything stays readable.",
@@ -46,4 +48,4 @@ class TenantDocument(Envelope):
 
     kind: Literal["Tenant"] = Field(description="A customer.")
     metadata: TenantMetadata = Field(description="Name, labels and annotations.")
-    spec: TenantSpec = Field(default_factory=TenantSpec, description="Quota and state.")
+    spec: TenantSpec = Field(default_factory=new(TenantSpec), description="Quota and state.")

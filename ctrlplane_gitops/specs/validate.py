@@ -14,6 +14,8 @@ from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.specs.problem import Problem
 from ctrlplane_gitops.value import replace
 
+Composed = tuple[Any, int, int, bool]
+"""A document as plain values, its line and column, and whether any of them is null."""
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -80,6 +82,36 @@ def _parse_file(path: str, content: bytes) -> tuple[list[Document], list[Diagnos
         origin = Origin(path, composed.problem.line, composed.problem.column)
         diagnostics.append(_diagnostic(composed.problem, origin, "", ""))
     return documents, diagnostics
+
+
+def compose_sound(files: Mapping[str, bytes]) -> dict[str, list[Composed]]:
+    """The first half of ``parse``, which needs no models: the documents of every file that YAML
+    alone finds no fault with, for ``read_composed``."""
+    from ctrlplane_gitops.specs.yaml import compose
+
+    found: dict[str, list[Composed]] = {}
+    for path, content in files.items():
+        composed = compose(content)
+        if composed.problem is None and not any(item.problems for item in composed.documents):
+            found[path] = [
+                (item.value, item.line, item.column, item.has_null) for item in composed.documents
+            ]
+    return found
+
+
+def read_composed(path: str, composed: Iterable[Composed]) -> list[Document] | None:
+    """The second half: the documents of one file; None where ``parse`` has a problem to tell."""
+    from ctrlplane_gitops.specs.envelope import read_document
+    from ctrlplane_gitops.specs.yaml import ComposedDocument
+
+    documents: list[Document] = []
+    for index, (value, line, column, has_null) in enumerate(composed):
+        read = read_document(ComposedDocument(value, line, column, [], has_null), path, index)
+        if isinstance(read, Document):
+            documents.append(read)
+        elif read is not None:
+            return None
+    return documents
 
 
 def _diagnostic(problem: Problem, origin: Origin, address: str, tenant: str) -> Diagnostic:

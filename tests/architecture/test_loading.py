@@ -147,6 +147,9 @@ def test_a_plan_of_new_files_loads_the_parser_and_the_models_alone(fleet: Fleet)
     }  # fmt: skip
     # Pydantic would look through every installed distribution for plugins.
     assert tops(modules) & {"email", "tempfile", "zipfile"} == set()
+    # Nor a model of what no document has.
+    unused = ("analysis", "canary", "certificates", "retention", "secret")
+    assert modules & {f"ctrlplane_gitops.specs.{name}" for name in unused} == set()
     assert "importlib.metadata" not in modules
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import marshal
+import os
+import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 
 from ctrlplane_gitops.network.conformance_kit import make_certificate
-from ctrlplane_gitops.reconcile.gather import resolve_wanted
+from ctrlplane_gitops.reconcile.gather import ROOT_FILE, read_documents, resolve_wanted
 from ctrlplane_gitops.secrets.env import EnvBackend
+from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.cache import ParseCache
+from tests.bench.fleet import make_files
 from tests.reconcile.reconcile_kit import PLANE, Repo, tenant_file
 
 TENANTS = ("acme", "globex", "initech")
@@ -96,6 +101,33 @@ def test_ignored_files_are_neither_read_nor_said(repo: Repo) -> None:
     assert "charts/a/values.yaml" not in repo.read and "x/y.tmpl.yaml" not in repo.read
     (repo.root / "repo/link.yaml").symlink_to("/etc/passwd")
     assert [item.code for item in repo.gather().diagnostics] == ["symlink"]
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="one processor"
+)
+def test_what_is_ignored_no_process_reads(tmp_path: Path) -> None:
+    """Nor the one that begins before anybody has checked what the control plane says."""
+    files = make_files(300, "{type: memory}")
+    files[ROOT_FILE] = files[ROOT_FILE].replace(b"spec: {", b"spec: {ignore: [charts/], ")
+    files |= {f"charts/{number}.yaml": b"kind: [" for number in range(300)}
+
+    def read(asked: Collection[str]) -> Mapping[str, bytes]:
+        with (tmp_path / "read").open("a") as file:
+            file.writelines(f"{os.getpid()} {path}\n" for path in asked)
+        return {path: files[path] for path in asked}
+
+    wanted = read_documents(Snapshot({path: path for path in files}, read), None)
+    assert wanted.diagnostics == ()
+    rows = [row.split() for row in (tmp_path / "read").read_text().splitlines()]
+    assert len({process for process, _ in rows}) == 2
+    assert {path for _, path in rows} == {path for path in files if "charts" not in path}
+
+
+@pytest.mark.parametrize("ignored", ["charts/", "[1, {}]", "{a: b}", "[charts/, 2]"])
+def test_what_cannot_be_ignored_is_said_and_no_more(repo: Repo, ignored: str) -> None:
+    repo.begin(more=f", ignore: {ignored}")
+    assert {item.code for item in repo.gather().diagnostics} == {"wrong-type"}
 
 
 def test_a_broken_control_plane_ignores_nothing(repo: Repo) -> None:

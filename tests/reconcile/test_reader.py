@@ -55,8 +55,8 @@ def test_two_processes_find_what_one_finds(blobs: Blobs) -> None:
     blobs.read_here = 0
     with helped.helped(paths):
         found = helped.read(paths)
-    # Its own share, and of the other one the files with a problem: that is said here.
-    assert 0.3 < blobs.read_here / len(paths) < 0.5
+    # A sample, and of all others the files with a problem: that is said here.
+    assert 3 < blobs.read_here < len(paths) / 20
     assert found == expected
     assert sorted(map(str, helped.diagnostics)) == sorted(map(str, alone.diagnostics))
     assert (helped.fresh, helped.parsed) == (alone.fresh, alone.parsed)
