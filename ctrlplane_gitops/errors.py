@@ -4,6 +4,7 @@
 
     CtrlplaneError
     ├── UsageError             64  the command line or a setting is wrong
+    │   └── ConflictError      64  what is asked does not fit what there is at the moment
     ├── SpecError              65  the specs have errors (diagnostics carry the details)
     ├── GuardError              5  refused by a guard; names the flag or field that would allow it
     ├── StalePlanError          6  what a saved plan touches has moved
@@ -53,6 +54,12 @@ class UsageError(CtrlplaneError):
 
     code = "usage"
     exit_code = 64
+
+
+class ConflictError(UsageError):
+    """What is asked does not fit what there is at the moment: no rollout is under way."""
+
+    code = "conflict"
 
 
 class SpecError(CtrlplaneError):

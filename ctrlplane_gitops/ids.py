@@ -6,6 +6,7 @@ time as text. Source: the ULID specification, https://github.com/ulid/spec.
 
 from __future__ import annotations
 
+import base64
 import os
 from datetime import datetime
 from enum import StrEnum
@@ -37,6 +38,15 @@ def new_id(prefix: IdPrefix, at: datetime) -> str:
         chars.append(_ALPHABET[number & 31])
         number >>= 5
     return f"{prefix}_{''.join(reversed(chars))}"
+
+
+def new_secret(prefix: str) -> str:
+    """32 random bytes as base64url after the prefix: for what lets somebody in.
+
+    >>> len(new_secret("cpt")), new_secret("cpt") == new_secret("cpt")
+    (47, False)
+    """
+    return f"{prefix}_{base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip('=')}"
 
 
 def parse_id(text: str, expected: IdPrefix) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.auth.roles import LEAST_ROLE, Permission
 from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
 from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
 from ctrlplane_gitops.cli.verb import VERBS
@@ -15,6 +16,7 @@ from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
 from ctrlplane_gitops.specs.retention import RetentionSpec
 from ctrlplane_gitops.specs.validate import parse
+from ctrlplane_gitops.state.access import Role
 from ctrlplane_gitops.state.analysis import MetricType
 from ctrlplane_gitops.state.desired import Retention, RolloutParams, StrategyType
 from ctrlplane_gitops.units import format_duration
@@ -50,6 +52,12 @@ def test_every_setting_the_code_reads_is_listed() -> None:
     read = set(re.findall(r"\"(CTRLPLANE_[A-Z_]+)\"", SOURCES)) - flags
     ours = {name for name in read if not name.endswith("_") and not name.startswith(REPLICA)}
     assert ours == set(re.findall(r"`(CTRLPLANE_[A-Z_]+)`", section("Settings")))
+
+
+def test_what_each_role_may_is_the_code_s() -> None:
+    cells = section("Serving").split(f"| {' | '.join(Role)} |\n")[1].split("\n")[1]
+    listed = [set(re.findall("`([a-z-]+)`", cell)) for cell in cells.strip("|").split("|")]
+    assert listed == [{item for item in Permission if LEAST_ROLE[item] is role} for role in Role]
 
 
 def test_the_example_of_an_analysis_is_sound() -> None:

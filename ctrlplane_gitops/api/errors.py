@@ -9,7 +9,46 @@ from http import HTTPStatus
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.errors import (
+    CancelledError,
+    CapabilityError,
+    ConflictError,
+    CtrlplaneError,
+    DeadlineError,
+    DeliveryError,
+    GuardError,
+    LockError,
+    ProviderError,
+    SpecError,
+    StalePlanError,
+    UnreachableError,
+    UsageError,
+)
+
+# First match wins; what is not listed is not to be had now.
+STATUSES: tuple[tuple[type[CtrlplaneError], int], ...] = (
+    (ConflictError, 409),
+    (UsageError, 400),
+    (SpecError, 422),
+    (GuardError, 409),
+    (StalePlanError, 409),
+    (LockError, 409),
+    (CancelledError, 503),
+    (DeadlineError, 504),
+    (UnreachableError, 503),
+    (CapabilityError, 501),
+    (ProviderError, 502),
+)
+
+
+class Refusal(Exception):
+    """What a request is answered with instead of what it asked for."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.headers = status, code, detail, headers
 
 
 def problem(
@@ -45,8 +84,10 @@ def add_error_handlers(application: Flask, on_bug: Callable[[Exception], None]) 
         return problem(status, code, detail, headers)
 
     def answer_ours(error: CtrlplaneError) -> Response:
-        """What the client asked for is not to be had now."""
-        return problem(503, error.code, error.message)
+        return problem(status_of(error), error.code, error.message)
+
+    def answer_refusal(error: Refusal) -> Response:
+        return problem(error.status, error.code, error.detail, error.headers)
 
     def answer_bug(error: Exception) -> Response:
         on_bug(error)
@@ -54,7 +95,18 @@ def add_error_handlers(application: Flask, on_bug: Callable[[Exception], None]) 
 
     application.register_error_handler(HTTPException, answer_http)
     application.register_error_handler(CtrlplaneError, answer_ours)
+    application.register_error_handler(Refusal, answer_refusal)
     application.register_error_handler(Exception, answer_bug)
+
+
+def status_of(error: CtrlplaneError) -> int:
+    """
+    >>> status_of(UsageError("what?")), status_of(CtrlplaneError("later"))
+    (400, 503)
+    """
+    if isinstance(error, DeliveryError):
+        return error.status
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 503)
 
 
 # Python's own phrases are not the same in every version.

@@ -44,19 +44,13 @@ def parse_listen(text: str) -> tuple[str, int]:
     return bare or "0.0.0.0", int(port)
 
 
-def bind(host: str, port: int, *, is_open_allowed: bool) -> socket.socket:
-    """A socket that nobody is answered on yet. UsageError when it cannot be had, and for an
-    address that others reach unless ``is_open_allowed``: there is no authentication."""
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that nobody is answered on yet. UsageError when it cannot be had."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         reason = (error.strerror or "it is no address").lower()
         raise UsageError(f"--listen: cannot listen on {host}: {reason}") from None
-    if not ipaddress.ip_address(address[0]).is_loopback and not is_open_allowed:
-        raise UsageError(
-            f"--listen: {host} can be reached from other machines, and there is no authentication",
-            hint="listen on 127.0.0.1, or give --insecure where something else keeps others out",
-        )
     made = socket.socket(family, kind)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,10 +66,15 @@ def bind(host: str, port: int, *, is_open_allowed: bool) -> socket.socket:
     return made
 
 
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether no other machine reaches it."""
+    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
 def url_of(listening: socket.socket) -> str:
     """Where it can be asked.
 
-    >>> with bind("127.0.0.1", 0, is_open_allowed=False) as made:
+    >>> with bind("127.0.0.1", 0) as made:
     ...     url_of(made).startswith("http://127.0.0.1:")
     True
     """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ctrlplane_gitops.catalog.finding import fault, suggest
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error
 from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.access import AccessToken, Role
 from ctrlplane_gitops.state.desired import (
     CertificatePolicy,
     ControlPlane,
@@ -57,6 +59,7 @@ def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
         Retention(**{name: parse_duration(x) for name, x in (spec.get("retention") or {}).items()}),
         _parse_certificates(found[0].name, spec.get("certificates") or {}),
         spec.get("drift") == "observe",
+        tuple(_parse_token(item) for item in (spec.get("access") or {}).get("tokens", ())),
     )
 
 
@@ -78,6 +81,17 @@ def _parse_certificates(plane: str, spec: Mapping[str, Any]) -> CertificatePolic
         for name, usual in (("duration", default.duration), ("renewBefore", default.renew_before))
     ]
     return CertificatePolicy(spec.get("issuer", default.issuer), authority, *lengths)
+
+
+def _parse_token(token: Mapping[str, Any]) -> AccessToken:
+    tenants, expires = token.get("tenants"), token.get("expires")
+    return AccessToken(
+        token["name"],
+        token["sha256"],
+        Role(token["role"]),
+        None if tenants is None else frozenset(tenants),
+        None if expires is None else datetime.fromisoformat(expires),
+    )
 
 
 def check_control_planes(

@@ -149,7 +149,14 @@ SERVE = (
     Flag("interval", "hold everything against what runs this often", parse_time, "DURATION", "60s"),
     Flag("poll", "look for new commits this often", parse_time, "DURATION", "60s"),
     Flag("gc-interval", "clear away what is old this often", parse_time, "DURATION", "5m"),
-    Flag("insecure", "allow an address that others reach; there is no authentication"),
+    Flag("insecure", "let in whoever reaches the address while no tokens are declared"),
+)
+
+_ROLES = ("viewer", "operator", "admin")
+TOKEN = (
+    Flag("role", "what it may do", str, "ROLE", "viewer", choices=_ROLES),
+    Flag("tenant", "only this tenant (repeatable)", str, "NAME", (), is_list=True),
+    Flag("expires", "stop taking it after this long, such as 720h", parse_time, "DURATION"),
 )
 
 

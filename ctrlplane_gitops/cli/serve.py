@@ -12,7 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from ctrlplane_gitops.api.application import build_application
-from ctrlplane_gitops.api.server import Server, bind, parse_listen, url_of
+from ctrlplane_gitops.api.guard import Access
+from ctrlplane_gitops.api.server import Server, bind, is_loopback, parse_listen, url_of
 from ctrlplane_gitops.app import App
 from ctrlplane_gitops.cli.context import Context, opened
 from ctrlplane_gitops.cli.exit_codes import ExitCode
@@ -50,19 +51,23 @@ def run_serve(context: Context) -> ExitCode:
         if options[name.replace("-", "_")] < _SHORTEST:
             raise UsageError(f"--{name}: the shortest is 1s")
     host, port = parse_listen(options["listen"])
-    listening = bind(host, port, is_open_allowed=options["insecure"])
+    listening = bind(host, port)
+    is_open = is_loopback(listening) or options["insecure"]
     if options["insecure"]:
         note(
-            "warning: --insecure: whoever reaches this address can read the state of every tenant;"
-            " there is no authentication yet"
+            "warning: --insecure: while the control plane declares no tokens, whoever reaches this "
+            "address can read the state of every tenant and steer its rollouts"
         )
     with listening, stopping(context.cancel), opened(context, repo=place) as app:
         _require_folder(app, place)
         output = _build_output(context)
         intervals = Intervals(options["poll"], options["interval"], options["gc_interval"])
         service = Service(app, context.cancel, intervals, output)
-        hosts = () if options["insecure"] else tuple(dict.fromkeys((*_LOOPBACK, host)))
-        server = Server(build_application(service.views, hosts), listening)
+        # Whoever listens for others does so under names that are not known here.
+        is_local = is_loopback(listening) and not options["insecure"]
+        hosts = tuple(dict.fromkeys((*_LOOPBACK, host))) if is_local else ()
+        access = Access(service.read_tokens, is_open, context.clock)
+        server = Server(build_application(service.views, access, hosts), listening)
         with _ending(context.cancel, lambda: _give_up(service, output)):
             _watch(context, app, place, service, output)
             server.start()

@@ -160,6 +160,13 @@ VERBS: tuple[Verb, ...] = (
         flags.SERVE,
     ),
     Verb(
+        "token",
+        "make a token for the API of serve",
+        "token:run_token",
+        flags.TOKEN,
+        (Argument("name", "NAME", "whom the audit shall name"),),
+    ),
+    Verb(
         "schema",
         "the JSON Schemas, for editors",
         "schema:run_schema",

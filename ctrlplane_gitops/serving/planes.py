@@ -27,6 +27,8 @@ class Planes:
 
     def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
         """For the thread that makes the passes."""
+        # Who may come in makes no other store of it.
+        spec = replace(spec, tokens=())
         if self._plane is None or self._plane.spec != spec:
             self.close()
             self._plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=False))
@@ -38,12 +40,17 @@ class Planes:
         parts = build_pass(self._app, plane, stop, output.on_event, output.on_wait)
         return replace(parts, providers=counted)
 
-    def check_store(self) -> None:
-        """StoreError when it does not answer."""
+    @property
+    def plane(self) -> Plane:
+        """What passes work with; StoreError before the first."""
         plane = self._plane
         if plane is None:
-            raise StoreError("it is not open")
-        plane.store.read_lease(LEASE)
+            raise StoreError("the store is not open yet", is_retryable=True)
+        return plane
+
+    def check_store(self) -> None:
+        """StoreError when it does not answer."""
+        self.plane.store.read_lease(LEASE)
 
     def break_lease(self) -> None:
         """Give back what a pass that will never end holds."""

@@ -5,26 +5,30 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 from ctrlplane_gitops.api.application import Views
 from ctrlplane_gitops.api.metrics import Metrics
 from ctrlplane_gitops.app import App
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.reconcile.follow import Follower
+from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassReport
 from ctrlplane_gitops.serving.collecting import build_collector
 from ctrlplane_gitops.serving.narrator import Narrator
 from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.planes import Planes
+from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.source.latest import LatestSource
-from ctrlplane_gitops.status.render import status_as_json
+from ctrlplane_gitops.state.access import AccessToken
+from ctrlplane_gitops.status.board import Board, Sources
+from ctrlplane_gitops.status.passing import Plans
+from ctrlplane_gitops.status.row import WorkerRow
 from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.reconciler import Reconciler
 from ctrlplane_gitops.workers.scheduler import Scheduler
-from ctrlplane_gitops.workers.worker import Ran, Worker, worker_as_json
+from ctrlplane_gitops.workers.worker import Ran, Worker, worker_row
 
 _SOURCE, _RECONCILER, _STATUS = "source", "reconciler", "status"
 _COLLECTOR = "garbage-collector"
@@ -57,6 +61,7 @@ class Service:
     ) -> None:
         clock = app.clock
         self._cancel, self._poll, self._output = cancel, intervals.poll, output
+        self._clock, self._plans = clock, Plans()
         self._metrics = Metrics()
         self._planes = Planes(app, output, self._metrics.count_call)
         self._narrator = Narrator(output, self._metrics, frozenset({_SOURCE, _RECONCILER}))
@@ -69,9 +74,11 @@ class Service:
             cancel,
             intervals.reconcile,
             self._take_pass,
+            on_look=self._take_look,
         )
         poller = Poller(source, self._take_snapshot, self._narrator.take_look)
         self._status = StatusReader(app, self._reconciler, clock)
+        self._reading = ReadingStores(app, self._planes)
         self._collector_planes = Planes(app, output, self._metrics.count_call)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
         self.scheduler = Scheduler(
@@ -88,13 +95,25 @@ class Service:
         self.views = self._build_views()
 
     def _build_views(self) -> Views:
-        return Views(
-            read_status=lambda: status_as_json(self._status.read(_STATUS_AGE)),
+        sources = Sources(
+            read_desired=lambda: self._reconciler.desired,
+            read_live=lambda: self._status.live,
+            read_store=self._reading.read_store,
+            read_plan=self._plans.read,
             read_workers=self._read_workers,
+        )
+        return Views(
+            board=Board(sources),
+            read_status=lambda: self._status.read(_STATUS_AGE).document,
             find_unready=self._find_unready,
             render_metrics=self._metrics.render,
             on_bug=self._take_bug,
         )
+
+    def read_tokens(self) -> tuple[AccessToken, ...] | None:
+        """Those that Git declares; None while the specs are not known."""
+        plane = self._reconciler.plane
+        return None if plane is None else plane.tokens
 
     def wake(self) -> None:
         """The source may have changed: look at once."""
@@ -102,6 +121,7 @@ class Service:
 
     def close(self) -> None:
         """Only when no worker runs any more."""
+        self._reading.close()
         self._planes.close()
         self._collector_planes.close()
         self._status.close()
@@ -113,11 +133,17 @@ class Service:
     def _run_status(self) -> Ran:
         if self._reconciler.desired is None:
             return Ran(after=timedelta(seconds=1))
-        document = self._status.read(timedelta())
+        document = self._status.read(timedelta()).document
         self._metrics.set_instances(Counter(item.phase for item in document.instances))
         return Ran()
 
+    def _take_look(self, seen: Look) -> None:
+        part = seen.wanted.part
+        tenants = None if part is None else part.tenants
+        self._plans.take(seen.plan, tenants, self._clock.now())
+
     def _take_pass(self, report: PassReport) -> None:
+        self._plans.end(report.outcome.value)
         self._narrator.take_pass(report)
         if report.effects and not self._cancel.is_set():
             self.scheduler.run_now(_STATUS)
@@ -133,10 +159,10 @@ class Service:
     def _take_bug(self, bug: Exception) -> None:
         self._output.log(f"error: a bug: unexpected {type(bug).__name__} in HTTP")
 
-    def _read_workers(self) -> list[Any]:
+    def _read_workers(self) -> list[WorkerRow]:
         states = self.scheduler.states()
         workers = self.scheduler.workers
-        return [worker_as_json(workers[name], state) for name, state in sorted(states.items())]
+        return [worker_row(workers[name], state) for name, state in sorted(states.items())]
 
     def _find_unready(self) -> str:
         reason = self._narrator.find_unready()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from ctrlplane_gitops.specs.access import AccessSpec
 from ctrlplane_gitops.specs.credential import find_credentials
 from ctrlplane_gitops.specs.field import DriftMode, Name, Percent, Text
 from ctrlplane_gitops.specs.later import Later
@@ -89,7 +90,13 @@ class ControlPlaneSpec(Spec):
         default_factory=new(list), description="Globs of files that are not specs: charts/**."
     )
 
+    access: AccessSpec | None = Field(
+        default=None, description="Who may use the API and the pages of serve."
+    )
+
     def find_problems(self) -> Iterator[Problem]:
+        if self.access is not None:
+            yield from self.access.find_problems()
         for alias, provider in self.providers.items():
             yield from find_credentials(provider.model_extra, ("providers", alias))
         if self.router is not None:

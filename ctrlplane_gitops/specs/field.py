@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import (
@@ -35,6 +36,7 @@ ROUTE_PATH = r"^/$|^(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?$"
 HEADER_NAME = r"^[A-Za-z0-9-]{1,64}$"
 HEADER_VALUE = r"^[A-Za-z0-9._~:/@=+-]{1,128}$"
 REGISTRY = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
+SHA256 = r"^[0-9a-f]{64}$"
 RULES = {
     NAME: "is not a name: small letters, digits and '-', with '-' not at an end",
     ENV_NAME: "is not the name of an environment variable: letters, digits, '_', '-' and '.'",
@@ -45,6 +47,7 @@ RULES = {
     ROUTE_PATH: "is not a path such as '/' or '/api'",
     HEADER_NAME: "is not the name of a header: letters, digits and '-'",
     HEADER_VALUE: "may have letters, digits and the characters . _ ~ : / @ = + - only",
+    SHA256: "is not a SHA-256 in 64 small hexadecimal digits",
     REGISTRY: "is not a registry's host such as 'ghcr.io' or 'localhost:5000'",
 }
 """What a pattern means, as the rest of a sentence."""
@@ -112,6 +115,18 @@ def _check_positive_duration(value: Any) -> str:
 
 def _check_pause(value: Any) -> str:
     return "manual" if value == "manual" else _check_duration(value)
+
+
+def _check_moment(value: Any) -> str:
+    if not isinstance(value, str):
+        refuse_type("a moment such as '2027-01-31T00:00:00Z'")
+    try:
+        if re.fullmatch(MOMENT_PATTERN, value, re.ASCII):
+            datetime.fromisoformat(value).astimezone(UTC)
+            return value
+    except (ValueError, OverflowError):
+        pass
+    refuse("is not a moment such as '2027-01-31T00:00:00Z'")
 
 
 def _check_percent(value: Any) -> str:
@@ -230,6 +245,8 @@ CPU_PATTERN = r"^([0-9]+(\.[0-9]{1,3})?|[0-9]+m)$"
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m(?!s))?([0-9]+s)?([0-9]+ms)?$"
 PERCENT_PATTERN = r"^([0-9]{1,2}|0[0-9]{2}|100)%$"
+_DATE, _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
+MOMENT_PATTERN = f"^{_DATE}T{_TIME}(Z|[+-][0-9]{{2}}:[0-9]{{2}})$"
 RATE_PATTERN = r"^(0?[0-9]{1,2}([.][0-9]{1,3})?|100([.]0{1,3})?)%$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=63)]
@@ -261,6 +278,8 @@ DriftMode = Literal["enforce", "observe"]
 _duration_schema = _text(DURATION_PATTERN, "30s", "5m", "1h30m")
 Duration = Annotated[str, Checked(_check_duration), _duration_schema]
 PositiveDuration = Annotated[str, Checked(_check_positive_duration), _duration_schema]
+Moment = Annotated[str, Checked(_check_moment), _text(MOMENT_PATTERN, "2027-01-31T00:00:00Z")]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 Pause = Annotated[
     str,
     Checked(_check_pause),

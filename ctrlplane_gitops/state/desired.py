@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ctrlplane_gitops.diagnostics import Origin
+from ctrlplane_gitops.state.access import AccessToken
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.state.traffic import RouteHealth
@@ -220,7 +221,8 @@ class CertificatePolicy:
 @struct
 class ControlPlane:
     """``ctrlplane.yaml``: where things run. ``store`` is a path or URL, None for the default.
-    ``ignore`` are globs of files that hold no specs. ``router`` None: routes are not served."""
+    ``ignore`` are globs of files that hold no specs. ``router`` None: routes are not served.
+    ``tokens`` let people and programs in over HTTP."""
 
     name: str
     providers: Mapping[str, ProviderConfig]
@@ -232,6 +234,7 @@ class ControlPlane:
     retention: Retention = Retention()
     certificates: CertificatePolicy = CertificatePolicy()
     is_drift_observed: bool = False
+    tokens: tuple[AccessToken, ...] = ()
 
 
 @struct

@@ -11,6 +11,7 @@ from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.observed import ObservedState, ReplicaPhase
 from ctrlplane_gitops.state.recorded import RecordedState
+from ctrlplane_gitops.status.live import Live
 from ctrlplane_gitops.status.view import StatusDocument, build_status
 
 
@@ -25,6 +26,20 @@ def read_status(
     now: datetime,
 ) -> StatusDocument:
     """The status with health as it is now. Takes as long as the slowest probe."""
+    return read_live(plane, commit, desired, recorded, observed, providers, pool, now).document
+
+
+def read_live(
+    plane: str,
+    commit: str,
+    desired: DesiredState | None,
+    recorded: RecordedState,
+    observed: ObservedState,
+    providers: Mapping[str, Provider],
+    pool: Pool,
+    now: datetime,
+) -> Live:
+    """The same with all that it was made from."""
     instances = desired.instances if desired else {}
     wanted = [
         (providers[item.provider], replica, instances[item.instance].health)
@@ -34,4 +49,5 @@ def read_status(
         if replica.phase is ReplicaPhase.RUNNING
     ]
     verdicts = probe_once(pool, wanted, now)
-    return build_status(plane, commit, desired, recorded, observed, verdicts)
+    document = build_status(plane, commit, desired, recorded, observed, verdicts)
+    return Live(now, document, observed, verdicts)

@@ -6,15 +6,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Event,
     Intent,
     Order,
     RecordBatch,
+    RecordedResource,
     RecordedState,
 )
+from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.delivery import Deliveries
 from ctrlplane_gitops.value import struct
 
@@ -66,6 +68,28 @@ class Store(Protocol):
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         """Everything recorded, as of one moment; or what belongs to these tenants, and what
         belongs to none."""
+        ...
+
+    def read_resources(
+        self,
+        kind: Kind,
+        tenants: Collection[str] | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[RecordedResource]:
+        """What is recorded of a kind, of these tenants (None: of all), sorted by tenant and name:
+        at most ``limit`` that come after the place ``after``. Cheap however much there is."""
+        ...
+
+    def read_releases(
+        self,
+        tenants: Collection[str] | None = None,
+        after: tuple[str, str, int] | None = None,
+        limit: int = 100,
+        instance: str | None = None,
+    ) -> Sequence[Release]:
+        """The same of releases (of the instances of this name), sorted by tenant, instance and
+        number, each instance's newest first. A place is (tenant, instance, number)."""
         ...
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:

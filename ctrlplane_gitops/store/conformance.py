@@ -41,6 +41,7 @@ from ctrlplane_gitops.store.conformance_kit import (
     make_release,
 )
 from ctrlplane_gitops.store.conformance_lease import LeaseClaims
+from ctrlplane_gitops.store.conformance_listing import ListingClaims
 from ctrlplane_gitops.store.conformance_log import LogClaims
 from ctrlplane_gitops.store.conformance_outbox import OutboxClaims
 from ctrlplane_gitops.store.conformance_retained import RetainedClaims
@@ -233,6 +234,13 @@ class IntentClaims(StoreKit):
 
 
 class StoreConformance(
-    RecordClaims, IntentClaims, LogClaims, RetainedClaims, LeaseClaims, DeliveryClaims, OutboxClaims
+    RecordClaims,
+    IntentClaims,
+    LogClaims,
+    ListingClaims,
+    RetainedClaims,
+    LeaseClaims,
+    DeliveryClaims,
+    OutboxClaims,
 ):
     """All claims."""

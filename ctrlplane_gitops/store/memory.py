@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from ctrlplane_gitops.errors import LockError
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.log import (
     AuditFilter,
     EventFilter,
@@ -88,6 +88,44 @@ class MemoryStore:
                 {key: tuple(items) for key, items in releases.items()},
                 {key: item for key, item in tables.orders.items() if is_asked(key)},
             )
+
+    def read_resources(
+        self,
+        kind: Kind,
+        tenants: Collection[str] | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[RecordedResource]:
+        with self._lock:
+            found = [
+                item
+                for key, item in self._tables.resources.items()
+                if key.kind is kind
+                and (tenants is None or key.tenant in tenants)
+                and (after is None or (key.tenant, key.name) > after)
+            ]
+        return sorted(found, key=lambda item: item.key)[: max(limit, 0)]
+
+    def read_releases(
+        self,
+        tenants: Collection[str] | None = None,
+        after: tuple[str, str, int] | None = None,
+        limit: int = 100,
+        instance: str | None = None,
+    ) -> Sequence[Release]:
+        def place_of(release: Release) -> tuple[str, str, int]:
+            return (release.instance.tenant, release.instance.name, -release.number)
+
+        begin = None if after is None else (after[0], after[1], -after[2])
+        with self._lock:
+            found = [
+                item
+                for (key, _), item in self._tables.releases.items()
+                if (tenants is None or key.tenant in tenants)
+                and instance in (None, key.name)
+                and (begin is None or place_of(item) > begin)
+            ]
+        return sorted(found, key=place_of)[: max(limit, 0)]
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
         with self._lock:

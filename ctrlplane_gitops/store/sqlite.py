@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import StoreError
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     Event,
     Intent,
     Order,
     RecordBatch,
+    RecordedResource,
     RecordedState,
 )
+from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store import lease as leases
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.codec import decode_time
 from ctrlplane_gitops.store.connection import open_for_reading, open_for_writing, translating
 from ctrlplane_gitops.store.delivery_sqlite import SqliteDeliveries
+from ctrlplane_gitops.store.listing import select_releases, select_resources
 from ctrlplane_gitops.store.rows import (
     load_orders,
     load_state,
@@ -95,6 +98,30 @@ class SqliteStore:
             if self._loaded is None or self._loaded[0] != asked:
                 self._loaded = (asked, load_state(connection, tenants))
             return self._loaded[1]
+
+    def read_resources(
+        self,
+        kind: Kind,
+        tenants: Collection[str] | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[RecordedResource]:
+        with self._reading() as connection:
+            if connection is None:
+                return []
+            return select_resources(connection, kind, tenants, after, limit)
+
+    def read_releases(
+        self,
+        tenants: Collection[str] | None = None,
+        after: tuple[str, str, int] | None = None,
+        limit: int = 100,
+        instance: str | None = None,
+    ) -> Sequence[Release]:
+        with self._reading() as connection:
+            if connection is None:
+                return []
+            return select_releases(connection, tenants, after, limit, instance)
 
     def record(self, batch: RecordBatch, fence: Fence) -> None:
         # Told while nobody else may write, so that everybody hears of events in their order.

@@ -37,7 +37,8 @@ class Reconciler:
     ``run`` is for one thread, the rest for any.
 
     ``follower`` reads from ``source``. ``open_parts`` gives what a pass about a control plane works
-    with, which the event stops. ``cancel`` stops it for good. ``on_pass`` is told of every pass."""
+    with, which the event stops. ``cancel`` stops it for good. ``on_pass`` is told of every pass,
+    ``on_look`` of what it is about to do."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Reconciler:
         interval: timedelta,
         on_pass: Callable[[PassReport], None],
         chance: Callable[[], float] = random.random,
+        on_look: Callable[[Look], None] = lambda seen: None,
     ) -> None:
         self._source = source
         self._follower = follower
@@ -57,6 +59,8 @@ class Reconciler:
         self._cancel = cancel
         self._on_pass = on_pass
         self._chance = chance
+        self._on_look = on_look
+        self._plane: ControlPlane | None = None
         self._agenda = Agenda(interval, whole_at=clock.now())
         self._tried: Snapshot | None = None
         self._desired: DesiredState | None = None
@@ -67,6 +71,12 @@ class Reconciler:
         """The control plane with all its instances, as the last pass that got as far went by; the
         rest is left out. None before the first."""
         return self._desired
+
+    @property
+    def plane(self) -> ControlPlane | None:
+        """The control plane as Git says it now, also while the pass that found it so is under way.
+        None before the first."""
+        return self._plane
 
     @property
     def commit(self) -> str:
@@ -129,6 +139,7 @@ class Reconciler:
     def _attempt(self, is_whole: bool, at: datetime, stop: threading.Event) -> PassReport | None:
         wanted = self._follower.gather() if is_whole else self._follower.follow()
         specs = self._require(wanted)
+        self._plane = specs[1].plane
         if wanted.part is not None and not wanted.part.tenants:
             self._follower.settle(wanted)
             return None
@@ -137,14 +148,22 @@ class Reconciler:
             lambda: self._read_again(is_whole),
             self._open_parts(specs[1].plane, stop),
             _POLICY,
-            _refuse,
+            self._approve,
             widen=self._follower.widen,
         )
         report = report_pass(seen, result, at, self._clock.now())
         if not report.must_retry and report.outcome is not PassOutcome.CANCELLED:
             self._follower.settle(seen.wanted)
-        self._remember(seen)
         return report
+
+    def _approve(self, seen: Look) -> None:
+        """Everything but what a guard refuses as a whole."""
+        self._on_look(seen)
+        refusals = seen.plan.refusals
+        if refusals:
+            raise GuardError("; ".join(item.reason for item in refusals), hint=refusals[0].hint)
+        # Not only when it is done: whoever asks meanwhile is told of what is being done.
+        self._remember(seen)
 
     def _read_again(self, is_whole: bool) -> Specs:
         """After a wait for the lease: the newest, or the last there is while none is to be had."""
@@ -177,8 +196,9 @@ class Reconciler:
 
     def _remember(self, seen: Look) -> None:
         desired, part, before = seen.desired, seen.wanted.part, self._desired
-        instances = desired.instances
+        instances, frozen = desired.instances, desired.frozen
         if part is not None and before is not None:
+            frozen = before.frozen
             kept = {
                 key: item
                 for key, item in before.instances.items()
@@ -186,11 +206,4 @@ class Reconciler:
             }
             instances = {**kept, **instances}
         # Whatever is kept is there twice while the next pass is made.
-        self._desired = DesiredState(desired.plane, {}, instances)
-
-
-def _refuse(seen: Look) -> None:
-    """Approval by policy: everything but what a guard refuses as a whole."""
-    refusals = seen.plan.refusals
-    if refusals:
-        raise GuardError("; ".join(item.reason for item in refusals), hint=refusals[0].hint)
+        self._desired = DesiredState(desired.plane, {}, instances, frozen=frozen)

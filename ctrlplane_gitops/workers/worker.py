@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from ctrlplane_gitops.clock import rfc3339
+from ctrlplane_gitops.status.row import WorkerRow
 from ctrlplane_gitops.value import field, replace, struct
 
 # How much of an interval is left to chance: many control planes must not ask one remote at the
@@ -100,26 +99,21 @@ def overdue_at(worker: Worker, state: WorkerState) -> datetime | None:
     return state.started_at + worker.limit
 
 
-def worker_as_json(worker: Worker, state: WorkerState) -> dict[str, Any]:
-    """Times are RFC 3339, durations seconds."""
-    return {
-        "name": worker.name,
-        "interval_s": worker.interval.total_seconds(),
-        "limit_s": worker.limit.total_seconds(),
-        "is_running": state.started_at is not None,
-        "is_overdue": state.is_overdue,
-        "started_at": _shown(state.started_at),
-        "next_at": _shown(state.next_at) if state.started_at is None else None,
-        "runs": state.runs,
-        "errors": state.errors,
-        "last_run_at": _shown(state.last_run_at),
-        "last_duration_s": (
-            None if state.last_duration is None else state.last_duration.total_seconds()
-        ),
-        "last_error": state.last_error or None,
-        "last_counts": dict(sorted(state.last_counts.items())),
-    }
-
-
-def _shown(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)
+def worker_row(worker: Worker, state: WorkerState) -> WorkerRow:
+    """What is shown of it."""
+    duration = state.last_duration
+    return WorkerRow(
+        name=worker.name,
+        interval_s=worker.interval.total_seconds(),
+        limit_s=worker.limit.total_seconds(),
+        is_running=state.started_at is not None,
+        is_overdue=state.is_overdue,
+        started_at=state.started_at,
+        next_at=state.next_at if state.started_at is None else None,
+        runs=state.runs,
+        errors=state.errors,
+        last_run_at=state.last_run_at,
+        last_duration_s=None if duration is None else duration.total_seconds(),
+        last_error=state.last_error or None,
+        last_counts=dict(sorted(state.last_counts.items())),
+    )

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from flask.testing import FlaskClient
 
-from ctrlplane_gitops.api.application import MAX_BODY, Views, build_application
+from ctrlplane_gitops.api.application import MAX_BODY
 from ctrlplane_gitops.errors import StoreError
+from tests.api.scene import Scene, check_problem
 
 PATHS = ("/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/workers")
-
-
-class Scene:
-    """Views that say what a test wants."""
-
-    def __init__(self) -> None:
-        self.reason = ""
-        self.error: Exception | None = None
-        self.bugs: list[Exception] = []
-
-    def read_status(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return {"control_plane": "prod", "commit": "", "instances": []}
-
-    def client(self, hosts: tuple[str, ...] = ()) -> FlaskClient:
-        views = Views(
-            read_status=self.read_status,
-            read_workers=lambda: [{"name": "reconciler"}],
-            find_unready=lambda: self.reason,
-            render_metrics=lambda: b"up 1\n",
-            on_bug=self.bugs.append,
-        )
-        return build_application(views, hosts).test_client()
 
 
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-def check_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    body: dict[str, Any] = answer.get_json()
-    assert body.keys() == {"type", "title", "status", "detail", "code"}
-    assert (body["status"], body["code"]) == (status, code)
-    return body
 
 
 @pytest.mark.parametrize("path", PATHS)

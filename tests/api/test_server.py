@@ -9,26 +9,29 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 
-from ctrlplane_gitops.api.application import MAX_BODY, Views, build_application
-from ctrlplane_gitops.api.server import Server, bind, parse_listen
+from ctrlplane_gitops.api.application import MAX_BODY
+from ctrlplane_gitops.api.server import Server, bind, is_loopback, parse_listen
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import UsageError
 from tests.e2e.plane import wait_until
 
 
 class Running:
-    """``read_status`` lasts until ``gate`` is set."""
+    """``/slow`` lasts until ``gate`` is set."""
 
     def __init__(self) -> None:
         self.gate, self.entered = threading.Event(), threading.Event()
-        listening = bind("127.0.0.1", 0, is_open_allowed=False)
+        listening = bind("127.0.0.1", 0)
         self.port = listening.getsockname()[1]
-        views = Views(self._read, list, lambda: "", lambda: b"")
-        self.server = Server(build_application(views), listening)
+        application = Flask("slow")
+        application.add_url_rule("/healthz", view_func=lambda: "ok", endpoint="healthz")
+        application.add_url_rule("/slow", view_func=self._read, endpoint="slow")
+        self.server = Server(application, listening)
         self.server.start()
 
-    def _read(self) -> object:
+    def _read(self) -> dict[str, bool]:
         self.entered.set()
         self.gate.wait(10)
         return {"done": True}
@@ -56,13 +59,13 @@ def running() -> Iterator[Running]:
 
 
 def test_it_answers(running: Running) -> None:
-    assert running.get("/healthz") == (200, b'{"status":"ok"}\n')
+    assert running.get("/healthz") == (200, b"ok")
     assert running.get("/nothing")[0] == 404
 
 
 def test_who_is_being_answered_is_not_cut_off_by_a_stop(running: Running) -> None:
     found: list[tuple[int, bytes]] = []
-    asking = threading.Thread(target=lambda: found.append(running.get("/api/v1/status")))
+    asking = threading.Thread(target=lambda: found.append(running.get("/slow")))
     asking.start()
     assert running.entered.wait(5)
     stopping = threading.Thread(target=lambda: running.server.stop(timedelta(seconds=5)))
@@ -77,7 +80,7 @@ def test_who_is_being_answered_is_not_cut_off_by_a_stop(running: Running) -> Non
 def test_a_stop_does_not_wait_for_one_that_takes_too_long(running: Running) -> None:
     def ask() -> None:
         with pytest.raises((OSError, http.client.HTTPException)):
-            running.get("/api/v1/status")
+            running.get("/slow")
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -111,17 +114,19 @@ def test_a_chunked_body_cannot_pass_the_limit(running: Running) -> None:
 
 
 def test_a_port_in_use_and_an_address_that_is_not_ours_are_wrong_usage() -> None:
-    taken = bind("127.0.0.1", 0, is_open_allowed=False)
+    taken = bind("127.0.0.1", 0)
     with taken, pytest.raises(UsageError, match="the port is in use"):
-        bind("127.0.0.1", taken.getsockname()[1], is_open_allowed=False)
+        bind("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UsageError, match="no such address"):
-        bind("203.0.113.1", 0, is_open_allowed=True)
+        bind("203.0.113.1", 0)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "203.0.113.1"])
-def test_an_address_that_others_reach_has_to_be_allowed(host: str) -> None:
-    with pytest.raises(UsageError, match="no authentication"):
-        bind(host, 0, is_open_allowed=False)
+@pytest.mark.parametrize(
+    ("host", "is_local"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)]
+)
+def test_it_is_known_whether_others_reach_it(host: str, is_local: bool) -> None:
+    with bind(host, 0) as made:
+        assert is_loopback(made) is is_local
 
 
 @pytest.mark.parametrize("text", ["", "8321", "host", "host:", "host:x", "host:65536", "::1:80"])

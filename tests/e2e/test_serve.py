@@ -37,7 +37,7 @@ def test_the_first_pass_converges_and_the_answers_say_so(begun: Plane) -> None:
         assert serve.get("/api/v1/status")[1] == begun.ok("status", "--json").json
         assert begun.answers(WEB) == [HELLO.format(1)]
 
-        workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["workers"]}
+        workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
         assert workers.keys() == {"garbage-collector", "reconciler", "source", "status"}
         assert workers["reconciler"]["runs"] >= 1 and workers["reconciler"]["errors"] == 0
 

@@ -10,8 +10,9 @@ import pytest
 
 from ctrlplane_gitops.clock import FakeClock, SystemClock
 from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.status.shown import as_json
 from ctrlplane_gitops.workers.scheduler import Scheduler
-from ctrlplane_gitops.workers.worker import Ran, Worker, WorkerState, worker_as_json
+from ctrlplane_gitops.workers.worker import Ran, Worker, WorkerState, worker_row
 from tests.e2e.plane import wait_until
 
 MINUTE = timedelta(minutes=1)
@@ -180,11 +181,11 @@ def test_an_error_is_counted_and_the_worker_goes_on(
 
 def test_what_is_known_of_a_worker_is_plain_json(scene: Scene) -> None:
     scene.turn()
-    running = worker_as_json(scene.scheduler.workers["job"], scene.state)
+    running = as_json(worker_row(scene.scheduler.workers["job"], scene.state))
     assert running["is_running"] and running["next_at"] is None
     scene.clock.advance(timedelta(seconds=2))
     scene.end()
-    rested = worker_as_json(scene.scheduler.workers["job"], scene.state)
+    rested = as_json(worker_row(scene.scheduler.workers["job"], scene.state))
     assert rested["next_at"] == "2026-01-01T00:01:02.000Z"
     assert rested["last_run_at"] == "2026-01-01T00:00:00.000Z"
     assert (rested["last_duration_s"], rested["runs"], rested["last_error"]) == (2.0, 1, None)

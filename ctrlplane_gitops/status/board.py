@@ -1,0 +1,367 @@
+"""The read model: everything the API and the pages show, as values of ``status/row.py``.
+
+``Board`` has a method per noun. ``list_*`` give a ``Listing`` (``items``, ``next``: the cursor of
+the next page); ``get_*`` give one value, None where there is none. ``Where`` narrows a list; its
+``scope`` are the tenants the one who asks may see, and nothing of any other is ever shown.
+
+Nothing here looks at a provider: lists cost what they show, from what was seen last (``Live``, at
+``observed_at``) and what is recorded. StoreError, SourceError when it is not to be had yet. Safe to
+use from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from ctrlplane_gitops.errors import SourceError
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
+from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
+from ctrlplane_gitops.state.recorded import RecordedResource, RecordedState
+from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.status.history import LogWhere, list_audit, list_events, read_events_after
+from ctrlplane_gitops.status.instance import (
+    instance_row,
+    provider_of,
+    release_row,
+    release_rows,
+    replica_set_rows,
+    rollout_row,
+    shares_of,
+)
+from ctrlplane_gitops.status.label import has_labels, parse_labels
+from ctrlplane_gitops.status.live import Live
+from ctrlplane_gitops.status.paging import (
+    Listing,
+    Page,
+    decode_cursor,
+    encode_cursor,
+    take_page,
+)
+from ctrlplane_gitops.status.passing import LastPlan, show_plan
+from ctrlplane_gitops.status.resource import deployment_row, route_row, secret_row, tenant_row
+from ctrlplane_gitops.status.row import (
+    AuditRow,
+    DeploymentRow,
+    EventRow,
+    InstanceDetail,
+    InstanceRow,
+    PlanRow,
+    ReleaseRow,
+    RolloutRow,
+    RouteRow,
+    SecretRow,
+    TenantRow,
+    WorkerRow,
+)
+from ctrlplane_gitops.status.view import InstancePhase
+from ctrlplane_gitops.store.base import Store
+from ctrlplane_gitops.value import struct
+
+_FIRST = Page()
+_BLOCK = 500
+
+
+@struct
+class Where:
+    """What a list is narrowed to; "" says nothing. ``scope`` None: every tenant may be seen.
+    ``label`` is ``name=value`` or ``name``, several joined by commas: all of them."""
+
+    scope: frozenset[str] | None = None
+    tenant: str = ""
+    instance: str = ""
+    phase: str = ""
+    provider: str = ""
+    label: str = ""
+    state: str = ""
+
+    def tenants(self) -> frozenset[str] | None:
+        """Whose rows are asked for and may be seen; None: everybody's."""
+        if not self.tenant:
+            return self.scope
+        asked = frozenset({self.tenant})
+        return asked if self.scope is None else asked & self.scope
+
+
+@struct
+class Sources:
+    """Where it all comes from. Each is called by many threads. ``read_desired`` is what Git says
+    (None: not known yet), ``read_live`` what was seen last (None: nobody has looked yet),
+    ``read_store`` a store for reading, ``read_plan`` the last plan, ``read_workers`` the workers by
+    name."""
+
+    read_desired: Callable[[], DesiredState | None]
+    read_live: Callable[[], Live | None]
+    read_store: Callable[[], Store]
+    read_plan: Callable[[], LastPlan | None] = lambda: None
+    read_workers: Callable[[], Sequence[WorkerRow]] = tuple
+
+
+class Board:
+    """See above."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._sorted: tuple[object, object, list[ResourceKey]] = (None, None, [])
+
+    def list_instances(self, where: Where, page: Page = _FIRST) -> Listing[InstanceRow]:
+        """Filters: tenant, phase, provider, label."""
+        desired, live = self._require_desired().instances, self._sources.read_live()
+        tenants, labels = where.tenants(), parse_labels(where.label)
+
+        def is_asked(key: ResourceKey) -> bool:
+            if tenants is not None and key.tenant not in tenants:
+                return False
+            wanted, status = desired.get(key), live.instances.get(key) if live else None
+            phase = (status.phase if status else InstancePhase.UNKNOWN).value
+            return (
+                where.phase in ("", phase)
+                and where.provider in ("", provider_of(status, wanted))
+                and (not labels or has_labels(_attributes_of(wanted), labels))
+            )
+
+        keys = filter(is_asked, self._sort_keys(desired, live))
+        found = take_page(keys, lambda key: (key.tenant, key.name), page, 2)
+        return found.map(lambda key: instance_row(key, desired.get(key), live))
+
+    def get_instance(self, tenant: str, name: str) -> InstanceDetail | None:
+        """Everything about one: its rollout and releases as they are recorded now, its replicas
+        as they were seen last."""
+        key, live = instance_key(tenant, name), self._sources.read_live()
+        wanted = self._require_desired().instances.get(key)
+        recorded = self._sources.read_store().load_state([tenant])
+        resource, known = recorded.resources.get(key), recorded.instances.get(key)
+        if wanted is None and resource is None and known is None:
+            return None
+        summary = instance_row(key, wanted, live)
+        return InstanceDetail(
+            summary=summary,
+            spec=_show_spec(wanted.resource.attributes if wanted else _read(resource)),
+            deployment=_deployment_of(key, wanted, recorded),
+            origin=str(wanted.resource.origin) if wanted else (resource.path if resource else ""),
+            rollout=_rollout_of(key, wanted, recorded, live),
+            pin=known.pin if known else None,
+            replica_sets=replica_set_rows(key, live),
+            routes=tuple(route_row(item, live) for item in _routes_of(key, recorded)),
+            releases=release_rows(key, recorded),
+        )
+
+    def get_rollout(self, tenant: str, name: str) -> RolloutRow | None:
+        """Where the rollout of an instance stands now."""
+        key = instance_key(tenant, name)
+        wanted = self._require_desired().instances.get(key)
+        recorded = self._sources.read_store().load_state([tenant])
+        if wanted is None and key not in recorded.instances:
+            return None
+        return _rollout_of(key, wanted, recorded, self._sources.read_live())
+
+    def list_tenants(self, where: Where, page: Page = _FIRST) -> Listing[TenantRow]:
+        """Filters: tenant, label. What is recorded of each, with what its specs add up to."""
+        found = self._list(Kind.TENANT, where, page)
+        names = [item.key.tenant for item in found.items]
+        owned = self._group_owned(names)
+        desired, live = self._require_desired(), self._sources.read_live()
+        return found.map(
+            lambda item: tenant_row(
+                item, owned.get(item.key.tenant, ()), desired.frozen.get(item.key.tenant, ""), live
+            )
+        )
+
+    def get_tenant(self, name: str) -> TenantRow | None:
+        recorded = self._sources.read_store().load_state([name])
+        known = recorded.resources.get(tenant_key(name))
+        if known is None:
+            return None
+        owned = [item for key, item in recorded.resources.items() if key.tenant == name]
+        frozen = self._require_desired().frozen.get(name, "")
+        return tenant_row(known, owned, frozen, self._sources.read_live())
+
+    def list_deployments(self, where: Where, page: Page = _FIRST) -> Listing[DeploymentRow]:
+        """Filters: tenant, instance, label."""
+        return self._list(Kind.DEPLOYMENT, where, page).map(deployment_row)
+
+    def get_deployment(self, tenant: str, name: str) -> DeploymentRow | None:
+        found = self._get(ResourceKey(Kind.DEPLOYMENT, tenant, name))
+        return None if found is None else deployment_row(found)
+
+    def list_routes(self, where: Where, page: Page = _FIRST) -> Listing[RouteRow]:
+        """Filters: tenant, instance, label."""
+        live = self._sources.read_live()
+        return self._list(Kind.ROUTE, where, page).map(lambda item: route_row(item, live))
+
+    def get_route(self, tenant: str, name: str) -> RouteRow | None:
+        found = self._get(ResourceKey(Kind.ROUTE, tenant, name))
+        return None if found is None else route_row(found, self._sources.read_live())
+
+    def list_secrets(self, where: Where, page: Page = _FIRST) -> Listing[SecretRow]:
+        """Filters: tenant, label. Metadata alone."""
+        found = self._list(Kind.SECRET, where, page)
+        owned = self._group_owned(dict.fromkeys(item.key.tenant for item in found.items))
+        return found.map(lambda item: secret_row(item, owned.get(item.key.tenant, ())))
+
+    def get_secret(self, tenant: str, name: str) -> SecretRow | None:
+        found = self._get(ResourceKey(Kind.SECRET, tenant, name))
+        return None if found is None else secret_row(found, self._group_owned([tenant])[tenant])
+
+    def list_releases(self, where: Where, page: Page = _FIRST) -> Listing[ReleaseRow]:
+        """Filters: tenant, instance, state. Each instance's newest first."""
+        store = self._sources.read_store()
+        found: list[Release] = []
+        after = _decode_release(page.cursor) if page.cursor else None
+        while len(found) <= page.limit:
+            block = store.read_releases(where.tenants(), after, _BLOCK, where.instance or None)
+            found.extend(item for item in block if where.state in ("", item.state.value))
+            if len(block) < _BLOCK:
+                break
+            after = _place_of(block[-1])
+        items = found[: page.limit]
+        places = store.load_state({item.instance.tenant for item in items}).instances
+        rows = tuple(release_row(item, places.get(item.instance)) for item in items)
+        more = len(found) > page.limit
+        return Listing(rows, _encode_release(items[-1]) if more else None)
+
+    def get_release(self, tenant: str, name: str, number: int) -> ReleaseRow | None:
+        key = instance_key(tenant, name)
+        recorded = self._sources.read_store().load_state([tenant])
+        known = recorded.instances.get(key)
+        rows = (release_row(item, known) for item in recorded.releases.get(key, ()))
+        return next((row for row in rows if row.release == number), None)
+
+    def list_events(self, where: LogWhere, page: Page = _FIRST) -> Listing[EventRow]:
+        """The newest first. Filters: tenant, type, kind, address, since, until."""
+        return list_events(self._sources.read_store(), where, page)
+
+    def list_audit(self, where: LogWhere, page: Page = _FIRST) -> Listing[AuditRow]:
+        """The newest first. Filters: those of events but the type; actor, action, outcome."""
+        return list_audit(self._sources.read_store(), where, page)
+
+    def read_events_after(
+        self, where: LogWhere, number: int, limit: int = 100
+    ) -> tuple[EventRow, ...]:
+        """For who follows: what was written after the event of this number, oldest first."""
+        return read_events_after(self._sources.read_store(), where, number, limit)
+
+    def last_event(self) -> int:
+        """The number of the newest event, 0 before the first."""
+        return self._sources.read_store().last_event()
+
+    def list_workers(self) -> Sequence[WorkerRow]:
+        """By name."""
+        return self._sources.read_workers()
+
+    def get_plan(self, scope: frozenset[str] | None) -> PlanRow | None:
+        """What the last pass would do, or does; None before the first."""
+        last = self._sources.read_plan()
+        if last is None:
+            return None
+        shown = show_plan(last, scope)
+        return PlanRow(last.made_at, last.plan.header.commit, last.outcome, shown)
+
+    def _require_desired(self) -> DesiredState:
+        found = self._sources.read_desired()
+        if found is None:
+            raise SourceError("the specs have not been read yet", is_retryable=True)
+        return found
+
+    def _sort_keys(
+        self, desired: Mapping[ResourceKey, DesiredInstance], live: Live | None
+    ) -> list[ResourceKey]:
+        """Put in order once, for as long as nothing new is known."""
+        known = self._sorted
+        if known[0] is desired and known[1] is live:
+            return known[2]
+        keys = desired.keys() | (live.instances.keys() if live else set())
+        found = sorted(keys, key=lambda key: (key.tenant, key.name))
+        self._sorted = (desired, live, found)
+        return found
+
+    def _list(self, kind: Kind, where: Where, page: Page) -> Listing[RecordedResource]:
+        labels = parse_labels(where.label)
+        after = decode_cursor(page.cursor, 2) if page.cursor else None
+        rows = (
+            item
+            for item in self._walk(kind, where.tenants(), after)
+            if (not labels or has_labels(item.attributes, labels))
+            and (not where.instance or item.attributes.get("instance") == where.instance)
+        )
+        return take_page(rows, lambda item: (item.key.tenant, item.key.name), page, 2)
+
+    def _walk(
+        self, kind: Kind, tenants: Collection[str] | None, after: tuple[str, ...] | None
+    ) -> Iterator[RecordedResource]:
+        store = self._sources.read_store()
+        while True:
+            place = None if after is None else (after[0], after[1])
+            block = store.read_resources(kind, tenants, place, _BLOCK)
+            yield from block
+            if len(block) < _BLOCK:
+                return
+            after = (block[-1].key.tenant, block[-1].key.name)
+
+    def _get(self, key: ResourceKey) -> RecordedResource | None:
+        return self._sources.read_store().load_state([key.tenant]).resources.get(key)
+
+    def _group_owned(self, tenants: Iterable[str]) -> dict[str, list[RecordedResource]]:
+        """What is recorded of these tenants."""
+        names = list(tenants)
+        found: dict[str, list[RecordedResource]] = {name: [] for name in names}
+        if names:
+            for key, item in self._sources.read_store().load_state(names).resources.items():
+                if key.tenant in found:
+                    found[key.tenant].append(item)
+        return found
+
+
+def _attributes_of(wanted: DesiredInstance | None) -> Mapping[str, object]:
+    return wanted.resource.attributes if wanted else {}
+
+
+def _read(resource: RecordedResource | None) -> Mapping[str, object]:
+    return resource.attributes if resource else {}
+
+
+def _show_spec(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    """A digest of a value is nobody's business but the plan's."""
+    return {name: value for name, value in attributes.items() if name != "valueDigest"}
+
+
+def _deployment_of(
+    key: ResourceKey, wanted: DesiredInstance | None, recorded: RecordedState
+) -> Mapping[str, object] | None:
+    if wanted is not None:
+        return None if wanted.deployment is None else _show_spec(wanted.deployment.attributes)
+    for other, item in recorded.resources.items():
+        if other.kind is Kind.DEPLOYMENT and item.attributes.get("instance") == key.name:
+            return _show_spec(item.attributes)
+    return None
+
+
+def _routes_of(key: ResourceKey, recorded: RecordedState) -> list[RecordedResource]:
+    found = (item for other, item in recorded.resources.items() if other.kind is Kind.ROUTE)
+    asked = (item for item in found if item.attributes.get("instance") == key.name)
+    return sorted(asked, key=lambda item: item.key)
+
+
+def _rollout_of(
+    key: ResourceKey, wanted: DesiredInstance | None, recorded: RecordedState, live: Live | None
+) -> RolloutRow:
+    seen = live.instances.get(key) if live else None
+    return rollout_row(
+        recorded.instances.get(key),
+        recorded.orders.get(key),
+        wanted.params if wanted else None,
+        shares_of(seen.traffic if seen else None),
+    )
+
+
+def _place_of(release: Release) -> tuple[str, str, int]:
+    return (release.instance.tenant, release.instance.name, release.number)
+
+
+def _encode_release(release: Release) -> str:
+    tenant, name, number = _place_of(release)
+    return encode_cursor((tenant, name, str(number)))
+
+
+def _decode_release(cursor: str) -> tuple[str, str, int]:
+    tenant, name, number = decode_cursor(cursor, 3)
+    return (tenant, name, int(number)) if number.isdecimal() else (tenant, name, 0)
