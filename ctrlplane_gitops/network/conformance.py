@@ -124,7 +124,7 @@ class RouterConformance(RouterKit):
         self, router: Router, root: Path
     ) -> None:
         generation = self.put(router, self.entry(backend(1, 100, A)))
-        router.stop()
+        self.stop_router(router, root)
         state = router.observe()
         assert state.gap is not None and not state.is_live
         assert not router.wait_live(generation, timedelta(milliseconds=200)).is_live
@@ -136,7 +136,7 @@ class RouterConformance(RouterKit):
         before = router.observe()
         self.kill_router(router, root)
         wait_until(lambda: router.observe().gap is not None, "the death to show")
-        assert router.ensure_running()
+        assert self.start_router(router, root)
         report = router.wait_live(generation, PATIENCE)
         assert report.is_live, report.message
         assert router.observe() == before

@@ -236,6 +236,15 @@ class RouterKit:
         """Make the router die as a crash would."""
         raise AssertionError("a subclass says how its router dies")
 
+    def start_router(self, router: Router, root: Path) -> bool:
+        """Have it run; True when it had to be started. A subclass whose router is the user's
+        starts it as the user would."""
+        return router.ensure_running()
+
+    def stop_router(self, router: Router, root: Path) -> None:
+        """End it, orderly."""
+        router.stop()
+
     def written_dir(self, root: Path) -> Path:
         """Where the router's own files lie, among which others' may be."""
         return root
@@ -246,8 +255,9 @@ class RouterKit:
         """One router for all tests of the class: starting one takes a while."""
         root = tmp_path_factory.mktemp("router")
         yield root
-        router = cls().make_router(cls.plane, root, lambda effect: None)
-        router.stop()
+        kit = cls()
+        router = kit.make_router(cls.plane, root, lambda effect: None)
+        kit.stop_router(router, root)
         router.close()
 
     @pytest.fixture
@@ -258,7 +268,7 @@ class RouterKit:
     def router(self, root: Path, effects: list[str]) -> Iterator[Router]:
         """It runs and has no routes."""
         router = self.make_router(self.plane, root, effects.append)
-        router.ensure_running()
+        self.start_router(router, root)
         self.put(router)
         effects.clear()
         yield router

@@ -347,7 +347,7 @@ class TrafficConformance(RouterConformance):
         wait_until(lambda: router.observe().gap is not None, "the death to show")
         with pytest.raises(OSError):
             self.get()
-        assert router.ensure_running()
+        assert self.start_router(router, root)
         assert {self.get().replica for _ in range(5)} == {"two"}
 
     def test_requests_and_errors_are_counted_by_release(self, router: Router, start: Start) -> None:

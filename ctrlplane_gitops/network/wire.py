@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import socket
@@ -55,6 +56,20 @@ def knock(
     else:
         connection = http.client.HTTPConnection(point.probe_host, point.port, timeout=timeout_s)
     return _ask(connection, "/", {"Host": name}, f"entry point {point.name!r}").status
+
+
+def is_taken(point: EntryPoint) -> bool:
+    """Whether somebody listens where an entry point of this machine is to be. Where we may not
+    listen ourselves that cannot be told, and is not said."""
+    family = socket.AF_INET6 if ":" in point.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # What was closed a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((point.host, point.port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _ask(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ctrlplane_gitops.catalog.control_plane import parse_control_plane
+from ctrlplane_gitops.catalog.control_plane import ROUTER_TYPES, parse_control_plane
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
+from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.reconcile.reader import Reader
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.secrets.base import SecretBackend
@@ -116,12 +117,12 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
     plane = wanted.plane.name if wanted.plane else ""
     values: dict[ResourceKey, SecretValue] = {}
     digests = dict.fromkeys(refs, "")
-    found: list[Diagnostic] = []
+    found = _check_router(wanted)
     if backends is not None:
         values, failures = resolve_all(refs.values(), backends)
         digests = {key: value.digest(f"{plane}/{key}") for key, value in values.items()}
         origins = {item.key: item for item in wanted.documents if item.kind is Kind.SECRET}
-        found = [
+        found += [
             error(
                 "unresolved-secret",
                 failure.message,
@@ -148,6 +149,31 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
         diagnostics=diagnostics,
         secrets=values,
     )
+
+
+def _check_router(wanted: Wanted) -> list[Diagnostic]:
+    """What is wrong with the options of ``spec.router``, as the router itself says it."""
+    router = wanted.plane.router if wanted.plane else None
+    if wanted.plane is None or router is None or router.type not in ROUTER_TYPES:
+        return []
+    from ctrlplane_gitops.network.registry import build_router
+    from ctrlplane_gitops.network.router import RouterSettings
+
+    try:
+        build_router(RouterSettings(wanted.plane.name, router.type, "", router.options)).close()
+    except UsageError as problem:
+        document = next(it for it in wanted.documents if it.kind is Kind.CONTROL_PLANE)
+        return [
+            error(
+                "router-options",
+                problem.message,
+                origin=document.origin,
+                hint=problem.hint or "",
+                address=document.key.address,
+                field=("spec", "router"),
+            )
+        ]
+    return []
 
 
 def _check_certificates(

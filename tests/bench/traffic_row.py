@@ -13,9 +13,8 @@ from itertools import product
 from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
-from tests.bench.fleet import PLANE
 from tests.bench.measure import Run, Verdict, python_environ, run_process
-from tests.engines.program import MissingEngineError, free_port
+from tests.engines.program import MissingEngineError
 from tests.engines.router import find_haproxy, find_traefik
 from tests.load.report import Report, Shape
 from tests.load.run import run_load
@@ -80,14 +79,7 @@ def measure_traffic(root: Path, engine: str | None, plan: Plan) -> Iterator[Verd
         try:
             if options is None:
                 raise NotYetError("no Docker engine answers")
-            binary = _ROUTERS[router]()
-            traffic = Traffic(
-                plane=f"{PLANE}-{number}",
-                provider=options,
-                router={"type": router, "binary": binary},
-                port=free_port(),
-                strategy=strategy,
-            )
+            traffic = Traffic(options, {"type": router, "binary": _ROUTERS[router]()}, strategy)
             met = Trial(root / f"traffic-{number}", traffic).measure(plan)
         except (NotYetError, MissingEngineError) as reason:
             yield Verdict("5", name, note=str(reason))

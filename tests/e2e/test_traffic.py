@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.engines.own_haproxy import OwnHaproxy
 from tests.engines.program import free_port
 from tests.load.held import held_events, held_websocket
-from tests.load.report import Report, Shape
+from tests.load.report import Shape
 from tests.load.run import run_load
 from tests.load.specs import HOST, STRATEGIES, WEB, Traffic
 from tests.load.stage import Stage
@@ -28,24 +29,32 @@ STEADY = Shape(rate=200)
 
 
 @pytest.fixture
+def own_haproxy(haproxy: str) -> Iterator[OwnHaproxy]:
+    """A HAProxy that runs already, as an administrator would have it."""
+    program = OwnHaproxy(haproxy, free_port())
+    program.start()
+    yield program
+    program.close()
+
+
+@pytest.fixture
 def make_stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
     """A control plane that serves; nothing of it is left after the test."""
     with ExitStack() as stack:
 
-        def make(router: str, strategy: str, provider: str = "process", **more: Any) -> Stage:
+        def make(
+            router: str,
+            strategy: str,
+            provider: str = "process",
+            settings: Mapping[str, Any] = {},
+            **more: Any,
+        ) -> Stage:
             options: dict[str, object] = {"type": provider}
             if provider == "docker":
                 options["host"] = request.getfixturevalue("docker_engine")
-            binary = request.getfixturevalue(router)
-            traffic = Traffic(
-                plane=f"traffic-{free_port()}",
-                provider=options,
-                router={"type": router, "binary": binary},
-                port=free_port(),
-                strategy=strategy,
-                **more,
-            )
-            stage = Stage(tmp_path / "stage", traffic)
+            served = {"type": router, "binary": request.getfixturevalue(router)}
+            served |= settings or {}
+            stage = Stage(tmp_path / "stage", Traffic(options, served, strategy, **more))
             assert not stage.begin()
             stack.enter_context(stage.standing())
             return stage
@@ -53,9 +62,15 @@ def make_stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]
         yield make
 
 
-def require_none_lost(report: Report, least: int) -> None:
-    assert len(report.samples) >= least
-    assert not report.failures, report.summary()
+def require_none_lost(stage: Stage) -> None:
+    """New and kept connections, posts, and requests of three seconds, all the time."""
+    with run_load(stage.traffic.port, HOST, STEADY) as load:
+        load.gather(100)
+        stage.roll_out("2")
+        after = load.gather(100)
+    assert len(load.report.samples) >= 1000
+    assert not load.report.failures, load.report.summary()
+    assert set(after.versions) == {"2"}
 
 
 @pytest.mark.parametrize("router", ROUTERS)
@@ -63,14 +78,8 @@ def require_none_lost(report: Report, least: int) -> None:
 def test_no_request_is_lost_while_releases_change(
     make_stage: Make, router: str, strategy: str
 ) -> None:
-    """New and kept connections, posts, and requests of three seconds, all the time."""
     stage = make_stage(router, strategy)
-    with run_load(stage.traffic.port, HOST, STEADY) as load:
-        load.gather(100)
-        stage.roll_out("2")
-        after = load.gather(100)
-    require_none_lost(load.report, 1000)
-    assert set(after.versions) == {"2"}
+    require_none_lost(stage)
     assert not stage.run("plan", "--detailed-exitcode").code
 
 
@@ -84,13 +93,19 @@ def test_no_request_is_lost_while_releases_change(
     ],
 )
 def test_nor_where_replicas_are_containers(make_stage: Make, router: str, strategy: str) -> None:
-    stage = make_stage(router, strategy, "docker")
-    with run_load(stage.traffic.port, HOST, STEADY) as load:
-        load.gather(100)
-        stage.roll_out("2")
-        after = load.gather(100)
-    require_none_lost(load.report, 1000)
-    assert set(after.versions) == {"2"}
+    require_none_lost(make_stage(router, strategy, "docker"))
+
+
+@pytest.mark.haproxy
+def test_nor_through_a_haproxy_of_the_users(make_stage: Make, own_haproxy: OwnHaproxy) -> None:
+    pid = own_haproxy.pid
+    stage = make_stage("haproxy", "canary", settings=own_haproxy.options({}))
+    require_none_lost(stage)
+    assert not stage.run("plan", "--detailed-exitcode").code
+    assert stage.run("destroy", "-y", "--max-delete", "100").code == 0
+    # It is as it was before, but for the entry point, where nobody is known now.
+    assert own_haproxy.pid == pid and not own_haproxy.start()
+    assert own_haproxy.ask(own_haproxy.socket, "show info")
 
 
 @pytest.mark.parametrize("router", ROUTERS)

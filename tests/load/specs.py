@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.engines.program import free_port
 from tests.load.replica import WEB_APP
 
 PLANE_FILE, WEB_FILE, APP_FILE = "ctrlplane.yaml", "tenants/acme.yaml", "app/web_app.py"
@@ -72,18 +73,22 @@ spec: {{instance: web, hosts: [{host}], port: http}}
 class Traffic:
     """A control plane with one routed instance. ``provider`` and ``router`` are options with their
     ``type``, as ``spec.providers`` and ``spec.router`` have them; ``port`` is where requests come
-    in. ``block`` is what the strategy's own fields are, those of STRATEGIES where left out.
-    ``drain`` must outlast the slowest request where nobody can count what is in flight."""
+    in, and what the control plane is named after. ``block`` is what the strategy's own fields are,
+    those of STRATEGIES where left out. ``drain`` must outlast the slowest request where nobody can
+    count what is in flight."""
 
-    plane: str
     provider: Mapping[str, object]
     router: Mapping[str, object]
-    port: int
     strategy: str
+    port: int = field(default_factory=free_port)
     replicas: int = 3
     drain: str = "5s"
     env: Mapping[str, str] = field(default_factory=dict)
     block: str = ""
+
+    @property
+    def plane(self) -> str:
+        return f"traffic-{self.port}"
 
     def files(self, version: str = "1", **env: str) -> dict[str, str]:
         """Everything that is committed, by path."""

@@ -15,7 +15,7 @@ from tests.load.specs import APP_FILE, PLANE_FILE, STRATEGIES, WEB_FILE, Traffic
 @pytest.mark.parametrize("router", ["traefik", "haproxy"])
 def test_they_are_valid(strategy: str, router: str, tmp_path: Path) -> None:
     """But for strategies this version may refuse by name."""
-    traffic = Traffic("p", {"type": "process"}, {"type": router}, 18080, strategy)
+    traffic = Traffic({"type": "process"}, {"type": router}, strategy)
     for path, text in traffic.files("2", ERROR_PERCENT="20").items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -26,7 +26,7 @@ def test_they_are_valid(strategy: str, router: str, tmp_path: Path) -> None:
 
 
 def test_another_version_or_more_env_is_another_text_of_one_file() -> None:
-    traffic = Traffic("p", {"type": "process"}, {"type": "traefik"}, 18080, "canary")
+    traffic = Traffic({"type": "process"}, {"type": "traefik"}, "canary")
     one, two = traffic.files("1"), traffic.files("2")
     assert {path for path in one if one[path] != two[path]} == {WEB_FILE}
     assert set(one) == {APP_FILE, PLANE_FILE, WEB_FILE}

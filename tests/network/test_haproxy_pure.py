@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.network.conformance import A, B, C, RouterConformance
 from ctrlplane_gitops.network.conformance_kit import RouterKit, backend, route_key
-from ctrlplane_gitops.network.haproxy.config import parse_config
+from ctrlplane_gitops.network.haproxy.config import OwnConfig, parse_config
+from ctrlplane_gitops.network.haproxy.place import part_place, whole_place
 from ctrlplane_gitops.network.haproxy.read import (
+    Master,
     Running,
     Server,
     parse_counts,
     parse_in_flight,
+    parse_master,
     parse_servers,
     read_seats,
     read_table,
@@ -165,17 +168,24 @@ def test_a_shape_survives_its_json_and_covers_itself() -> None:
 
 
 @pytest.mark.haproxy
-def test_haproxy_takes_everything_a_table_may_say(haproxy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["whole", "part"])
+def test_haproxy_takes_everything_a_table_may_say(haproxy: str, tmp_path: Path, kind: str) -> None:
     odd = replace(ENTRY, key=route_key("odd"), path="/a.b(c)$&'*+,;=:@%20~!-_", strip_prefix=True)
     table = RouteTable((odd, *RICH.entries))
     seats = assign_seats("p", table, {}, ())
     shape = build_shape("p", POINTS, table, count_seats(seats), "")
-    (tmp_path / "routes.map").write_text(dump_map(render_routes("p", table)))
-    (tmp_path / "state.map").write_text(dump_map(render_state("p", table, seats, "g1")))
-    config = render_config(shape, seats, {"127.0.0.1": "127.0.0.1"}, str(tmp_path))
-    (tmp_path / "h.cfg").write_text(config)
+    place = {
+        "whole": whole_place("p", tmp_path),
+        "part": part_place("p", tmp_path, Path("/a"), Path("/b")),
+    }[kind]
+    place.routes.write_text(dump_map(render_routes("p", table)))
+    place.state.write_text(dump_map(render_state("p", table, seats, "g1")))
+    place.config.write_text(render_config(shape, seats, {"127.0.0.1": "127.0.0.1"}, place))
+    log = tmp_path / "log.cfg"
+    log.write_text("global\n  log 127.0.0.1:514 local0\n")
+    files = [log, place.config] if kind == "part" else [place.config]
     ran = subprocess.run(
-        [haproxy, "-c", "-C", str(tmp_path), "-f", str(tmp_path / "h.cfg")],
+        [haproxy, "-c", "-C", str(tmp_path), *(it for file in files for it in ("-f", str(file)))],
         capture_output=True,
         text=True,
     )
@@ -196,20 +206,86 @@ def test_answers_of_the_socket_are_read_by_their_column_names() -> None:
     (found,) = parse_in_flight(stat)
     assert (found.server, found.address, found.requests) == (("x.a", "s1"), "127.0.0.1:80", 2)
     assert parse_in_flight("") == []
-    state = (
+
+
+def test_of_a_routers_servers_only_those_of_our_sets_are_ours() -> None:
+    """The others are the user's, or another control plane's: nobody may change them."""
+    text = (
         "1\n# be_id be_name srv_id srv_name srv_addr srv_admin_state srv_port\n"
-        "5 x.a 1 s1 127.0.0.1 4 80\n5 x.a 2 s2 127.0.0.1 5 1\n6 -onward.web 1 self 127.0.0.1 0 9\n"
+        "3 -loaded.p 1 d1 127.0.0.1 5 1\n3 -loaded.p2 1 d2 127.0.0.1 5 1\n"
+        f"5 {SLUG}.a 1 s1 127.0.0.1 4 80\n5 {SLUG}.a 2 s2 127.0.0.1 5 1\n"
+        "6 -onward.p.web 1 self 127.0.0.1 0 9\n7 mine 1 s1 127.0.0.1 0 9\n"
+        "8 p.mine 1 s1 127.0.0.1 0 9\n9 p2.acme.web.-.a 1 s1 127.0.0.1 0 9\n"
     )
-    assert parse_servers(state) == {
-        ("x.a", "s1"): Server(("127.0.0.1", 80), True),
-        ("x.a", "s2"): Server(("127.0.0.1", 1), False),
-    }
+    assert parse_servers("p", text) == (
+        "d1",
+        {
+            (f"{SLUG}.a", "s1"): Server(("127.0.0.1", 80), True),
+            (f"{SLUG}.a", "s2"): Server(("127.0.0.1", 1), False),
+        },
+    )
+    assert parse_servers("p", "Can't find backend.\n") == ("", {})
+
+
+PROC = """#<PID>  <type>  <reloads>  <uptime>  <version>
+12440  master  3 [failed: {failed}]  0d00h00m24s  2.6.12
+# workers
+12923  worker  1  0d00h00m19s  2.6.12
+# old workers
+12461  worker  2  0d00h01m19s  2.6.12
+12462  worker  3  0d00h01m19s  2.6.12
+# programs
+
+"""
+
+
+def test_what_the_master_says_of_its_processes() -> None:
+    assert parse_master(PROC.format(failed=0)) == Master(3, False, ("12923",), ("12461", "12462"))
+    failed = parse_master(PROC.format(failed=1))
+    assert failed is not None and failed.has_failed
+    assert parse_master("Unknown command: 'show proc'\n") is None
+
+
+OWN = {
+    "managed": False,
+    "directory": "/etc/haproxy/ctrlplane",
+    "socket": "/run/haproxy/admin.sock",
+    "masterSocket": "/run/haproxy-master.sock",
+    "entryPoints": {"web": ":8080"},
+}
+
+
+def test_one_of_the_users_is_told_where_it_is() -> None:
+    more = {"config": ["/etc/haproxy/haproxy.cfg"], "reload": ["systemctl", "reload", "haproxy"]}
+    assert parse_config({**OWN, **more}).own == OwnConfig(
+        Path("/etc/haproxy/ctrlplane"),
+        Path("/run/haproxy/admin.sock"),
+        Path("/run/haproxy-master.sock"),
+        (Path("/etc/haproxy/haproxy.cfg"),),
+        ("systemctl", "reload", "haproxy"),
+    )
+
+
+@pytest.mark.parametrize("name", ["directory", "socket", "masterSocket", "entryPoints"])
+def test_what_must_be_known_of_it_is_asked_for_with_the_way_out(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is missing") as caught:
+        parse_config({key: value for key, value in OWN.items() if key != name})
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"managed": False}, "not started by us"),
+        ({"socket": "/run/a.sock"}, "socket has no meaning with managed: true"),
+        ({**OWN, "socket": "run/a.sock"}, "not an absolute path"),
+        ({**OWN, "directory": "/etc/a b"}, "not an absolute path"),
+        ({**OWN, "directory": "/etc/a,b)"}, "not an absolute path"),
+        ({**OWN, "socket": OWN["masterSocket"]}, "are one"),
+        ({**OWN, "reload": "systemctl reload haproxy"}, "reload is not a list of texts"),
+        ({**OWN, "reload": []}, "reload is not a list"),
+        ({**OWN, "config": [1]}, "config is not a list"),
+        ({**OWN, "config": ["haproxy.cfg"]}, "not an absolute path"),
+        ({**OWN, "sokcet": "/x"}, "sokcet"),
         ({"api": "http://h"}, "api"),
         ({"binary": 1}, "not a text"),
     ],

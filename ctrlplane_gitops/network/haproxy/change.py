@@ -1,20 +1,22 @@
-"""Changing a running HAProxy in place: admit, move, dismiss."""
+"""Changing a running HAProxy in place: admit, move, dismiss; and what follows a reload."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
-from ctrlplane_gitops.clock import sleep
-from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.clock import monotonic_s, sleep
+from ctrlplane_gitops.errors import ProviderError, UnreachableError
 from ctrlplane_gitops.network.certificate import Pem
-from ctrlplane_gitops.network.haproxy.read import Running
-from ctrlplane_gitops.network.haproxy.render import ONWARD, ROUTES, STATE, onward_set
+from ctrlplane_gitops.network.haproxy.read import Running, is_stopping
+from ctrlplane_gitops.network.haproxy.render import ONWARD, onward_set
 from ctrlplane_gitops.network.haproxy.seat import Seats
 from ctrlplane_gitops.network.haproxy.shape import Shape
 from ctrlplane_gitops.network.haproxy.socket import CommandSocket
 from ctrlplane_gitops.network.router import RouterSettings
 from ctrlplane_gitops.value import struct
 
+READY_S = 20.0
 # A request that has chosen its set has also chosen its server long before.
 _CHOICE_S = 0.02
 _ADDRESS_SET = ("IP changed", "port changed", "no need to change")
@@ -39,26 +41,45 @@ def change_in_place(
     there is no moment without somebody to answer."""
     _admit(commands, running, wanted, settings)
     is_moved = False
-    for name, now, lines in (
-        (STATE, running.state, wanted.state),
-        (ROUTES, running.routes, wanted.routes),
+    for path, now, lines in (
+        (commands.place.state, running.state, wanted.state),
+        (commands.place.routes, running.routes, wanted.routes),
     ):
         if now != lines:
             is_moved = True
-            with settings.effect(f"map:{name}"):
-                commands.replace_map(name, lines)
+            with settings.effect(f"map:{path.name}"):
+                commands.replace_map(path, lines)
     _dismiss(commands, running, wanted, settings, is_moved=is_moved)
 
 
-def pass_on(commands: CommandSocket, points: Collection[str], settings: RouterSettings) -> None:
+def hand_over(commands: CommandSocket, points: Collection[str], settings: RouterSettings) -> None:
+    """After a reload, whoever ordered it: see that the processes before take no new connections,
+    as both do for a moment, and hand on what comes on those they have."""
+    deadline = monotonic_s() + READY_S
+    while True:
+        # The master's own socket is the last to be there again.
+        with suppress(UnreachableError):
+            old = commands.find_old()
+            if all(is_stopping(it.ask("show info")) for it in old):
+                break
+        if monotonic_s() > deadline:
+            raise ProviderError("the router before does not stop", is_retryable=True)
+        sleep(0.005)
+    for it in old:
+        _pass_on(it, points, settings)
+
+
+def _pass_on(commands: CommandSocket, points: Collection[str], settings: RouterSettings) -> None:
     """A process that a reload left to finish its requests hands new ones, which come on kept
     connections, to the process after it: its own table can only be out of date."""
-    lines = {f"{ONWARD}|{point}": onward_set(point) for point in points}
-    if commands.read_map(STATE) == lines or not commands.is_there():
+    path, plane = commands.place.state, commands.place.plane
+    lines = {f"{ONWARD}|{point}": onward_set(plane, point) for point in points}
+    # One that was loaded before it had anything of ours has nothing to hand over.
+    if not commands.is_there() or not commands.read_digest() or commands.read_map(path) == lines:
         return
     with settings.effect(f"pass-on:{commands.worker}"):
         try:
-            commands.replace_map(STATE, lines)
+            commands.replace_map(path, lines)
         except ProviderError:
             if commands.is_there():  # else it has ended, with nothing left to hand over
                 raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ctrlplane_gitops.network.codec import decode_entry
-from ctrlplane_gitops.network.haproxy.render import TICKS, load_map
+from ctrlplane_gitops.network.haproxy.render import TICKS, load_map, loaded_set
 from ctrlplane_gitops.network.haproxy.seat import Seats, SetSeat
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.traffic import (
@@ -22,6 +23,10 @@ from ctrlplane_gitops.state.traffic import (
 from ctrlplane_gitops.value import struct
 
 _IN_MAINTENANCE = 1
+_SET_DOTS = 4  # in the name of a set: plane, tenant, route, variant and its letter
+_MASTER = re.compile(
+    r"^\d+ +master +(?P<reloads>\d+)(?: +\[failed: (?P<failed>\d+)\])?", re.MULTILINE
+)
 
 
 @struct
@@ -47,7 +52,8 @@ Servers = Mapping[tuple[str, str], Server]
 
 @struct
 class Running:
-    """A process, read back. ``digest`` is of the shape it was loaded with."""
+    """A process, read back. ``digest`` is of the shape it was loaded with, empty for one that was
+    loaded without our part."""
 
     digest: str
     routes: Mapping[str, str]
@@ -59,10 +65,43 @@ class Running:
         return next((value for key, value in self.state.items() if key.startswith("gen|")), "")
 
 
-def parse_digest(info: str) -> str:
-    """From ``show info``."""
+@struct
+class Master:
+    """The process before them all: how often it was reloaded, whether the last time failed, and
+    the pids of the processes that serve, and of those that a reload left to finish."""
+
+    reloads: int
+    has_failed: bool
+    workers: tuple[str, ...]
+    old: tuple[str, ...]
+
+
+def parse_master(text: str) -> Master | None:
+    """From ``show proc``; None where it is nothing of the kind.
+
+    >>> parse_master("#<PID>\\n7 master 3 [failed: 1] 1s\\n# workers\\n9 worker 1 0s\\n# programs")
+    Master(reloads=3, has_failed=True, workers=('9',), old=())
+    """
+    found = _MASTER.search(text)
+    if found is None:
+        return None
+    current, _, old = text.partition("# workers")[2].partition("# programs")[0].partition("# old")
+    failed = found["failed"] or "0"
+    return Master(int(found["reloads"]), failed != "0", _pids(current), _pids(old))
+
+
+def _pids(text: str) -> tuple[str, ...]:
+    return tuple(line.split()[0] for line in text.splitlines() if line[:1].isdigit())
+
+
+def parse_field(info: str, name: str) -> str:
+    """From ``show info``; empty when it is not there.
+
+    >>> parse_field("Name: HAProxy\\nPid: 12\\n", "Pid")
+    '12'
+    """
     lines = (line.partition(": ") for line in info.splitlines())
-    return next((value for key, _, value in lines if key == "description"), "")
+    return next((value for key, _, value in lines if key == name), "")
 
 
 def is_stopping(info: str) -> bool:
@@ -71,7 +110,7 @@ def is_stopping(info: str) -> bool:
     >>> is_stopping("Stopping: 1"), is_stopping("Stopping: 0"), is_stopping("")
     (True, False, True)
     """
-    return "Stopping: 0" not in info.splitlines()
+    return parse_field(info, "Stopping") != "0"
 
 
 def parse_map(text: str) -> dict[str, str]:
@@ -79,21 +118,28 @@ def parse_map(text: str) -> dict[str, str]:
     return load_map("\n".join(line.partition(" ")[2] for line in text.splitlines() if line))
 
 
-def parse_servers(text: str) -> dict[tuple[str, str], Server]:
-    """From ``show servers state``, whose second line names the columns. Backends with a dash
-    before their name are no sets."""
+def parse_servers(plane: str, text: str) -> tuple[str, dict[tuple[str, str], Server]]:
+    """From ``show servers state``, whose second line names the columns: what the process was
+    loaded with (empty where it has nothing of ours), and the servers of our sets. Other backends
+    are the user's, or another control plane's."""
     lines = [line for line in text.splitlines() if line]
     names = next((line[2:].split() for line in lines if line.startswith("# be_id")), [])
     found: dict[tuple[str, str], Server] = {}
+    digest = ""
     for line in lines:
         values = line.split()
-        if len(values) == len(names) and not values[1].startswith("-"):
-            row = dict(zip(names, values, strict=True))
-            found[(row["be_name"], row["srv_name"])] = Server(
+        if len(values) != len(names):
+            continue
+        row = dict(zip(names, values, strict=True))
+        name = row["be_name"]
+        if name == loaded_set(plane):
+            digest = row["srv_name"]
+        elif name.startswith(f"{plane}.") and name.count(".") == _SET_DOTS:
+            found[(name, row["srv_name"])] = Server(
                 (row["srv_addr"], int(row["srv_port"])),
                 not int(row["srv_admin_state"]) & _IN_MAINTENANCE,
             )
-    return found
+    return digest, found
 
 
 def parse_in_flight(stat: str) -> list[InFlight]:

@@ -1,7 +1,7 @@
 """A shape and its seats as HAProxy's configuration and maps. Pure.
 
-A request's host and path are looked up in ``routes.map`` (longest prefix), the route's set in
-``state.map``: by a rule (header, cookie), the only one with a weight, or the next of a hundred
+A request's host and path are looked up in the map of routes (longest prefix), the route's set in
+that of the state: by a rule (header, cookie), the only one with a weight, or the next of a hundred
 slots dealt out in turn. So a set's share does not depend on how many of its servers are up.
 """
 
@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from ctrlplane_gitops.network.codec import encode_entry
+from ctrlplane_gitops.network.haproxy.place import Place
 from ctrlplane_gitops.network.haproxy.seat import Seats
 from ctrlplane_gitops.network.haproxy.shape import (
     SET_NAMES,
@@ -22,10 +23,8 @@ from ctrlplane_gitops.network.haproxy.shape import (
 )
 from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 
-ROUTES, STATE = "routes.map", "state.map"
 ONWARD = "onward"
 SHAPE_MARK = "# shape: "
-SOCKET, MASTER = "run.sock", "master.sock"
 # In a second: what durations are summed up in, in 32 bits.
 TICKS = 10_000
 _SLOTS = 100
@@ -37,27 +36,36 @@ def sentinel_host(plane: str, generation: str) -> str:
     return f"{generation}.{plane}.ctrlplane.invalid"
 
 
-def onward_set(point: str) -> str:
+def onward_set(plane: str, point: str) -> str:
     """The backend that is this very entry point: of the process that listens there by then."""
-    return f"-{ONWARD}.{point}"
+    return f"-{ONWARD}.{plane}.{point}"
 
 
-def shape_digest(shape: Shape, directory: str) -> str:
+def loaded_set(plane: str) -> str:
+    """The backend that serves nobody: its one server is named as what a process was loaded with."""
+    return f"-loaded.{plane}"
+
+
+def counts_table(plane: str) -> str:
+    return f"-counts.{plane}"
+
+
+def shape_digest(shape: Shape, place: Place) -> str:
     """Names what a process was loaded with; also other when this version writes it otherwise."""
-    text = "\n".join((shape.certificate_digest, *_config_lines(shape, {}, {}, directory, "")))
+    text = "\n".join((shape.certificate_digest, *_config_lines(shape, {}, {}, place, "-")))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def render_config(shape: Shape, seats: Seats, addresses: Mapping[str, str], directory: str) -> str:
+def render_config(shape: Shape, seats: Seats, addresses: Mapping[str, str], place: Place) -> str:
     """``addresses`` are the IP addresses of members' hosts."""
-    digest = shape_digest(shape, directory)
-    lines = _config_lines(shape, seats, addresses, directory, digest)
+    digest = shape_digest(shape, place)
+    lines = _config_lines(shape, seats, addresses, place, digest)
     return "\n".join((f"{SHAPE_MARK}{encode_shape(shape)}", *lines)) + "\n"
 
 
 def render_routes(plane: str, table: RouteTable) -> dict[str, str]:
-    """``routes.map``: every key ends with a slash, and so does what is looked up, so that ``/api``
-    is no beginning of ``/apis``."""
+    """The map of routes: every key ends with a slash, and so does what is looked up, so that
+    ``/api`` is no beginning of ``/apis``."""
     return {
         f"{entry.entry_point}/{host}{entry.path.rstrip('/')}/": slug_of(plane, entry)
         for entry in table.entries
@@ -66,7 +74,7 @@ def render_routes(plane: str, table: RouteTable) -> dict[str, str]:
 
 
 def render_state(plane: str, table: RouteTable, seats: Seats, generation: str) -> dict[str, str]:
-    """``state.map``: where each route's requests go, and what the rest of us must know."""
+    """The map of the state: where each route's requests go, and what the rest of us must know."""
     lines = {f"gen|{sentinel_host(plane, generation)}": generation}
     for entry in table.entries:
         slug = slug_of(plane, entry)
@@ -125,15 +133,16 @@ def _shares(slug: str, entry: RouteEntry, sets: Mapping[int, str]) -> dict[str, 
 
 
 def _config_lines(
-    shape: Shape, seats: Seats, addresses: Mapping[str, str], directory: str, digest: str
+    shape: Shape, seats: Seats, addresses: Mapping[str, str], place: Place, digest: str
 ) -> Iterator[str]:
-    routes = shape.routes or {}
+    routes, plane = shape.routes or {}, place.plane
+    defaults = f"from ctrlplane.{plane}"
+    yield from _global_lines(place) if place.is_whole else _note_lines(place)
+    yield f"defaults ctrlplane.{plane}"
+    if not place.is_whole:
+        # Where the user's HAProxy writes its log.
+        yield from ("  log global", "  option httplog")
     yield from (
-        "global",
-        f"  stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners",
-        f"  description {digest or '-'}",
-        "  hard-stop-after 1h",
-        "defaults",
         "  mode http",
         "  timeout connect 5s",
         "  timeout client 180s",
@@ -145,23 +154,44 @@ def _config_lines(
         "  option redispatch 1",
         # After a reload a kept connection ends with an answer, not with a reset.
         "  option idle-close-on-response",
-        "backend -turns",
+        f"backend {loaded_set(plane)} {defaults}",
+        f"  server {digest} 127.0.0.1:1 disabled",
+        f"backend {_turns_table(plane)} {defaults}",
         "  stick-table type string len 300 size 100k store gpc0",
-        "backend -counts",
+        f"backend {counts_table(plane)} {defaults}",
         "  stick-table type string len 300 size 100k store gpt0,http_req_cnt,http_fail_cnt",
     )
     for name, address, is_tls in shape.points:
         bind = f"  bind {address if address[0] != ':' else f'*{address}'}"
         if is_tls:
-            bind += f" ssl crt-list {directory}/certs/{name}.list strict-sni alpn h2,http/1.1"
+            bind += f" ssl crt-list {place.certificates}/{name}.list strict-sni alpn h2,http/1.1"
         here = {slug: route for slug, route in routes.items() if route.entry_point == name}
-        yield from (f"frontend {name}", bind, *_frontend_lines(name, here, directory))
+        yield from (f"frontend {plane}.{name} {defaults}", bind)
+        yield from _frontend_lines(name, here, place)
         near = _near_address(address)
         sni = " ssl verify none sni var(txn.host)" if is_tls else ""
-        yield from (f"backend {onward_set(name)}", f"  server self {near}{sni}")
+        yield f"backend {onward_set(plane, name)} {defaults}"
+        yield f"  server self {near}{sni}"
     for slug, route in routes.items():
         for letter in SET_NAMES[: route.sets]:
+            yield f"backend {slug}.{letter} {defaults}"
             yield from _set_lines(slug, f"{slug}.{letter}", route, seats, addresses)
+
+
+def _global_lines(place: Place) -> Iterator[str]:
+    yield from (
+        "global",
+        f"  stats socket unix@{place.socket.name} mode 600 level admin expose-fd listeners",
+        "  hard-stop-after 1h",
+    )
+
+
+def _note_lines(place: Place) -> Iterator[str]:
+    yield f"# Routes of control plane {place.plane}, written by ctrlplane-gitops: not to be edited."
+
+
+def _turns_table(plane: str) -> str:
+    return f"-turns.{plane}"
 
 
 def _near_address(address: str) -> str:
@@ -175,8 +205,9 @@ def _near_address(address: str) -> str:
     return f"{near.get(host, host)}:{port}"
 
 
-def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str) -> Iterator[str]:
-    state = f"map_str({directory}/{STATE})"
+def _frontend_lines(point: str, routes: Mapping[str, RouteShape], place: Place) -> Iterator[str]:
+    state = f"map_str({place.state})"
+    turns, counts = _turns_table(place.plane), counts_table(place.plane)
     is_open = "unless { var(txn.set) -m found }"
     request = (
         "set-var(txn.begun) date(0,us)",
@@ -186,7 +217,7 @@ def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str
         "set-var(txn.path) path",
         f"set-var(txn.set) str({ONWARD}|{point}),{state}",
         f"set-var(txn.route) str({point}/),concat(,txn.host),concat(,txn.path,/),"
-        f"map_beg({directory}/{ROUTES}) {is_open}",
+        f"map_beg({place.routes}) {is_open}",
         "return status 404 unless { var(txn.route) -m found } || { var(txn.set) -m found }",
         # From ourselves or another program here: what it says of the client is all there is.
         "set-header X-Forwarded-For %[src] unless { src 127.0.0.0/8 ::1 }"
@@ -199,18 +230,23 @@ def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str
         f"set-var(txn.set) var(txn.route),concat(=,txn.cookie),{state}"
         " if { var(txn.cookie) -m found } !{ var(txn.set) -m found }",
         f"set-var(txn.set) var(txn.route),{state} {is_open}",
-        f"track-sc0 var(txn.route) table -turns {is_open}",
+        f"track-sc0 var(txn.route) table {turns} {is_open}",
         # 37 and 100 have no common divisor: every slot has its turn, the shares interleaved.
-        f"set-var(txn.turn) sc0_inc_gpc0(-turns),mul(37),mod({_SLOTS}) {is_open}",
+        f"set-var(txn.turn) sc0_inc_gpc0({turns}),mul(37),mod({_SLOTS}) {is_open}",
         f"set-var(txn.set) var(txn.route),concat(:,txn.turn),{state} {is_open}",
         f"return status 503 {is_open}",
         "set-var(txn.letter) var(txn.set),field(-1,.)",
         f"set-var(txn.release) str(release|),concat(,txn.set),{state}",
-        "track-sc1 var(txn.release) table -counts if { var(txn.release) -m found }",
+        f"track-sc1 var(txn.release) table {counts} if {{ var(txn.release) -m found }}",
     )
     yield from (f"  http-request {line}" for line in request)
+    yield from _response_lines(routes, counts)
+    yield "  use_backend %[var(txn.set)]"
+
+
+def _response_lines(routes: Mapping[str, RouteShape], counts: str) -> Iterator[str]:
     response = (
-        "set-var(txn.sum) sc1_get_gpt0(-counts)",
+        f"set-var(txn.sum) sc1_get_gpt0({counts})",
         f"set-var(txn.sum) date(0,us),sub(txn.begun),div({1_000_000 // TICKS}),add(txn.sum)",
         "sc-set-gpt0(1) var(txn.sum)",
     )
@@ -222,7 +258,6 @@ def _frontend_lines(point: str, routes: Mapping[str, RouteShape], directory: str
                 f"\\ {_COOKIE} if {{ var(txn.route) -m str {slug} }}"
                 " !{ var(txn.cookie),strcmp(txn.letter) eq 0 }"
             )
-    yield "  use_backend %[var(txn.set)]"
 
 
 def _rule_lines(routes: Mapping[str, RouteShape]) -> Iterator[str]:
@@ -239,7 +274,6 @@ def _rule_lines(routes: Mapping[str, RouteShape]) -> Iterator[str]:
 def _set_lines(
     slug: str, name: str, route: RouteShape, seats: Seats, addresses: Mapping[str, str]
 ) -> Iterator[str]:
-    yield f"backend {name}"
     yield "  balance roundrobin"
     if route.strip:
         yield f"  http-request replace-path ^{_quote(route.strip)}(?:/(.*))?$ /\\1"

@@ -12,8 +12,9 @@ from pathlib import Path
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
 from ctrlplane_gitops.network.certificate import complete_certificates, parse_pem
-from ctrlplane_gitops.network.haproxy.change import Wanted, change_in_place, pass_on
+from ctrlplane_gitops.network.haproxy.change import Wanted, change_in_place, hand_over
 from ctrlplane_gitops.network.haproxy.config import NAME, parse_config
+from ctrlplane_gitops.network.haproxy.own import OwnHaproxy
 from ctrlplane_gitops.network.haproxy.program import HaproxyProgram
 from ctrlplane_gitops.network.haproxy.read import (
     InFlight,
@@ -24,8 +25,7 @@ from ctrlplane_gitops.network.haproxy.read import (
     read_table,
 )
 from ctrlplane_gitops.network.haproxy.render import (
-    ROUTES,
-    STATE,
+    counts_table,
     render_config,
     render_routes,
     render_state,
@@ -36,7 +36,7 @@ from ctrlplane_gitops.network.haproxy.seat import assign_seats, count_seats
 from ctrlplane_gitops.network.haproxy.shape import build_shape, covers, pem_file
 from ctrlplane_gitops.network.router import NOT_RUNNING, LiveReport, RouterSettings
 from ctrlplane_gitops.network.table import fingerprint, require_sound
-from ctrlplane_gitops.network.wire import SENTINEL_STATUS, knock
+from ctrlplane_gitops.network.wire import SENTINEL_STATUS, is_taken, knock
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import (
@@ -62,32 +62,40 @@ class HaproxyRouter:
         self._settings = settings
         self._config = parse_config(settings.options)
         home = Path(settings.state_dir).resolve() / "router" / NAME
-        self._directory = str(home)
-        self._program = HaproxyProgram(home, self._config, settings)
+        own = self._config.own
+        self._program = (
+            HaproxyProgram(home, self._config, settings)
+            if own is None
+            else OwnHaproxy(home, self._config, own, settings)
+        )
+        self._files, self._place = self._program.files, self._program.files.place
 
     def observe(self) -> RouterState:
         generation = self._written()
         try:
             running = self._read()
         except UnreachableError as error:
-            is_stopped = not self._program.is_running()
+            is_stopped = self._program.is_ours and not self._program.is_running()
             return RouterState(generation=generation, gap=error.message, is_stopped=is_stopped)
         table, faults = read_table(running)
         is_live = bool(generation) and not self._find_missing(running, generation)
         return RouterState(table, generation, is_live and not faults, faults=faults)
 
     def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
-        certificates = complete_certificates(table, certificates, self._program.read_certificate)
+        certificates = complete_certificates(table, certificates, self._files.read_certificate)
         require_sound(table, self._config.tls_by_name, certificates)
         generation = fingerprint(table, certificates)
         try:
             with self._program.locked():
-                running = self._read() if self._program.is_running() else None
+                running = self._read_to_change()
                 wanted = self._build(table, certificates, generation, running)
-                self._write(wanted)
                 if running is not None:
-                    self._change(running, wanted)
-                self._program.drop_certificates(wanted.pems)
+                    self._require_free(running)
+                kept = self._files.keep()
+                self._write(wanted, running)
+                if running is not None:
+                    self._change(running, wanted, kept)
+                self._files.drop_certificates(wanted.pems)
         except OSError as error:
             raise ProviderError(f"router ({NAME}): {error}", is_retryable=True) from None
         return generation
@@ -116,7 +124,7 @@ class HaproxyRouter:
     def count_traffic(self) -> Mapping[tuple[ResourceKey, int], TrafficCount]:
         """Since it was started or reloaded. Seconds are until the head of the answer, and start
         over after five days in sum."""
-        answer = self._program.socket.ask("show table -counts")
+        answer = self._program.socket.ask(f"show table {counts_table(self._settings.plane)}")
         return parse_counts(self._settings.plane, answer)
 
     def ensure_running(self) -> bool:
@@ -129,8 +137,14 @@ class HaproxyRouter:
         """Nothing is held."""
 
     def _read(self) -> Running:
-        if not self._program.is_running():
+        if self._program.is_ours and not self._program.is_running():
             raise UnreachableError(NOT_RUNNING)
+        return self._program.socket.read()
+
+    def _read_to_change(self) -> Running | None:
+        """None for one of ours that does not run: it is told by what it is started with."""
+        if self._program.is_ours and not self._program.is_running():
+            return None
         return self._program.socket.read()
 
     def _in_flight(self) -> list[InFlight]:
@@ -140,7 +154,7 @@ class HaproxyRouter:
 
     def _written(self) -> str:
         """The generation on disk, which is written before the process is told."""
-        return _generation_of(self._program.read_map(STATE))
+        return _generation_of(self._files.read_state())
 
     def _build(
         self,
@@ -150,7 +164,7 @@ class HaproxyRouter:
         running: Running | None,
     ) -> Wanted:
         plane = self._settings.plane
-        before = read_seats(self._program.read_map(STATE) if running is None else running.state)
+        before = read_seats(self._files.read_state() if running is None else running.state)
         busy = [] if running is None else [item.server for item in self._in_flight()]
         seats = assign_seats(plane, table, before, busy)
         used = {entry.certificate for entry in table.entries if entry.certificate is not None}
@@ -164,7 +178,7 @@ class HaproxyRouter:
         shape = build_shape(
             plane, self._config.entry_points, table, count_seats(seats), digest if used else ""
         )
-        loaded = self._program.read_shape()
+        loaded = self._files.read_shape()
         return Wanted(
             loaded if loaded is not None and covers(loaded, shape) else shape,
             seats,
@@ -174,23 +188,46 @@ class HaproxyRouter:
             pems,
         )
 
-    def _write(self, wanted: Wanted) -> None:
-        lists = {name: list(found) for name, found in (wanted.shape.certificates or {}).items()}
-        self._program.write_certificates(lists, wanted.pems)
-        self._program.write_config(
-            render_config(wanted.shape, wanted.seats, wanted.addresses, self._directory)
-        )
-        self._program.write_map(ROUTES, wanted.routes)
-        self._program.write_map(STATE, wanted.state)
+    def _require_free(self, running: Running) -> None:
+        """ProviderError for a new entry point where somebody listens. HAProxy would try to have it,
+        and let nobody connect anywhere meanwhile; where that somebody is itself, a frontend of the
+        user's, it would succeed and deal the connections out among both."""
+        shape = self._files.read_shape()
+        has_ours = bool(running.digest)
+        if has_ours and (shape is None or shape_digest(shape, self._place) != running.digest):
+            return  # what it listens at for us is not known
+        held = {address for _, address, _ in shape.points} if has_ours and shape else set()
+        for point in self._config.entry_points:
+            if point.address not in held and is_taken(point):
+                raise ProviderError(
+                    f"entry point {point.name!r} cannot be opened: {point.address} is in use",
+                    hint="choose another address, or end what listens there",
+                    is_retryable=True,
+                )
 
-    def _change(self, running: Running, wanted: Wanted) -> None:
-        digest = shape_digest(wanted.shape, self._directory)
+    def _write(self, wanted: Wanted, running: Running | None) -> None:
+        is_loaded = running is not None and running.digest == shape_digest(
+            wanted.shape, self._place
+        )
+        lists = {name: list(found) for name, found in (wanted.shape.certificates or {}).items()}
+        self._files.write_certificates(lists, wanted.pems)
+        self._files.write_config(
+            render_config(wanted.shape, wanted.seats, wanted.addresses, self._place),
+            lambda: self._program.check_command(is_alone=is_loaded),
+        )
+        self._files.write_maps(wanted.routes, wanted.state)
+
+    def _change(self, running: Running, wanted: Wanted, kept: Mapping[Path, str | None]) -> None:
+        digest = shape_digest(wanted.shape, self._place)
         if running.digest != digest:
-            self._program.reload(digest)
+            try:
+                self._program.reload(digest)
+            except ProviderError:
+                self._files.put_back(kept)
+                raise
         else:
             change_in_place(self._program.socket, running, wanted, self._settings)
-        for old in self._program.socket.find_old():
-            pass_on(old, self._config.tls_by_name, self._settings)
+        hand_over(self._program.socket, self._config.tls_by_name, self._settings)
 
     def _find_missing(self, running: Running, generation: str) -> str:
         """Why this process does not serve that generation; empty when it does."""
@@ -199,8 +236,8 @@ class HaproxyRouter:
             return f"generation {written or 'none'} was written since, not {generation}"
         if running.generation != generation:
             return f"the router has generation {running.generation or 'none'}, not {generation}"
-        shape = self._program.read_shape()
-        if shape is None or running.digest != shape_digest(shape, self._directory):
+        shape = self._files.read_shape()
+        if shape is None or running.digest != shape_digest(shape, self._place):
             return "the router was not reloaded yet"
         for name, seat in read_seats(running.state).items():
             for server in seat.servers:
