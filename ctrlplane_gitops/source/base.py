@@ -9,6 +9,10 @@ from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.value import struct
 
 
+def _find_none(commits: Collection[str]) -> frozenset[str]:
+    return frozenset()
+
+
 @struct
 class Snapshot:
     """All regular files at one moment.
@@ -16,7 +20,9 @@ class Snapshot:
     ``entries`` maps a repo-relative POSIX path to its Git blob id (SHA-1 hex), for a directory as
     well. ``read`` returns the contents of blob ids, in one batch. ``commit`` is the full commit id
     (for a directory: of the work tree's HEAD, "" outside Git); ``is_dirty`` is None where it was
-    not looked at. ``problems`` are refused entries (symlinks, submodules, files too large)."""
+    not looked at. ``problems`` are refused entries (symlinks, submodules, files too large).
+    ``find_ancestors`` says which of some full commit ids are in the recent history of ``commit``
+    (itself included); it asks Git, and knows none for a directory."""
 
     entries: Mapping[str, str]
     read: Callable[[Collection[str]], Mapping[str, bytes]]
@@ -24,6 +30,7 @@ class Snapshot:
     ref: str = ""
     is_dirty: bool | None = None
     problems: tuple[Diagnostic, ...] = ()
+    find_ancestors: Callable[[Collection[str]], frozenset[str]] = _find_none
 
 
 class Source(Protocol):

@@ -16,6 +16,7 @@ from ctrlplane_gitops.source.repository import (
     BrokenRepositoryError,
     Listing,
     check_ref,
+    find_ancestors,
     find_place,
     list_tree,
     read_blobs,
@@ -114,6 +115,7 @@ class GitSource:
             ref=commit.ref.replace(HEAD_REF, "HEAD"),
             is_dirty=False,
             problems=tuple(listing.problems.values()),
+            find_ancestors=partial(find_ancestors, git_dir, commit.id, environ=self._environ),
         )
 
     def _list(self, git_dir: Path, commit: str, prefix: str) -> Listing:

@@ -17,6 +17,8 @@ _OBJECT_ID = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")
 _SHORT_ID = re.compile(r"^[0-9a-f]{4,64}$", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?:[~^][0-9]*)*$")
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|/$|\.$|\.lock(?:/|$)")
+# How far back a commit may be that somebody has just pushed.
+_RECENT = 10_000
 _FULL_MODES = {"100644", "100755", "100664"}
 
 
@@ -130,6 +132,27 @@ def _missing_ref(git_dir: Path, ref: str, environ: Mapping[str, str], where: str
     if (git_dir / "shallow").exists():
         hint = f"{hint}; the clone is shallow: fetch the ref first".removeprefix("; ")
     return SourceError(f"no branch, tag or commit {ref!r} in {where}", hint=hint or None)
+
+
+def find_ancestors(
+    git_dir: Path, commit: str, commits: Collection[str], *, environ: Mapping[str, str]
+) -> frozenset[str]:
+    """Those of ``commits`` that are in the newest part of the history of ``commit``, itself
+    included. The id of an annotated tag stands for its commit. None where Git cannot tell."""
+    if commits == {commit}:
+        return frozenset(commits)
+    asked = sorted(commits)
+    names = "".join(f"{name}^{{commit}}\n" for name in asked)
+    try:
+        peeled = run_git(git_dir, ["cat-file", "--batch-check"], environ, stdin=names.encode())
+        history = run_git(git_dir, ["rev-list", f"--max-count={_RECENT}", commit], environ)
+    except GitFailedError:
+        return frozenset()
+    recent = frozenset(history.decode().split())
+    lines = peeled.decode().splitlines()
+    return frozenset(
+        name for name, line in zip(asked, lines, strict=True) if line.split(" ")[0] in recent
+    )
 
 
 @struct

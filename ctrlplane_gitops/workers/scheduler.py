@@ -15,8 +15,8 @@ from ctrlplane_gitops.workers.worker import (
     Worker,
     WorkerState,
     begin_run,
+    due_at,
     end_run,
-    is_due,
     overdue_at,
 )
 
@@ -59,8 +59,9 @@ class Scheduler:
             return dict(self._states)
 
     def run_now(self, name: str) -> None:
-        """Let it run as soon as it can: at once, or again after the run under way. However often
-        it is asked meanwhile, that is one run. KeyError for a name that is nobody's."""
+        """Let it run as soon as it can: at once, or again after the run under way, or when its
+        spacing is over. However often it is asked meanwhile, that is one run. KeyError for a name
+        that is nobody's."""
         with self._lock:
             self._states[name] = replace(self._states[name], is_asked=True)
         self._wake.set()
@@ -74,8 +75,8 @@ class Scheduler:
                 return timedelta()
             for name, worker in self._workers.items():
                 state = self._states[name]
-                due = overdue_at(worker, state)
-                if is_due(state, now):
+                begins, due = due_at(worker, state), overdue_at(worker, state)
+                if begins is not None and now >= begins:
                     self._states[name] = begin_run(state, now)
                     self._start(worker)
                 elif due is not None and now >= due and state.started_at is not None:
@@ -109,8 +110,8 @@ class Scheduler:
             self._clock.wait(self._wake, self.turn())
 
     def _next_of(self, name: str) -> datetime | None:
-        state = self._states[name]
-        return state.next_at if state.started_at is None else overdue_at(self._workers[name], state)
+        worker, state = self._workers[name], self._states[name]
+        return due_at(worker, state) or overdue_at(worker, state)
 
     def _start(self, worker: Worker) -> None:
         thread = threading.Thread(target=self._run, args=(worker,), name=worker.name, daemon=True)

@@ -27,12 +27,14 @@ class Ran:
 @struct
 class Worker:
     """``run`` does it once; what it raises counts as its error. ``limit``: a run that takes longer
-    is reported (it is not ended: a thread cannot be)."""
+    is reported (it is not ended: a thread cannot be). ``spacing``: runs that are asked for begin no
+    closer together than this."""
 
     name: str
     interval: timedelta
     run: Callable[[], Ran]
     limit: timedelta
+    spacing: timedelta = timedelta()
 
 
 @struct
@@ -53,9 +55,13 @@ class WorkerState:
     last_counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def is_due(state: WorkerState, now: datetime) -> bool:
-    """Never while it runs: it does not overlap itself."""
-    return state.started_at is None and (state.is_asked or now >= state.next_at)
+def due_at(worker: Worker, state: WorkerState) -> datetime | None:
+    """When its next run begins; None while it runs: it does not overlap itself."""
+    if state.started_at is not None:
+        return None
+    if not state.is_asked or state.last_run_at is None:
+        return state.next_at
+    return min(state.next_at, state.last_run_at + worker.spacing)
 
 
 def begin_run(state: WorkerState, now: datetime) -> WorkerState:

@@ -236,3 +236,19 @@ def test_a_fetch_after_history_was_rewritten_lists_everything(tmp_path: Path) ->
     git(repo, "reflog", "expire", "--expire=now", "--all")
     git(repo, "gc", "-q", "--prune=now")
     assert dict(known.fetch().entries) == dict(source(repo).fetch().entries)
+
+
+def test_a_snapshot_knows_the_commits_before_it(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "r", {"a.yaml": b"1"})
+    first = git(repo, "rev-parse", "HEAD")
+    second = commit(repo)
+    git(repo, "tag", "-a", "v1", "-m", "annotated")
+    tag = git(repo, "rev-parse", "refs/tags/v1")
+    git(repo, "checkout", "-q", "-b", "other")
+    other = commit(repo)
+    unknown = "5" * 40
+    asked = {first, second, other, tag, unknown}
+    assert source(repo, "main").fetch().find_ancestors(asked) == {first, second, tag}
+    assert source(repo, "main").fetch().find_ancestors({second}) == {second}
+    assert source(repo, "main").fetch().find_ancestors(set()) == frozenset()
+    assert DirectorySource(repo).fetch().find_ancestors({first}) == frozenset()

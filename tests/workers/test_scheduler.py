@@ -48,13 +48,18 @@ class Job:
 class Scene:
     """One worker, no jitter, and turns that the test takes."""
 
-    def __init__(self, after: timedelta | None = None, chance: float = 0) -> None:
+    def __init__(
+        self,
+        after: timedelta | None = None,
+        chance: float = 0,
+        spacing: timedelta = timedelta(),
+    ) -> None:
         self.clock = FakeClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.job = Job(after)
         self.overdue: list[tuple[str, timedelta]] = []
         self.ran: list[Ran] = []
         self.scheduler = Scheduler(
-            [Worker("job", MINUTE, self.job.run, LIMIT)],
+            [Worker("job", MINUTE, self.job.run, LIMIT, spacing)],
             self.clock,
             on_run=lambda name, ran: self.ran.append(ran),
             on_overdue=lambda name, duration: self.overdue.append((name, duration)),
@@ -215,3 +220,23 @@ def test_turns_are_taken_by_a_thread_that_is_woken() -> None:
     scheduler.run_now("job")
     wait_until(lambda: job.runs == 2)
     assert scheduler.stop(timedelta(seconds=5)) == ()
+
+
+def test_runs_that_are_asked_for_keep_their_distance() -> None:
+    second = timedelta(seconds=1)
+    scene = Scene(spacing=second)
+    scene.turn()
+    scene.end()
+    for _ in range(1000):
+        scene.scheduler.run_now("job")
+    assert scene.turn(second / 4) == second * 3 / 4
+    assert scene.job.runs == 1
+    scene.turn(second * 3 / 4)
+    wait_until(lambda: scene.job.runs == 2)
+    # However long one takes, the next begins no sooner after it than it has to.
+    scene.scheduler.run_now("job")
+    scene.clock.advance(second * 5)
+    scene.end()
+    scene.turn()
+    wait_until(lambda: scene.job.runs == 3)
+    scene.end()
