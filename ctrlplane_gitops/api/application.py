@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ctrlplane_gitops.api.body import parse_body
 from ctrlplane_gitops.api.errors import Refusal, add_error_handlers
 from ctrlplane_gitops.api.guard import Access, Guard, not_found
+from ctrlplane_gitops.api.hook import Receiver, build_hook_routes, refuse_large
 from ctrlplane_gitops.api.login import build_login_routes
 from ctrlplane_gitops.api.query import parse_query
 from ctrlplane_gitops.api.read import API, build_read_routes
@@ -34,13 +35,14 @@ class Views:
 
     ``board`` has what is known; ``read_status`` looks now, and raises CtrlplaneError when that is
     not to be had. ``find_unready`` says why it is not ready, "" when it is. ``render_metrics`` is
-    Prometheus's text format."""
+    Prometheus's text format. ``receiver`` takes webhooks, None where there are none."""
 
     board: Board
     read_status: Callable[[], StatusDocument]
     find_unready: Callable[[], str]
     render_metrics: Callable[[], bytes]
     on_bug: Callable[[Exception], None] = lambda bug: None
+    receiver: Receiver | None = None
 
 
 def build_application(
@@ -57,10 +59,11 @@ def build_application(
         *_build_own(views, guard),
         *build_login_routes(guard),
         *build_read_routes(views.board),
+        *build_hook_routes(views.receiver),
         *more,
     )
     known = {item.name: item for item in routes}
-    application.before_request(lambda: _refuse(hosts))
+    application.before_request(lambda: _refuse(hosts, views.receiver))
     application.before_request(lambda: _admit(guard, known))
     application.after_request(_harden)
     add_error_handlers(application, views.on_bug)
@@ -158,12 +161,13 @@ def _build_view(route: Route) -> Callable[..., Any]:
     return view
 
 
-def _refuse(hosts: tuple[str, ...]) -> None:
+def _refuse(hosts: tuple[str, ...], receiver: Receiver | None) -> None:
     """Before anything is read of it: a view that takes no body would never ask how long it is."""
     host = request.environ.get("HTTP_HOST")
     if hosts and host is not None and _name_of(host) not in hosts:
         abort(400)
     if (request.content_length or 0) > MAX_BODY:
+        refuse_large(receiver)
         abort(413)
 
 

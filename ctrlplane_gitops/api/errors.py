@@ -69,19 +69,23 @@ def problem(
     )
 
 
+def answer_of(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """What everybody is answered with this status, whatever the path."""
+    code, detail = _KNOWN.get(status, (f"http-{status}", HTTPStatus(status).phrase))
+    return problem(status, code, detail, headers)
+
+
 def add_error_handlers(application: Flask, on_bug: Callable[[Exception], None]) -> None:
     """``on_bug`` is told of what nobody expected; the client learns only that it was that."""
 
     def answer_http(error: HTTPException) -> Response:
-        status = error.code or 500
-        code, detail = _KNOWN.get(status, (f"http-{status}", HTTPStatus(status).phrase))
         # Which methods are allowed is said by a header.
         headers = {
             name: value
             for name, value in error.get_headers()
             if name.lower() not in ("content-type", "content-length")
         }
-        return problem(status, code, detail, headers)
+        return answer_of(error.code or 500, headers)
 
     def answer_ours(error: CtrlplaneError) -> Response:
         return problem(status_of(error), error.code, error.message)

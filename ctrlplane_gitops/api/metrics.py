@@ -56,6 +56,9 @@ class Metrics:
             "last_complete_pass_timestamp_seconds", "When a pass last did all it could."
         )
         self._looks = counter("source_looks", "Looks at the source by result.", "result")
+        self._deliveries = counter(
+            "deliveries", "Deliveries by who sent them and how they ended.", "sender", "outcome"
+        )
         self._runs = counter("worker_runs", "Runs of each worker.", "worker")
         self._errors = counter("worker_errors", "Runs that ended with an error.", "worker")
         self._collected = counter("collected", "What was cleared away, by what it was.", "what")
@@ -74,6 +77,9 @@ class Metrics:
 
     def count_look(self, error: str) -> None:
         self._looks.labels("error" if error else "ok").inc()
+
+    def count_delivery(self, sender: str, outcome: str) -> None:
+        self._deliveries.labels(sender, outcome).inc()
 
     def count_call(self, provider: str, call: str) -> None:
         self._calls.labels(provider, call).inc()

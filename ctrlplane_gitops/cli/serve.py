@@ -24,8 +24,9 @@ from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.serving.output import Output
-from ctrlplane_gitops.serving.service import Intervals, Service
+from ctrlplane_gitops.serving.service import Followed, Intervals, Service
 from ctrlplane_gitops.source.directory import DirectorySource
+from ctrlplane_gitops.source.webhook import load_secrets
 from ctrlplane_gitops.workers.watcher import watch_folder
 
 # From the signal to the end are ten seconds: what is in flight has most of them, who is being
@@ -50,6 +51,7 @@ def run_serve(context: Context) -> ExitCode:
     for name in ("interval", "poll", "gc-interval"):
         if options[name.replace("-", "_")] < _SHORTEST:
             raise UsageError(f"--{name}: the shortest is 1s")
+    followed = Followed(place, load_secrets(context.environ))
     host, port = parse_listen(options["listen"])
     listening = bind(host, port)
     is_open = is_loopback(listening) or options["insecure"]
@@ -62,7 +64,7 @@ def run_serve(context: Context) -> ExitCode:
         _require_folder(app, place)
         output = _build_output(context)
         intervals = Intervals(options["poll"], options["interval"], options["gc_interval"])
-        service = Service(app, context.cancel, intervals, output)
+        service = Service(app, context.cancel, intervals, output, followed)
         # Whoever listens for others does so under names that are not known here.
         is_local = is_loopback(listening) and not options["insecure"]
         hosts = tuple(dict.fromkeys((*_LOOPBACK, host))) if is_local else ()

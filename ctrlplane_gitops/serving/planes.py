@@ -14,14 +14,23 @@ from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.run import PassParts
 from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.state.desired import ControlPlane
+from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import replace
 
 
 class Planes:
-    """``on_call`` is told of every call to a provider: alias, and ``observe`` or ``perform``."""
+    """``on_call`` is told of every call to a provider: alias, and ``observe`` or ``perform``.
+    ``on_store`` is given the store whenever it was opened."""
 
-    def __init__(self, app: App, output: Output, on_call: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        output: Output,
+        on_call: Callable[[str, str], None],
+        on_store: Callable[[Store], None] = lambda store: None,
+    ) -> None:
         self._app, self._output, self._on_call = app, output, on_call
+        self._on_store = on_store
         self._stack = ExitStack()
         self._plane: Plane | None = None
 
@@ -32,6 +41,7 @@ class Planes:
         if self._plane is None or self._plane.spec != spec:
             self.close()
             self._plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=False))
+            self._on_store(self._plane.store)
         plane = self._plane
         counted = {
             name: CountedProvider(item, self._on_call) for name, item in plane.providers.items()

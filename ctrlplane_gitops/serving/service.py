@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 
 from ctrlplane_gitops.api.application import Views
@@ -19,13 +20,18 @@ from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.status_reader import StatusReader
+from ctrlplane_gitops.source.hook.served import Served
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.access import AccessToken
+from ctrlplane_gitops.state.delivery import DeliveryRecord
 from ctrlplane_gitops.status.board import Board, Sources
 from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
+from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.workers.ledger import Ledger
 from ctrlplane_gitops.workers.poller import Poller
+from ctrlplane_gitops.workers.receiver import Receiver
 from ctrlplane_gitops.workers.reconciler import Reconciler
 from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_row
@@ -40,6 +46,16 @@ _STATUS_INTERVAL, _STATUS_LIMIT = timedelta(seconds=30), timedelta(minutes=1)
 _COLLECT_LIMIT = timedelta(minutes=5)
 # Several who ask at the same time are one look.
 _STATUS_AGE = timedelta(seconds=1)
+# Deliveries that come closer together than this share a look.
+_LOOK_SPACING = timedelta(seconds=1)
+
+
+@struct
+class Followed:
+    """What is followed: a path or URL, and the secrets of each sender of webhooks about it."""
+
+    location: str
+    secrets: Mapping[str, tuple[str, ...]]
 
 
 @struct
@@ -57,15 +73,25 @@ class Service:
     for good."""
 
     def __init__(
-        self, app: App, cancel: threading.Event, intervals: Intervals, output: Output
+        self,
+        app: App,
+        cancel: threading.Event,
+        intervals: Intervals,
+        output: Output,
+        followed: Followed,
     ) -> None:
         clock = app.clock
         self._cancel, self._poll, self._output = cancel, intervals.poll, output
         self._clock, self._plans = clock, Plans()
         self._metrics = Metrics()
-        self._planes = Planes(app, output, self._metrics.count_call)
+        self._ledger = Ledger(clock, self._take_delivery)
+        self._planes = Planes(app, output, self._metrics.count_call, self._take_store)
         self._narrator = Narrator(output, self._metrics, frozenset({_SOURCE, _RECONCILER}))
-        source = LatestSource(app.source)
+        self._source = source = LatestSource(app.source)
+        self._followed = followed
+        self._receiver = Receiver(
+            followed.secrets, self._ledger, self._find_served, clock, self.wake, output.log
+        )
         self._reconciler = Reconciler(
             source,
             Follower(source, app.cache, app.backends),
@@ -76,20 +102,22 @@ class Service:
             self._take_pass,
             on_look=self._take_look,
         )
-        poller = Poller(source, self._take_snapshot, self._narrator.take_look)
+        poller = Poller(
+            source, self._take_snapshot, self._end_look, on_begin=self._ledger.begin_look
+        )
         self._status = StatusReader(app, self._reconciler, clock)
         self._reading = ReadingStores(app, self._planes)
         self._collector_planes = Planes(app, output, self._metrics.count_call)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
         self.scheduler = Scheduler(
             [
-                Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT),
+                Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT, _LOOK_SPACING),
                 Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
                 Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
                 Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
             ],
             clock,
-            self._narrator.take_run,
+            self._take_run,
             self._narrator.take_overdue,
         )
         self.views = self._build_views()
@@ -108,6 +136,7 @@ class Service:
             find_unready=self._find_unready,
             render_metrics=self._metrics.render,
             on_bug=self._take_bug,
+            receiver=self._receiver,
         )
 
     def read_tokens(self) -> tuple[AccessToken, ...] | None:
@@ -122,6 +151,7 @@ class Service:
     def close(self) -> None:
         """Only when no worker runs any more."""
         self._reading.close()
+        self._ledger.flush(is_all=True)
         self._planes.close()
         self._collector_planes.close()
         self._status.close()
@@ -145,16 +175,51 @@ class Service:
     def _take_pass(self, report: PassReport) -> None:
         self._plans.end(report.outcome.value)
         self._narrator.take_pass(report)
+        if (tried := self._reconciler.tried) is not None:
+            self._ledger.end_pass(report, tried)
         if report.effects and not self._cancel.is_set():
             self.scheduler.run_now(_STATUS)
 
     def _take_snapshot(self) -> timedelta | None:
         """Where it is new, a pass is made of it: after the one under way, which is given up for it
         when it has had its time."""
+        snapshot = self._source.snapshot
+        lag = None if snapshot is None else self._ledger.end_look(snapshot)
         if self._reconciler.is_behind():
             self.scheduler.run_now(_RECONCILER)
+        else:
+            self._settle()
         left = self._reconciler.yield_to_news()
-        return None if left is None else min(left, self._poll)
+        waits = [wait for wait in (left, lag) if wait is not None]
+        return min(*waits, self._poll) if waits else None
+
+    def _end_look(self, error: str) -> None:
+        self._narrator.take_look(error)
+        if error:
+            self._ledger.fail_look(error)
+
+    def _take_run(self, name: str, ran: Ran) -> None:
+        self._narrator.take_run(name, ran)
+        if name == _RECONCILER:
+            self._settle()
+
+    def _settle(self) -> None:
+        """End what waits for a pass where none is under way and none is to come."""
+        state, tried = self.scheduler.states()[_RECONCILER], self._reconciler.tried
+        is_idle = state.started_at is None and not state.is_asked
+        if tried is not None and is_idle and not self._reconciler.is_behind():
+            self._ledger.settle(tried)
+
+    def _take_store(self, store: Store) -> None:
+        if self._ledger.open(store.deliveries):
+            self.wake()
+
+    def _take_delivery(self, record: DeliveryRecord) -> None:
+        self._metrics.count_delivery(record.sender, record.outcome.value)
+
+    def _find_served(self) -> Served | None:
+        snapshot = self._source.snapshot
+        return None if snapshot is None else Served(self._followed.location, snapshot.ref)
 
     def _take_bug(self, bug: Exception) -> None:
         self._output.log(f"error: a bug: unexpected {type(bug).__name__} in HTTP")

@@ -33,6 +33,7 @@ _READERS: Mapping[str, Callable[[Request], Delivery]] = {
     "generic": read_generic,
 }
 SENDERS = tuple(_READERS)
+SECRET_VARIABLE = "CTRLPLANE_WEBHOOK_SECRET"
 # For the others ``whsec_`` is text like any other.
 _STANDARD = ("gitlab", "generic")
 
@@ -61,6 +62,33 @@ def read_delivery(
     if len(body) > MAX_BODY_BYTES:
         raise DeliveryError(413, f"the body has more than {MAX_BODY_BYTES} bytes")
     return reader(Request(sender, read_fields(headers), body, tokens, keys, now))
+
+
+def secret_variable(sender: str) -> str:
+    """
+    >>> secret_variable("github")
+    'CTRLPLANE_WEBHOOK_SECRET_GITHUB'
+    """
+    return f"{SECRET_VARIABLE}_{sender.upper()}"
+
+
+def load_secrets(environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """The secrets of each sender that has any: those of its own variable, else those that are for
+    all. One per line, while an old one is being replaced. UsageError, which names the variable, for
+    one that protects nothing; an empty variable is none."""
+    found = {}
+    for sender in SENDERS:
+        own = secret_variable(sender)
+        variable = own if environ.get(own) else SECRET_VARIABLE
+        secrets = [line for line in environ.get(variable, "").split("\n") if line]
+        for secret in secrets:
+            try:
+                check_secret(sender, secret)
+            except UsageError as error:
+                raise UsageError(f"{variable}: {error.message}", hint=error.hint) from None
+        if secrets:
+            found[sender] = tuple(secrets)
+    return found
 
 
 def check_secret(sender: str, secret: str) -> None:

@@ -13,9 +13,9 @@ from ctrlplane_gitops.workers.worker import Ran
 
 
 class Poller:
-    """Has the newest snapshot, and less and less often while it is not to be had. ``on_snapshot``
-    is told when it was had, and says how soon to come back (None: on the interval); ``on_look`` is
-    told of every look with why it failed ("" where not)."""
+    """Has the newest snapshot, and less and less often while it is not to be had. ``on_begin`` is
+    told before every look. ``on_snapshot`` is told when it was had, and says how soon to come back
+    (None: on the interval); ``on_look`` is told of every look with why it failed ("" where not)."""
 
     def __init__(
         self,
@@ -23,8 +23,10 @@ class Poller:
         on_snapshot: Callable[[], timedelta | None],
         on_look: Callable[[str], None] = lambda error: None,
         chance: Callable[[], float] = random.random,
+        on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
+        self._on_begin = on_begin
         self._on_snapshot = on_snapshot
         self._on_look = on_look
         self._chance = chance
@@ -32,6 +34,7 @@ class Poller:
 
     def run(self) -> Ran:
         """One look."""
+        self._on_begin()
         try:
             self._source.refresh()
         except SourceError as error:

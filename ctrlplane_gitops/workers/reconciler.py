@@ -83,6 +83,11 @@ class Reconciler:
         """The commit that was tried last, "" where there is none."""
         return self._tried.commit if self._tried else ""
 
+    @property
+    def tried(self) -> Snapshot | None:
+        """What the pass under way, or else the last one, was made of."""
+        return self._tried
+
     def is_behind(self) -> bool:
         """Whether the source says something that no pass has tried yet."""
         return not is_same(self._source.snapshot, self._tried)

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from ctrlplane_gitops.api.application import Views, build_application
 from ctrlplane_gitops.api.guard import Access
+from ctrlplane_gitops.api.hook import Receiver
 from ctrlplane_gitops.auth.tokens import digest_of, new_token
 from ctrlplane_gitops.clock import FakeClock
 from ctrlplane_gitops.state.access import AccessToken, Role
@@ -28,6 +29,7 @@ class Scene:
         self.bugs: list[Exception] = []
         self.tokens: tuple[AccessToken, ...] | None = ()
         self.is_open = True
+        self.receiver: Receiver | None = None
 
     def declare(
         self, role: Role = Role.ADMIN, *tenants: str, expires_in: timedelta | None = None
@@ -48,6 +50,7 @@ class Scene:
             find_unready=lambda: self.reason,
             render_metrics=lambda: b"up 1\\n",
             on_bug=self.bugs.append,
+            receiver=self.receiver,
         )
         access = Access(lambda: self.tokens, self.is_open, self.clock)
         return build_application(views, access, hosts)
