@@ -38,8 +38,8 @@ def ending_of(record: DeliveryRecord, commit: str, report: PassReport | None) ->
     if report.at + report.duration < record.at and report.outcome in _GOOD:
         return DeliveryOutcome.UNCHANGED, "it was applied before"
     outcome = _GOOD.get(report.outcome, DeliveryOutcome.FAILED)
-    notes = [f"pass {report.outcome}", *report.notes[:1]]
-    return outcome, "" if report.outcome == outcome.value else ": ".join(notes)
+    is_plain = outcome is not DeliveryOutcome.FAILED and outcome.value == report.outcome.value
+    return outcome, "" if is_plain else ": ".join([f"pass {report.outcome}", *report.notes[:1]])
 
 
 def lag_wait(age: timedelta) -> timedelta:
