@@ -51,7 +51,8 @@ def run_serve(context: Context) -> ExitCode:
     for name in ("interval", "poll", "gc-interval"):
         if options[name.replace("-", "_")] < _SHORTEST:
             raise UsageError(f"--{name}: the shortest is 1s")
-    followed = Followed(place, load_secrets(context.environ))
+    location = context.environ.get("CTRLPLANE_FORGE_URL") or place
+    followed = Followed(location, load_secrets(context.environ))
     host, port = parse_listen(options["listen"])
     listening = bind(host, port)
     is_open = is_loopback(listening) or options["insecure"]
