@@ -205,10 +205,12 @@ class Service:
 
     def _settle(self) -> None:
         """End what waits for a pass where none is under way and none is to come."""
-        state, tried = self.scheduler.states()[_RECONCILER], self._reconciler.tried
-        is_idle = state.started_at is None and not state.is_asked
-        if tried is not None and is_idle and not self._reconciler.is_behind():
-            self._ledger.settle(tried)
+        state = self.scheduler.states()[_RECONCILER]
+        snapshot, tried = self._source.snapshot, self._reconciler.tried
+        if state.started_at is not None or state.is_asked or self._reconciler.is_behind():
+            return
+        if snapshot is not None and tried is not None:
+            self._ledger.settle(snapshot, tried)
 
     def _take_store(self, store: Store) -> None:
         if self._ledger.open(store.deliveries):

@@ -36,7 +36,7 @@ def ending_of(record: DeliveryRecord, commit: str, report: PassReport | None) ->
     if report is None:
         return DeliveryOutcome.UNCHANGED, "it concerns nothing that runs here"
     if report.at + report.duration < record.at and report.outcome in _GOOD:
-        return DeliveryOutcome.UNCHANGED, "it was applied before"
+        return DeliveryOutcome.UNCHANGED, "what it says was applied before"
     outcome = _GOOD.get(report.outcome, DeliveryOutcome.FAILED)
     is_plain = outcome is not DeliveryOutcome.FAILED and outcome.value == report.outcome.value
     return outcome, "" if is_plain else ": ".join([f"pass {report.outcome}", *report.notes[:1]])

@@ -138,13 +138,14 @@ class Ledger:
             look = self._looks.get(sign_of(tried), 0)
         self._settle(tried, report, look)
 
-    def settle(self, tried: Snapshot) -> None:
-        """The source says nothing that ``tried`` does not say, and no pass of that is to come."""
+    def settle(self, snapshot: Snapshot, tried: Snapshot) -> None:
+        """The source says by now (``snapshot``) what was ``tried`` last, be it of another commit,
+        and no pass is to come."""
         with self._lock:
             report, look = self._report, self._look
         if report is not None and report.commit != tried.commit:
             report = None
-        self._settle(tried, report, look)
+        self._settle(snapshot, report, look)
 
     def flush(self, *, is_all: bool = False) -> None:
         """Write down what only counts, not oftener than every second unless ``is_all``; and what
@@ -227,7 +228,7 @@ class Ledger:
         with self._lock:
             self._marks[written.number] = look
 
-    def _settle(self, tried: Snapshot, report: PassReport | None, look: int) -> None:
+    def _settle(self, snapshot: Snapshot, report: PassReport | None, look: int) -> None:
         """End those that a look up to this one has seen."""
         with self._lock:
             waiting = [
@@ -235,11 +236,10 @@ class Ledger:
                 for number, mark in self._marks.items()
                 if mark <= look and number in self._open
             ]
-        endings = [(item, ending_of(item, tried.commit, report)) for item in waiting]
+        commit = snapshot.commit
+        endings = [(item, ending_of(item, commit, report)) for item in waiting]
         self._end(
-            (item, ending[0], tried.commit, ending[1])
-            for item, ending in endings
-            if ending is not None
+            (item, ending[0], commit, ending[1]) for item, ending in endings if ending is not None
         )
 
     def _end(self, endings: Iterable[tuple[DeliveryRecord, DeliveryOutcome, str, str]]) -> None:

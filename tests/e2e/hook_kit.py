@@ -41,7 +41,7 @@ class Origin:
     @property
     def arguments(self) -> tuple[str, ...]:
         """For ``serve``: through a mirror, as what is not on this machine."""
-        return ("--source", f"file://{self.path}", "--ref", "main")
+        return ("--source", f"file://{self.path}", "--ref", MAIN)
 
     def tell(self, url: str) -> None:
         """From now on a push is told to ``url``."""

@@ -89,8 +89,8 @@ class Scene:
         )  # fmt: skip
         self.ledger.end_pass(report, self.snapshot(name))
 
-    def settle(self, name: str) -> None:
-        self.ledger.settle(self.snapshot(name))
+    def settle(self, name: str, tried: str = "") -> None:
+        self.ledger.settle(self.snapshot(name), self.snapshot(tried or name))
 
     def rows(self, sender: str | None = "github") -> list[tuple[str, str]]:
         """Outcome and commit, oldest first."""
@@ -200,6 +200,20 @@ def test_where_no_pass_is_needed_it_is_unchanged(scene: Scene) -> None:
     assert scene.message() == "it concerns nothing that runs here"
 
 
+def test_an_empty_commit_ends_with_its_own_name(scene: Scene) -> None:
+    scene.look("a")
+    scene.deliver("b")
+    scene.look("b")
+    scene.end_pass("a", PassOutcome.APPLIED)
+    scene.settle("b", tried="a")
+    assert scene.rows() == [("applied", "b")]
+    scene.clock.advance(SECOND)
+    scene.deliver("c")
+    scene.look("c")
+    scene.settle("c", tried="a")
+    assert scene.rows()[-1] == ("unchanged", "c")
+
+
 def test_what_was_applied_before_it_came_is_not_applied_by_it(scene: Scene) -> None:
     scene.look("a")
     scene.end_pass("a", PassOutcome.APPLIED)
@@ -208,7 +222,7 @@ def test_what_was_applied_before_it_came_is_not_applied_by_it(scene: Scene) -> N
     scene.look("a")
     scene.settle("a")
     assert scene.rows() == [("unchanged", "a")]
-    assert scene.message() == "it was applied before"
+    assert scene.message() == "what it says was applied before"
     # But for what did not go well then.
     scene.end_pass("a", PassOutcome.REFUSED, "why")
     scene.clock.advance(SECOND)
