@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.state.observed import ObservedReplica, ObservedState
+from ctrlplane_gitops.state.usage import Usage
 from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Capability(StrEnum):
     FILES = "files"
     LOGS = "logs"
     EXEC = "exec"
+    USAGE = "usage"
 
 
 @struct
@@ -66,6 +68,7 @@ class ProviderSettings:
     """What every provider is built from. ``state_dir`` is the control plane's own directory (not
     the store's file). ``start_all`` and ``stop_all`` run calls side by side where the caller has
     threads: few that work (starting), many that mostly wait (a graceful stop).
+    ``read_all`` is for as many calls as there are replicas, each of which waits for an answer.
     ``on_effect`` is told before and after every mutating call: the seam crash tests use.
     ``environ`` is the controller's environment (``DOCKER_HOST``, ``PATH``)."""
 
@@ -74,6 +77,7 @@ class ProviderSettings:
     state_dir: str
     start_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
     stop_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
+    read_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
     on_effect: Callable[[str], None] = lambda effect: None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
@@ -100,6 +104,11 @@ class Provider(Protocol):
     def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
         """Run a command inside the replica; its real exit code. ProviderError when it cannot be
         started or does not end in time."""
+        ...
+
+    def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        """What each of these uses, by its name, all of them at once; who cannot be measured now is
+        left out. ProviderError when nothing can be told."""
         ...
 
     def close(self) -> None: ...

@@ -4,7 +4,8 @@
         def make_provider(self, plane: str, root: Path) -> Provider: ...
         def kill_replica(self, provider: Provider, replica: ObservedReplica) -> None: ...
 
-Hooks with a default: ``image make_release path observable_text break_provider`` (in the kit).
+Hooks with a default: ``image make_release path observable_text break_provider spend
+is_usage_asked`` (in the kit).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import Capability, Keeping, Provider
 from ctrlplane_gitops.providers.conformance_kit import (
     APP,
+    BUSY,
     DB,
     STUBBORN,
     WEB,
@@ -321,12 +323,16 @@ class ProviderConformance(ConformanceKit):
         if block is None:
             pytest.skip("an outage cannot be faked here")
         self.scale(provider, self.make_release(), 1)
+        before = self.live(provider)
         with block:
             observed = provider.observe()
             assert [gap.provider for gap in observed.gaps] == [self.alias]
             action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 2)
             outcome = self.attempt(provider, action)
             assert outcome.error is not None and outcome.error.is_retryable
+            if Capability.USAGE in provider.capabilities and self.is_usage_asked:
+                with pytest.raises(ProviderError):
+                    provider.read_usage(before)
         assert provider.observe().gaps == ()
 
     def test_a_stop_lets_the_replica_finish(self, provider: Provider) -> None:
@@ -346,6 +352,38 @@ class ProviderConformance(ConformanceKit):
         self.scale(provider, release, 1)
         self.scale(provider, release, 0, stop_timeout=timedelta(seconds=1))
         assert self.sets(provider) == {}
+
+    def test_what_each_replica_uses_is_told_by_its_name(self, provider: Provider) -> None:
+        self.needs(provider, Capability.USAGE)
+        self.scale(provider, self.make_release(command=("python3", "-c", BUSY)), 2)
+        replicas = self.live(provider)
+        first = provider.read_usage(replicas)
+        assert set(first) == {item.name for item in replicas}
+
+        def have_all_worked() -> bool:
+            for item in replicas:
+                self.spend(provider, item)
+            now = provider.read_usage(replicas)
+            return all(
+                (now[name].cpu_s or 0) > (then.cpu_s or 0)
+                and (now[name].memory_bytes or 0) > 8 << 20
+                for name, then in first.items()
+            )
+
+        wait_until(have_all_worked, "every replica to have used processor and memory")
+        only = replicas[:1]
+        assert set(provider.read_usage(only)) == {only[0].name}
+        assert provider.read_usage(()) == {}
+
+    def test_a_replica_that_is_gone_uses_nothing_and_hides_nobody(self, provider: Provider) -> None:
+        self.needs(provider, Capability.USAGE)
+        self.scale(provider, self.make_release(), 2)
+        replicas = self.live(provider)
+        self.scale(provider, self.make_release(), 1)
+        assert set(provider.read_usage(replicas)) == {replicas[0].name}
+        self.kill_replica(provider, replicas[0])
+        wait_until(lambda: not self.live(provider), "the death to show")
+        assert provider.read_usage(replicas) == {}
 
     def test_preparing_a_release_touches_no_replica(self, provider: Provider) -> None:
         release = self.make_release()

@@ -54,6 +54,12 @@ print("deaf", flush=True)
 while True:
     time.sleep(0.05)
 """
+BUSY = """
+import os
+held = os.urandom(8 << 20)
+while True:
+    sum(range(10000))
+"""
 
 
 def blob_digest(content: bytes) -> str:
@@ -80,6 +86,8 @@ class ConformanceKit:
     alias = "here"
     image: str | None = None
     plane = "conf"
+    # Whether what replicas use is asked of what may not answer, rather than of the kernel.
+    is_usage_asked = True
 
     def make_provider(self, plane: str, root: Path) -> Provider:
         """A provider of that plane on the same real backend; ``root`` is the test's directory."""
@@ -92,6 +100,9 @@ class ConformanceKit:
     def break_provider(self, provider: Provider) -> AbstractContextManager[None] | None:
         """Make the backend not answer inside the block; None where that cannot be faked."""
         return None
+
+    def spend(self, provider: Provider, replica: ObservedReplica) -> None:
+        """Make a replica whose command is ``BUSY`` have used some more, where it does not."""
 
     def path(self, name: str) -> str:
         """A path for files and volumes as this provider wants it (containers: absolute)."""

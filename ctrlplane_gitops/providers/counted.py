@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from ctrlplane_gitops.providers.base import Capability, ExecResult, Keeping, LogLine, Provider
 from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.state.observed import Leftover, ObservedState
+from ctrlplane_gitops.state.observed import Leftover, ObservedReplica, ObservedState
+from ctrlplane_gitops.state.usage import Usage
 
 
 class CountedProvider:
-    """Another provider; ``on_call`` is told of its alias and ``observe`` or ``perform`` before
-    each call, from whichever thread makes it."""
+    """Another provider; ``on_call`` is told of its alias and ``observe``, ``perform`` or ``usage``
+    before each call, from whichever thread makes it."""
 
     def __init__(self, provider: Provider, on_call: Callable[[str, str], None]) -> None:
         self.name = provider.name
@@ -38,6 +39,10 @@ class CountedProvider:
     def find_leftovers(self) -> tuple[Leftover, ...]:
         self._on_call(self.name, "observe")
         return self._provider.find_leftovers() if isinstance(self._provider, Keeping) else ()
+
+    def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        self._on_call(self.name, "usage")
+        return self._provider.read_usage(replicas)
 
     def close(self) -> None:
         self._provider.close()

@@ -3,7 +3,7 @@ needs faults on demand. It runs nothing and says so: no logs, no exec."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ from ctrlplane_gitops.state.observed import (
     ObservedState,
     ReplicaPhase,
 )
+from ctrlplane_gitops.state.usage import Usage
 
 _OPTIONS = {"path", "gap", "failEffects", "loseReplies", "neverReady", "missingImages"}
 
@@ -80,7 +81,8 @@ class MemoryProvider:
     """Replicas as values in a ``MemoryWorld`` (option ``path``: in that JSON file).
 
     ``faults`` may be changed at any time. ``observe_calls`` and ``effect_count`` count what this
-    object was asked and did; ``world.read().effects`` counts over all objects.
+    object was asked and did; ``world.read().effects`` counts over all objects. ``usages`` are what
+    replicas use, by name; who is not in it uses nothing.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class MemoryProvider:
         self.faults = parse_faults(options)
         path = Path(settings.state_dir, options["path"]) if "path" in options else None
         self.world = world or MemoryWorld(path)
+        self.usages: dict[str, Usage] = {}
         self.observe_calls = 0
         self.effect_count = 0
         self._settings = settings
@@ -158,6 +161,18 @@ class MemoryProvider:
                 owner = instance_key(tenant, name) if name else tenant_key(tenant)
                 found.append(Leftover(self.name, owner, "something kept", release or None))
         return tuple(found)
+
+    def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        if Capability.USAGE not in self.capabilities:
+            raise CapabilityError(
+                f"the memory provider has no capability {Capability.USAGE.value!r}"
+            )
+        if self.faults.gap is not None:
+            raise UnreachableError(self.faults.gap)
+        stopped = ReplicaPhase.STOPPED.value
+        live = {row.id for row in self._ours(self.world.read()) if row.phase != stopped}
+        asked = [item.name for item in replicas if item.id in live]
+        return {name: self.usages.get(name, Usage(0.0, 0, 0, 0)) for name in asked}
 
     def close(self) -> None:
         """Nothing is held."""

@@ -31,8 +31,9 @@ from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.desired import DesiredState, ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey, parse_address
 from ctrlplane_gitops.state.log import AuditFilter, EventFilter, LogFilter
-from ctrlplane_gitops.state.observed import ObservedState
+from ctrlplane_gitops.state.observed import ObservedReplica, ObservedState
 from ctrlplane_gitops.state.recorded import AuditEntry, Event, RecordedState
+from ctrlplane_gitops.state.usage import Usage
 from ctrlplane_gitops.store.base import Fence
 from ctrlplane_gitops.store.sqlite import SqliteStore
 from tests.plan.plan_kit import HEADER, NOW, POLICY
@@ -70,6 +71,9 @@ class Scripted:
 
     def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
         return ExecResult(self.exit_code(replica), b"")
+
+    def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        return self.memory.read_usage(replicas)
 
     def close(self) -> None:
         self.memory.close()

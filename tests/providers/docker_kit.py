@@ -34,6 +34,7 @@ def ignore(effect: str) -> None:
 
 class DockerHooks(ConformanceKit):
     image = "ctrlplane-test-app:1"
+    is_usage_asked = False
 
     @pytest.fixture(autouse=True)
     def connected(self, docker_engine: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_gitops.errors import CapabilityError, UnreachableError, UsageError
-from ctrlplane_gitops.providers.base import Provider, ProviderSettings
+from ctrlplane_gitops.providers.base import Capability, Provider, ProviderSettings
 from ctrlplane_gitops.providers.conformance import ProviderConformance
 from ctrlplane_gitops.providers.conformance_kit import WEB, ConformanceKit
 from ctrlplane_gitops.providers.memory import MemoryProvider
@@ -16,6 +16,7 @@ from ctrlplane_gitops.providers.memory_world import MemoryWorld
 from ctrlplane_gitops.state.action import Material, PrepareRelease, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import Json, ProviderConfig
 from ctrlplane_gitops.state.observed import ObservedReplica, ReplicaPhase
+from ctrlplane_gitops.state.usage import Usage
 
 
 def build(root: Path, options: Json | None = None, world: MemoryWorld | None = None):
@@ -27,6 +28,11 @@ class MemoryHooks(ConformanceKit):
     def kill_replica(self, provider: Provider, replica: ObservedReplica) -> None:
         assert isinstance(provider, MemoryProvider)
         provider.kill(replica.name)
+
+    def spend(self, provider: Provider, replica: ObservedReplica) -> None:
+        assert isinstance(provider, MemoryProvider)
+        before = provider.usages.get(replica.name, Usage(0.0))
+        provider.usages[replica.name] = Usage((before.cpu_s or 0) + 0.1, 9 << 20)
 
     @contextmanager
     def break_provider(self, provider: Provider) -> Iterator[None]:
@@ -59,6 +65,13 @@ def scale(provider: MemoryProvider, replicas: int):
 
 def live(provider: MemoryProvider) -> list[str]:
     return [item.name for found in provider.observe().replica_sets for item in found.live]
+
+
+def test_a_provider_that_cannot_measure_says_so(tmp_path: Path) -> None:
+    provider = build(tmp_path)
+    provider.capabilities -= {Capability.USAGE}
+    with pytest.raises(CapabilityError, match="'usage'"):
+        provider.read_usage(())
 
 
 def test_a_failed_effect_does_not_happen_and_the_next_try_converges(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ _PERIOD_US = 100_000
 _UNLIMITED = 0x7FFF_FFFF_FFFF_F000
 _HUGE = 2**60
 # By the drivers `cgroupfs` and `systemd`.
-_PLACES = (("docker", "{id}"), ("system.slice", "docker-{id}.scope"))
+PLACES = (("docker", "{id}"), ("system.slice", "docker-{id}.scope"))
 
 
 def creation_limits(resources: Resources) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def limit_reader(root: Path = CGROUPS) -> Callable[[str], Resources | None]:
     """What the kernel holds a container to, by its id; None when that cannot be read here. For one
     look: which of the places there are is asked once, not for every container."""
     readers: list[Callable[[str], Resources | None]] = []
-    for folder, name in _PLACES:
+    for folder, name in PLACES:
         if (root / "memory" / folder).is_dir():
             memory, cpu = (f"{root}/{part}/{folder}/{name}" for part in ("memory", "cpu"))
             readers.append(partial(_read_v1, memory, cpu))
@@ -82,9 +82,9 @@ def limit_reader(root: Path = CGROUPS) -> Callable[[str], Resources | None]:
 
 def _read_v1(memory_place: str, cpu_place: str, container_id: str) -> Resources | None:
     try:
-        memory = int(_read(f"{memory_place.format(id=container_id)}/memory.limit_in_bytes"))
+        memory = int(read_file(f"{memory_place.format(id=container_id)}/memory.limit_in_bytes"))
         cpu = cpu_place.format(id=container_id)
-        quota, period = _read(f"{cpu}/cpu.cfs_quota_us"), _read(f"{cpu}/cpu.cfs_period_us")
+        quota, period = read_file(f"{cpu}/cpu.cfs_quota_us"), read_file(f"{cpu}/cpu.cfs_period_us")
         return _resources(int(quota), int(period), memory)
     except (OSError, ValueError):
         return None
@@ -93,8 +93,8 @@ def _read_v1(memory_place: str, cpu_place: str, container_id: str) -> Resources 
 def _read_v2(place: str, container_id: str) -> Resources | None:
     directory = place.format(id=container_id)
     try:
-        memory = _read(f"{directory}/memory.max").strip()
-        quota, period = _read(f"{directory}/cpu.max").split()
+        memory = read_file(f"{directory}/memory.max").strip()
+        quota, period = read_file(f"{directory}/cpu.max").split()
         return _resources(
             -1 if quota == "max" else int(quota), int(period), 0 if memory == "max" else int(memory)
         )
@@ -102,7 +102,7 @@ def _read_v2(place: str, container_id: str) -> Resources | None:
         return None
 
 
-def _read(path: str) -> str:
+def read_file(path: str) -> str:
     """A small file of the kernel's. There are three per container: pathlib and buffers would take
     longer than the kernel does."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -26,7 +26,7 @@ def list_containers(
     # Without a version in front the engine answers as itself: nobody has to be asked first.
     target = "/containers/json?" + urlencode({"all": 1, "filters": filters})
     try:
-        status, content = _get(path, target, timeout_s)
+        status, content = read_answer(_get(path, target, timeout_s))
         rows = json.loads(content) if status == 200 else []
     except (OSError, ValueError) as error:
         raise UnreachableError(
@@ -41,20 +41,31 @@ def list_containers(
     return list(rows)
 
 
-def _get(path: str, target: str, timeout_s: float) -> tuple[int, bytes]:
-    """Status and content; OSError or ValueError where there is no whole answer. ``timeout_s`` is
-    for each step.
-
-    In HTTP/1.0 an answer ends where the connection does, so there is nothing here that would be
-    worth importing TLS and mail for, as ``http.client`` does."""
+def _get(path: str, target: str, timeout_s: float) -> bytes:
+    """The whole answer; OSError when there is none. ``timeout_s`` is for each step."""
     parts = []
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
         connection.connect(path)
-        connection.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii"))
+        connection.sendall(request_of(target))
         while part := connection.recv(1 << 18):
             parts.append(part)
-    head, end, content = b"".join(parts).partition(b"\r\n\r\n")
+    return b"".join(parts)
+
+
+def request_of(target: str) -> bytes:
+    """A GET in HTTP/1.0: its answer ends where the connection does, so there is nothing here that
+    would be worth importing TLS and mail for, as ``http.client`` does."""
+    return f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii")
+
+
+def read_answer(answer: bytes) -> tuple[int, bytes]:
+    """Status and content; ValueError where it is no whole answer.
+
+    >>> read_answer(b"HTTP/1.0 200 OK\\r\\nA: b\\r\\n\\r\\n[]")
+    (200, b'[]')
+    """
+    head, end, content = answer.partition(b"\r\n\r\n")
     words = head.split(maxsplit=2)
     if not end or len(words) < 2 or not words[0].startswith(b"HTTP/1."):
         raise ValueError("the connection was closed without an answer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from ctrlplane_gitops.providers.docker.config import parse_config
 from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.listing import list_containers
 from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
+from ctrlplane_gitops.providers.docker.usage import usage_reader
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Gap,
@@ -30,6 +31,7 @@ from ctrlplane_gitops.state.observed import (
     ObservedState,
     ReplicaPhase,
 )
+from ctrlplane_gitops.state.usage import Usage
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.providers.docker.acting import Acting
@@ -102,6 +104,27 @@ class DockerProvider:
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
         return self.acting.find_leftovers()
+
+    def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        """From the kernel where it shows what the engine's containers use, else by asking the
+        engine, which may take a second for each: all are asked at once."""
+        config, left, found = self._config, [], {}
+        read = usage_reader() if config.is_local else None
+        for item in replicas:
+            usage = None if read is None else read(item.id)
+            if usage is None:
+                left.append(item)
+            else:
+                found[item.name] = usage
+        if left:
+            from ctrlplane_gitops.providers.docker.stats import ask_engine, ask_socket
+
+            if config.is_local:
+                path = config.host.removeprefix("unix://")
+                found |= ask_socket(self.name, path, config.timeout_s, left)
+            else:
+                found |= ask_engine(self.acting.engine, left, self._settings.read_all)
+        return found
 
     def close(self) -> None:
         with self._lock:

@@ -52,6 +52,7 @@ from ctrlplane_gitops.providers.process.translate import (
     expand_command,
     secret_environment,
 )
+from ctrlplane_gitops.providers.process.usage import read_usage
 from ctrlplane_gitops.providers.scaling import check_material, compute_scale
 from ctrlplane_gitops.state.action import (
     Action,
@@ -64,8 +65,9 @@ from ctrlplane_gitops.state.action import (
     UpdateResources,
 )
 from ctrlplane_gitops.state.key import ResourceKey, instance_key, tenant_key
-from ctrlplane_gitops.state.observed import Gap, Leftover, ObservedState
+from ctrlplane_gitops.state.observed import Gap, Leftover, ObservedReplica, ObservedState
 from ctrlplane_gitops.state.template import ReleaseTemplate
+from ctrlplane_gitops.state.usage import Usage
 
 _CPU_WARNING = "cpu limit not enforced: no control group can be made here"
 
@@ -171,6 +173,11 @@ class ProcessProvider:
             )
             for tenant, name in found
         )
+
+    def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        if not self._layout.root.is_dir():
+            raise ProviderError(f"{self.name}: {self._layout.root} is gone", is_retryable=True)
+        return read_usage(self._layout, replicas)
 
     def close(self) -> None:
         self._reap()
