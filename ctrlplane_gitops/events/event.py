@@ -36,6 +36,10 @@ class EventType(StrEnum):
     TENANT_REMOVED = "tenant.removed"
     ACTION_FAILED = "action.failed"
     WORK_SKIPPED = "work.skipped"
+    HEALTH_PASSED = "health.passed"
+    HEALTH_FAILED = "health.failed"
+    HEALTH_DEGRADED = "health.degraded"
+    HEALTH_RECOVERED = "health.recovered"
 
 
 def make_event(

@@ -7,27 +7,27 @@ of bytes is ever read, and ``target`` refuses addresses that no check has busine
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import assert_never
-from urllib.parse import quote
 
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.health.check import ProbeResult
+from ctrlplane_gitops.health.exchange import (
+    CHUNK_BYTES,
+    DRAIN_PAUSE_S,
+    MAX_BODY_BYTES,
+    build_request,
+    judge_status,
+    read_status,
+)
 from ctrlplane_gitops.health.target import EndpointOf, ProbeFailed, deadline_of, find_endpoint
 from ctrlplane_gitops.http.address import AddressError, dial, explain, time_left
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType
 
 RunCommand = Callable[[Sequence[str], timedelta], int]
-
-_MAX_HEAD_BYTES = 64 * 1024
-_MAX_BODY_BYTES = 64 * 1024
-_DRAIN_PAUSE_S = 0.2
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|$)")
-_PATH_SAFE = "%/:?[]@!$&'()*+,;=~-._"
 
 
 def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) -> ProbeResult:
@@ -81,46 +81,33 @@ def _probe_http(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
     deadline = deadline_of(check)
     with _connect(check, endpoint_of, deadline) as connection:
         host, port = connection.getpeername()[:2]
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        # Quoting also keeps line breaks in a path from becoming headers.
-        target = quote(check.path if check.path.startswith("/") else f"/{check.path}", _PATH_SAFE)
         connection.settimeout(time_left(deadline))
-        connection.sendall(
-            f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ctrlplane-gitops-probe\r\n"
-            "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
-        )
-        status = _read_status(connection, deadline)
+        connection.sendall(build_request(check.path, host, port))
+        status = _receive_status(connection, deadline)
         _drain(connection, deadline)
-    low, high = check.statuses
-    is_ok = low <= status <= high
-    return ProbeResult(is_ok, str(status) if is_ok else f"status {status}, not {low}-{high}")
+    return judge_status(check, status)
 
 
-def _read_status(connection: socket.socket, deadline: float) -> int:
-    """The status code; the whole head is read (up to a cap) so that the server sees it taken."""
+def _receive_status(connection: socket.socket, deadline: float) -> int:
+    """The whole head is read (up to a cap) so that the server sees it taken."""
     head = b""
-    while b"\r\n\r\n" not in head:
+    while True:
         connection.settimeout(time_left(deadline))
-        received = connection.recv(8192)
-        if not received:
-            break
+        received = connection.recv(CHUNK_BYTES)
         head += received
-        if len(head) > _MAX_HEAD_BYTES:
-            raise ProbeFailed(f"headers longer than {_MAX_HEAD_BYTES // 1024} KiB")
-    match = _STATUS_LINE.match(head)
-    if not match:
-        raise ProbeFailed("not an HTTP answer" if head else "closed without an answer")
-    return int(match[1])
+        status = read_status(head, is_closed=not received)
+        if status is not None:
+            return status
 
 
 def _drain(connection: socket.socket, deadline: float) -> None:
     """Take a small body, so that a server does not log a reset on every probe. The status has
     decided already: a slow or endless body changes nothing."""
-    left = _MAX_BODY_BYTES
+    left = MAX_BODY_BYTES
     with suppress(OSError):
         while left > 0:
-            connection.settimeout(min(_DRAIN_PAUSE_S, time_left(deadline)))
-            received = len(connection.recv(8192))
+            connection.settimeout(min(DRAIN_PAUSE_S, time_left(deadline)))
+            received = len(connection.recv(CHUNK_BYTES))
             if not received:
                 return
             left -= received

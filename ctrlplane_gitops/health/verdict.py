@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from ctrlplane_gitops.health.check import ProbeResult
+from ctrlplane_gitops.state.health import Health
 from ctrlplane_gitops.state.observed import Verdict
+from ctrlplane_gitops.value import struct
 
 
 def next_verdict(
@@ -42,3 +44,56 @@ def next_verdict(
             for name, result in sorted(results.items())
         },
     )
+
+
+@struct
+class CheckState:
+    """What one check says of one replica. ``is_healthy`` None: it has not been verified yet.
+    ``since`` is when that last changed, ``at`` the time of the last result; ``failures`` counts
+    those in a row."""
+
+    is_healthy: bool | None
+    since: datetime
+    at: datetime
+    failures: int = 0
+    message: str = ""
+
+
+def next_state(
+    previous: CheckState | None, result: ProbeResult, retries: int, now: datetime
+) -> CheckState:
+    """The state after one more result: ``retries`` failures in a row make it unhealthy, one success
+    makes it healthy. Until then it stays what it was, at first unverified.
+
+    >>> from datetime import UTC
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> state = next_state(None, ProbeResult(False, "closed"), 2, at)
+    >>> state.is_healthy, next_state(state, ProbeResult(False, "closed"), 2, at).is_healthy
+    (None, False)
+    """
+    before = None if previous is None else previous.is_healthy
+    failures = 0 if result.is_ok else (previous.failures if previous else 0) + 1
+    is_healthy = True if result.is_ok else False if failures >= retries else before
+    has_changed = previous is None or is_healthy is not before
+    return CheckState(
+        is_healthy=is_healthy,
+        since=now if previous is None or has_changed else previous.since,
+        at=now,
+        failures=failures,
+        message=result.message,
+    )
+
+
+def judge(healthy: int, unverified: int, wanted: int) -> Health:
+    """An instance that should have ``wanted`` replicas (at least one), of which so many are known
+    to be healthy and so many may yet turn out to be. ``unknown`` while those decide. More than
+    wanted are a rollout: what is surplus may be as it likes.
+
+    >>> [judge(2, 0, 2).value, judge(1, 0, 2).value, judge(0, 0, 2).value, judge(1, 1, 2).value]
+    ['healthy', 'degraded', 'unhealthy', 'unknown']
+    """
+    if healthy >= wanted:
+        return Health.HEALTHY
+    if healthy + unverified >= wanted or (unverified and not healthy):
+        return Health.UNKNOWN
+    return Health.DEGRADED if healthy else Health.UNHEALTHY

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 
 from ctrlplane_gitops.clock import monotonic_s
 
@@ -24,12 +25,28 @@ def resolve(host: str, port: int) -> list[tuple[str, int]]:
         raise AddressError(f"the host {host!r} does not resolve") from None
     addresses = list(dict.fromkeys((str(item[4][0]), port) for item in found))
     for text, _ in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if address.is_link_local or address in _METADATA:
-            raise AddressError(f"{address} is a link-local or metadata address, which is refused")
+        check_address(text)
     return addresses
+
+
+@lru_cache(4096)
+def is_address(text: str) -> bool:
+    """Whether this is an address rather than a name, which would have to be looked up."""
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(4096)
+def check_address(text: str) -> None:
+    """AddressError for a numeric address that no check has business with."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if address.is_link_local or address in _METADATA:
+        raise AddressError(f"{address} is a link-local or metadata address, which is refused")
 
 
 def dial(host: str, port: int, deadline: float) -> socket.socket:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # who only looks at the state reads no history
         LoggedEvent,
         Page,
     )
+    from ctrlplane_gitops.store.health import HealthStore
     from ctrlplane_gitops.store.outbox import Outbox
     from ctrlplane_gitops.store.retained import Retained
     from ctrlplane_gitops.store.watcher import Watch
@@ -63,6 +64,11 @@ class Store(Protocol):
     @property
     def retained(self) -> Retained:
         """What is cleared away by age."""
+        ...
+
+    @property
+    def health(self) -> HealthStore:
+        """How instances are and were. Written without a fence."""
         ...
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:

@@ -15,7 +15,7 @@ from ctrlplane_gitops.errors import StoreError
 
 # The number of migrations; kept as PRAGMA user_version, so that an up-to-date file is recognised
 # without importing sqlite-utils.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _BUSY_MS = 10_000
 _SMALL_BYTES = 64 * 1024 * 1024
 

@@ -32,6 +32,7 @@ from ctrlplane_gitops.state.recorded import (
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.delivery_memory import MemoryDeliveries
+from ctrlplane_gitops.store.health import MemoryHealth
 from ctrlplane_gitops.store.outbox_memory import MemoryOutbox
 from ctrlplane_gitops.store.retained import BATCH, Retained
 from ctrlplane_gitops.store.watcher import Watch, Watchers
@@ -70,6 +71,7 @@ class MemoryStore:
             self,
         )
         self._watchers = Watchers()
+        self.health = MemoryHealth(self._add_events)
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         def is_asked(key: ResourceKey) -> bool:
@@ -197,6 +199,10 @@ class MemoryStore:
             for digest in unused:
                 del self._tables.blobs[digest]
             return len(unused)
+
+    def _add_events(self, events: Sequence[Event]) -> None:
+        with self._lock:
+            self._append(events, ())
 
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         with self._lock:

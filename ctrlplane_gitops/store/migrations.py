@@ -72,6 +72,14 @@ _OUTBOX = (
     """CREATE TABLE outbox_closed (subscription TEXT PRIMARY KEY, target TEXT NOT NULL,
     at TEXT NOT NULL) STRICT, WITHOUT ROWID""",
 )
+
+
+def create_health(db: Database) -> None:
+    """How instances are and were, and when somebody last looked."""
+    for statement in _HEALTH:
+        db.execute(statement)
+
+
 _FIRST = (
     "CREATE TABLE plane (id INTEGER PRIMARY KEY CHECK (id = 1), plane_id TEXT NOT NULL) STRICT",
     """CREATE TABLE resources (kind TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL,
@@ -104,6 +112,20 @@ _FIRST = (
     outcome TEXT NOT NULL) STRICT""",
     """CREATE TABLE leases (lease TEXT PRIMARY KEY, holder TEXT NOT NULL, number INTEGER NOT NULL,
     expires_at TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+)
+
+_HEALTH = (
+    """CREATE TABLE health_spans (number INTEGER PRIMARY KEY, tenant TEXT NOT NULL,
+    name TEXT NOT NULL, check_name TEXT NOT NULL, health TEXT NOT NULL, began_at TEXT NOT NULL,
+    ended_at TEXT, healthy INTEGER NOT NULL, replicas INTEGER NOT NULL, message TEXT NOT NULL)
+    STRICT""",
+    "CREATE INDEX health_spans_of ON health_spans (tenant, name, check_name)",
+    # Few of many: what is held now, and only one verdict on each subject.
+    """CREATE UNIQUE INDEX health_spans_open ON health_spans (tenant, name, check_name)
+    WHERE ended_at IS NULL""",
+    "CREATE INDEX health_spans_ended ON health_spans (ended_at) WHERE ended_at IS NOT NULL",
+    """CREATE TABLE health_looks (id INTEGER PRIMARY KEY CHECK (id = 1), seen_at TEXT NOT NULL)
+    STRICT""",
 )
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # who only looks at the state reads no history
         LoggedEvent,
         Page,
     )
+    from ctrlplane_gitops.store.health import SqliteHealth
     from ctrlplane_gitops.store.outbox_sqlite import SqliteOutbox
     from ctrlplane_gitops.store.retained import Retained
     from ctrlplane_gitops.store.watcher import Watch, Watchers
@@ -79,6 +80,12 @@ class SqliteStore:
                 self._check_open()
                 self._outbox = SqliteOutbox(self._path, is_read_only=self._is_read_only)
             return self._outbox
+
+    @property
+    def health(self) -> SqliteHealth:
+        from ctrlplane_gitops.store.health import SqliteHealth
+
+        return SqliteHealth(self._reading, self._writing, self._log)
 
     @property
     def retained(self) -> Retained:
@@ -225,6 +232,14 @@ class SqliteStore:
         with self._lock:
             self._watchers = self._watchers or Watchers()
             return self._watchers
+
+    def _log(self, write: Callable[[sqlite3.Connection], Sequence[LoggedEvent]]) -> None:
+        """A transaction that writes events. They are told while nobody else may write, so that
+        everybody hears of events in their order."""
+        with self._lock:
+            with self._writing() as connection:
+                events = write(connection)
+            self._tell(events)
 
     def _tell(self, events: Sequence[LoggedEvent]) -> None:
         if self._watchers is not None:

@@ -1,0 +1,273 @@
+"""What is known of an instance's replicas, and the verdict it comes to. No clock, no thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from ctrlplane_gitops.health.check import ProbeResult
+from ctrlplane_gitops.health.verdict import CheckState, judge, next_state
+from ctrlplane_gitops.state.desired import DesiredInstance, HealthCheck
+from ctrlplane_gitops.state.health import WHOLE, Health, HealthSpan, Subject
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import ObservedReplica, ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.value import struct
+
+# A replica that is missing in one look may be on its way; in two it is not.
+_MISSING_LOOKS = 2
+_QUOTED = 3
+
+
+class Probed:
+    """One check of one replica: what is probed. ``due`` is when it is next, ``is_slow`` whether the
+    last probe took long; ``is_live`` False ends it, whatever is still under way."""
+
+    __slots__ = ("check", "due", "instance", "is_live", "is_slow", "provider", "replica", "state")
+
+    def __init__(
+        self, instance: ResourceKey, provider: str, replica: ObservedReplica, check: HealthCheck
+    ) -> None:
+        self.instance = instance
+        self.provider = provider
+        self.replica = replica
+        self.check = check
+        self.due: datetime | None = None
+        self.is_slow = False
+        self.is_live = True
+        self.state: CheckState | None = None
+
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Where the port that the check names answers; None where the replica offers none."""
+        for item in self.replica.endpoints:
+            if item.port == self.check.port:
+                return (item.host, item.number)
+        return None
+
+    @property
+    def is_healthy(self) -> bool | None:
+        """None: not verified yet."""
+        return self.state.is_healthy if self.state else None
+
+    def take(self, result: ProbeResult, now: datetime) -> bool:
+        """One more result; True when it turned healthy, unhealthy or verified by it."""
+        before = self.is_healthy
+        self.state = next_state(self.state, result, self.check.retries, now)
+        return before is not self.state.is_healthy
+
+
+Identity = tuple[str, str, datetime | None]
+
+
+class _Replica:
+    __slots__ = ("replica", "subjects")
+
+    def __init__(self, replica: ObservedReplica, subjects: tuple[Probed, ...]) -> None:
+        self.replica = replica
+        self.subjects = subjects
+
+    @property
+    def is_healthy(self) -> bool | None:
+        """None while it is not known. Without checks, living is enough."""
+        if self.replica.phase is ReplicaPhase.CRASHING:
+            return False
+        if self.replica.phase is not ReplicaPhase.RUNNING:
+            return None
+        known = [item.is_healthy for item in self.subjects]
+        if False in known:
+            return False
+        return None if None in known else True
+
+    def find(self, check: str) -> bool | None:
+        """What one check says of it."""
+        if self.replica.phase is not ReplicaPhase.RUNNING:
+            return self.is_healthy
+        return next((item.is_healthy for item in self.subjects if item.check.name == check), None)
+
+    def explain(self, check: str) -> Iterator[str]:
+        """Why it is not healthy, as the check (``WHOLE``: each of them) says."""
+        if self.replica.phase is not ReplicaPhase.RUNNING:
+            yield f"{self.replica.name} {self.replica.phase}"
+            return
+        for item in self.subjects:
+            if item.is_healthy is False and item.state and check in (WHOLE, item.check.name):
+                yield f"{self.replica.name} {item.check.name}: {item.state.message}"
+
+
+@struct
+class Turns:
+    """What a settling changed. ``begun`` spans end those of the same subject; ``ended`` are those
+    after which nothing is known. ``told`` is the verdict on the whole where it is another than was
+    told last, with the one before, None where there was none."""
+
+    begun: tuple[HealthSpan, ...] = ()
+    ended: tuple[Subject, ...] = ()
+    told: tuple[Health | None, HealthSpan] | None = None
+
+
+_SAME = Turns()
+
+
+class Tally:
+    """One instance. ``told`` is the last verdict that was told of, by this process or one before:
+    what was held meanwhile, because nobody could say, is no news."""
+
+    __slots__ = (
+        "_checks", "_has_lived", "_is_blind", "_missing", "_open", "_replicas", "key", "provider",
+        "told", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, key: ResourceKey, told: Health | None = None) -> None:
+        self.key = key
+        self.provider = ""
+        self.told = told
+        self.wanted = 0
+        self._checks: tuple[HealthCheck, ...] = ()
+        self._has_lived = told is not None
+        self._is_blind = False
+        self._missing = 0
+        self._replicas: dict[Identity, _Replica] = {}
+        self._open: dict[str, HealthSpan] = {}
+
+    @property
+    def spans(self) -> dict[str, HealthSpan]:
+        """What holds now, by check and for the whole. What is not in it is unverified."""
+        return self._open
+
+    @property
+    def health(self) -> Health:
+        span = self._open.get(WHOLE)
+        return span.health if span else Health.UNKNOWN
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether fewer live than should, and it is not certain yet."""
+        return 0 < self._missing < _MISSING_LOOKS
+
+    @property
+    def replicas(self) -> Iterator[tuple[ObservedReplica, bool | None, tuple[Probed, ...]]]:
+        """Each with whether it is healthy, None: unverified."""
+        for item in self._replicas.values():
+            yield item.replica, item.is_healthy, item.subjects
+
+    def take_desired(self, desired: DesiredInstance) -> bool:
+        """What it should be; True when that is news. Other checks than before begin anew."""
+        wanted = desired.replicas if desired.template is not None else 0
+        if (wanted, desired.provider, desired.health) == (self.wanted, self.provider, self._checks):
+            return False
+        self.wanted, self.provider = wanted, desired.provider
+        if desired.health != self._checks:
+            self._checks = desired.health
+            self._end_replicas(self._replicas.values())
+            self._replicas = {}
+        return True
+
+    def take_look(self, sets: Iterable[ObservedReplicaSet]) -> tuple[bool, list[Probed]]:
+        """What is there now; whether that is news, and the checks to begin. Those of replicas that
+        are gone have ended."""
+        before, self._replicas = self._replicas, {}
+        new: list[Probed] = []
+        has_changed = False
+        for item in sets:
+            self._has_lived |= bool(item.replicas)
+            for replica in item.live:
+                identity = (item.provider, replica.id, replica.started_at)
+                known = before.pop(identity, None)
+                has_changed |= known is None or known.replica.phase is not replica.phase
+                if known is None:
+                    known = self._make_replica(item.provider, replica)
+                    new += known.subjects
+                elif known.replica != replica:
+                    known.replica = replica
+                    for subject in known.subjects:
+                        subject.replica = replica
+                self._replicas[identity] = known
+        self._end_replicas(before.values())
+        is_short = len(self._replicas) < self.wanted
+        was_blind, self._is_blind = self._is_blind, False
+        self._missing = self._missing + 1 if is_short else 0
+        return bool(before) or has_changed or is_short or was_blind, new
+
+    def take_gap(self) -> bool:
+        """Nobody could look; True when that is news."""
+        was_blind, self._is_blind = self._is_blind, True
+        return not was_blind
+
+    def is_worse(self) -> bool:
+        """Whether to settle now would be bad news."""
+        now, held = self._judge_whole(), self.health
+        order = (Health.UNHEALTHY, Health.DEGRADED)
+        return now in order and (held not in order or order.index(now) < order.index(held))
+
+    def settle(self, now: datetime) -> Turns:
+        """Come to verdicts. What nobody can say at the moment is held to be as it was."""
+        if not self.wanted or (self._is_blind and not self._checks):
+            return self.end()
+        verdicts = {check.name: self._judge_check(check.name) for check in self._checks}
+        verdicts[WHOLE] = self._judge_whole()
+        begun = []
+        for name, health in verdicts.items():
+            held = self._open.get(name)
+            if health is not Health.UNKNOWN and (held is None or held.health is not health):
+                self._open[name] = self._build_span(name, health, now)
+                begun.append(self._open[name])
+        ended = [(self.key, name) for name in self._open if name not in verdicts]
+        for _, name in ended:
+            del self._open[name]
+        return Turns(tuple(begun), tuple(ended), self._tell()) if begun or ended else _SAME
+
+    def end(self) -> Turns:
+        """Nothing is known from here on: it is suspended or removed, or nobody can look."""
+        ended = tuple((self.key, name) for name in self._open)
+        self._open = {}
+        return Turns(ended=ended) if ended else _SAME
+
+    def close(self) -> tuple[Subject, ...]:
+        """The same, and its checks end; what was known until now."""
+        self._end_replicas(self._replicas.values())
+        self._replicas = {}
+        return self.end().ended
+
+    def _tell(self) -> tuple[Health | None, HealthSpan] | None:
+        span, before = self._open.get(WHOLE), self.told
+        if span is None or span.health is before:
+            return None
+        self.told = span.health
+        return before, span
+
+    def _make_replica(self, provider: str, replica: ObservedReplica) -> _Replica:
+        checks = self._checks
+        return _Replica(
+            replica, tuple(Probed(self.key, provider, replica, check) for check in checks)
+        )
+
+    def _end_replicas(self, replicas: Iterable[_Replica]) -> None:
+        for item in replicas:
+            for subject in item.subjects:
+                subject.is_live = False
+
+    def _judge_whole(self) -> Health:
+        return self._judge([item.is_healthy for item in self._replicas.values()])
+
+    def _judge_check(self, name: str) -> Health:
+        return self._judge([item.find(name) for item in self._replicas.values()])
+
+    def _judge(self, known: Sequence[bool | None]) -> Health:
+        if not self.wanted or not self._has_lived:
+            return Health.UNKNOWN
+        is_coming = self._missing < _MISSING_LOOKS
+        coming = max(0, self.wanted - len(known)) if is_coming else 0
+        return judge(known.count(True), known.count(None) + coming, self.wanted)
+
+    def _build_span(self, name: str, health: Health, now: datetime) -> HealthSpan:
+        replicas = self._replicas.values()
+        known = [item.find(name) if name else item.is_healthy for item in replicas]
+        healthy = min(known.count(True), self.wanted)
+        reasons = sorted({text for item in replicas for text in item.explain(name)})
+        missing = self.wanted - len(known)
+        if missing > 0 and health is not Health.HEALTHY:
+            reasons.append(f"{missing} missing")
+        text = "; ".join(reasons[:_QUOTED]) if health is not Health.HEALTHY else ""
+        more = len(reasons) - _QUOTED
+        message = f"{text} and {more} more" if text and more > 0 else text
+        return HealthSpan(self.key, name, health, now, None, healthy, self.wanted, message)

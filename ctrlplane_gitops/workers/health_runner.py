@@ -1,0 +1,238 @@
+"""The worker that probes what runs, and says when that turns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.events.event import EventType, make_event
+from ctrlplane_gitops.execute.prober import Answer, Probes
+from ctrlplane_gitops.health.check import ProbeResult
+from ctrlplane_gitops.health.view import InstanceHealth, view_tally
+from ctrlplane_gitops.health.watch import Turned, Watch
+from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.health import Health, HealthSpan
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.recorded import Event
+from ctrlplane_gitops.store.health import HealthBatch
+from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.workers.fleet import Fleet, Looks, Seen
+from ctrlplane_gitops.workers.turn import Turn
+from ctrlplane_gitops.workers.worker import Ran
+
+# A run goes on while there is something to do, and comes up for air.
+_RUN = timedelta(seconds=10)
+_WRITE = timedelta(seconds=1)
+_SAID = timedelta(seconds=30)
+# What is missing is looked for sooner than everything is looked at.
+_MISSING = timedelta(seconds=5)
+_NAP = timedelta(milliseconds=250)
+# Until there is something to watch, or until somebody else has stopped watching it.
+_NOT_YET = timedelta(seconds=1)
+
+
+@struct
+class HealthFigures:
+    """Instances by health; of the answers since the last figures, how many passed and failed, and
+    how late each of their probes was begun, in seconds."""
+
+    instances: Mapping[Health, int]
+    passed: int = 0
+    failed: int = 0
+    lateness_s: Sequence[float] = ()
+
+
+class HealthRunner:
+    """Probes every live replica of the fleet on each check's own interval, writes down what turned
+    and tells of it. ``run`` is for one thread, the rest for any.
+
+    All providers are looked at every ``interval``, and an instance once more before bad news of it
+    are believed: what was stopped on purpose fails as well. Of several processes with one store
+    one probes."""
+
+    def __init__(
+        self,
+        find_fleet: Callable[[], Fleet | None],
+        looks: Looks,
+        probes: Probes,
+        clock: Clock,
+        cancel: threading.Event,
+        interval: timedelta,
+        on_event: Callable[[Event], None] = lambda event: None,
+        on_figures: Callable[[HealthFigures], None] = lambda figures: None,
+    ) -> None:
+        self._find_fleet = find_fleet
+        self._looks = looks
+        self._probes = probes
+        self._clock = clock
+        self._cancel = cancel
+        self._interval = interval
+        self._on_event = on_event
+        self._on_figures = on_figures
+        self._turn = Turn("health", interval * 2 + timedelta(seconds=30))
+        self._lock = threading.Lock()
+        self._watch: Watch | None = None
+        self._desired: DesiredState | None = None
+        self._seen: Seen | None = None
+        self._unwritten: HealthBatch | None = None
+        self._answers: list[Answer] = []
+        self._look_at = self._write_at = self._say_at = clock.now()
+
+    def read(self) -> dict[ResourceKey, InstanceHealth] | None:
+        """What is known at this moment; None where this process does not probe."""
+        with self._lock:
+            if self._watch is None:
+                return None
+            return {key: view_tally(tally) for key, tally in self._watch.tallies.items()}
+
+    def read_one(self, key: ResourceKey) -> InstanceHealth | None:
+        """Of one instance; None also where there is none of that name."""
+        with self._lock:
+            tally = None if self._watch is None else self._watch.tallies.get(key)
+            return None if tally is None else view_tally(tally)
+
+    def run(self) -> Ran:
+        """Probe what is due until nothing is for a while."""
+        fleet, began = self._find_fleet(), self._clock.now()
+        if fleet is None:
+            return Ran(_NOT_YET)
+        watch = self._take_turn(fleet, began)
+        if watch is None:
+            return Ran(_NOT_YET)
+        if fleet.desired is not self._desired:
+            with self._lock:
+                watch.take_desired(fleet.desired.instances)
+            self._desired, self._look_at = fleet.desired, began
+        now = began
+        while not self._cancel.is_set():
+            if now >= self._look_at:
+                self._look(fleet, watch)
+            self._start_due(fleet, watch, now)
+            self._collect(watch, self._next_at(watch) - now)
+            now = self._clock.now()
+            if now >= self._write_at:
+                self._write(fleet, watch)
+            is_idle = not self._probes.pending and self._next_at(watch) - now > _NAP
+            if is_idle or now - began >= _RUN:
+                break
+        self._write(fleet, watch)
+        return Ran(max(timedelta(), self._next_at(watch) - self._clock.now()))
+
+    def close(self) -> None:
+        """Say when was looked last, and let somebody else go on. Only when it does not run."""
+        fleet, watch = self._find_fleet(), self._watch
+        if fleet is not None and watch is not None:
+            self._say_at = self._clock.now()
+            self._write(fleet, watch)
+            self._turn.give_back(fleet.store)
+
+    def _take_turn(self, fleet: Fleet, now: datetime) -> Watch | None:
+        """None while somebody else probes; what was known is as good as forgotten then."""
+        was_ours = self._turn.is_ours
+        is_ours = self._turn.take(fleet.store, now)
+        if is_ours and was_ours and self._watch is not None:
+            return self._watch
+        watch = Watch(fleet.store.health.resume()) if is_ours else None
+        self._desired, self._seen, self._unwritten = None, None, None
+        with self._lock:
+            before, self._watch = self._watch, watch
+        if before is not None:
+            before.close()
+        return watch
+
+    def _next_at(self, watch: Watch) -> datetime:
+        due = watch.next_due()
+        return self._look_at if due is None else min(due, self._look_at)
+
+    def _look(self, fleet: Fleet, watch: Watch) -> None:
+        seen = self._looks.read(fleet, _MISSING)
+        now = self._clock.now()
+        is_missing = False
+        if seen is not self._seen:
+            with self._lock:
+                is_missing = watch.take_look(seen.observed, now)
+            self._seen = seen
+        self._look_at = now + (min(_MISSING, self._interval) if is_missing else self._interval)
+
+    def _start_due(self, fleet: Fleet, watch: Watch, now: datetime) -> None:
+        for item in watch.take_due(now):
+            provider = fleet.providers.get(item.provider)
+            if provider is None:
+                watch.take(item, ProbeResult(False, f"no provider {item.provider!r}"), now)
+            else:
+                self._probes.start(item, provider)
+
+    def _collect(self, watch: Watch, wait: timedelta) -> None:
+        """Wait for answers, at most until something is due or to be written."""
+        if self._probes.pending:
+            wait = min(wait, self._write_at - self._clock.now())
+            answers = self._probes.collect(max(timedelta(), min(wait, _NAP)))
+        elif wait <= _NAP:
+            self._clock.wait(self._cancel, max(timedelta(), wait))
+            return
+        else:
+            return
+        now = self._clock.now()
+        with self._lock:
+            for answer in answers:
+                watch.take(answer.item, answer.result, now)
+        self._answers += answers
+
+    def _write(self, fleet: Fleet, watch: Watch) -> None:
+        """Settle what has changed; write it down, and from time to time that somebody looks."""
+        self._write_at = self._clock.now() + _WRITE
+        self._record(fleet)
+        worse = watch.find_worse()
+        if worse:
+            seen = self._looks.look_again(fleet, worse)
+            with self._lock:
+                if watch.take_look(seen.observed, seen.at, worse):
+                    self._look_at = min(self._look_at, self._clock.now() + _MISSING)
+        now = self._clock.now()
+        with self._lock:
+            turned = watch.settle(now)
+        if turned != _NOTHING or now >= self._say_at:
+            events = tuple(_make_event(before, span) for before, span in turned.told)
+            self._unwritten = HealthBatch(now, turned.begun, turned.ended, events)
+            self._record(fleet)
+            self._say_at = now + _SAID
+        self._tell(watch)
+
+    def _record(self, fleet: Fleet) -> None:
+        """What could not be written before comes first: nothing new is settled until then."""
+        batch = self._unwritten
+        if batch is not None:
+            fleet.store.health.record(batch)
+            self._unwritten = None
+            for event in batch.events:
+                self._on_event(event)
+
+    def _tell(self, watch: Watch) -> None:
+        answers, self._answers = self._answers, []
+        passed = sum(item.result.is_ok for item in answers)
+        late = [item.lateness.total_seconds() for item in answers]
+        self._on_figures(HealthFigures(watch.count(), passed, len(answers) - passed, late))
+
+
+_NOTHING = Turned()
+_TYPES = {
+    Health.HEALTHY: EventType.HEALTH_RECOVERED,
+    Health.DEGRADED: EventType.HEALTH_DEGRADED,
+    Health.UNHEALTHY: EventType.HEALTH_FAILED,
+}
+
+
+def _make_event(before: Health | None, span: HealthSpan) -> Event:
+    """Healthy for the first time is passed; after anything else it is recovered."""
+    is_first = before is None and span.health is Health.HEALTHY
+    type = EventType.HEALTH_PASSED if is_first else _TYPES[span.health]
+    because = f": {span.message}" if span.message else ""
+    return make_event(
+        type,
+        span.began_at,
+        span.instance.address,
+        f"{span.healthy} of {span.replicas} replicas healthy{because}",
+        {"healthy": str(span.healthy), "replicas": str(span.replicas)},
+    )
