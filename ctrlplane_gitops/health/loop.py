@@ -15,7 +15,6 @@ from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
 from ctrlplane_gitops.clock import monotonic_s
-from ctrlplane_gitops.health.address import AddressError, check_address, explain, is_address
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.exchange import (
     CHUNK_BYTES,
@@ -26,6 +25,7 @@ from ctrlplane_gitops.health.exchange import (
     read_status,
 )
 from ctrlplane_gitops.health.target import ProbeFailed
+from ctrlplane_gitops.http.address import AddressError, check_address, explain, is_address
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType
 
 T = TypeVar("T")

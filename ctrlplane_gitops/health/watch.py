@@ -40,6 +40,11 @@ class Watch:
     def tallies(self) -> Mapping[ResourceKey, Tally]:
         return self._tallies
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there may be something to settle."""
+        return bool(self._dirty or self._ended)
+
     def take_desired(self, desired: Mapping[ResourceKey, DesiredInstance]) -> None:
         """What is to be watched from now on."""
         for key, instance in desired.items():

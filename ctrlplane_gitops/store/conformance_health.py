@@ -60,7 +60,7 @@ class HealthClaims(StoreKit):
         assert self.read(after) == [open_one]
         assert list(after.health.read_open()) == [open_one]
         assert after.health.read_seen_at() == NOW + 5 * SECOND
-        assert list(after.read_events()) == [FULL_EVENT]
+        assert [row.event for row in after.read_events()] == [FULL_EVENT]
         after.health.record(HealthBatch(NOW + SECOND, ended=(open_one.subject,)))
         assert self.read(after) == [FULL_SPAN]
         after.close()
@@ -130,6 +130,7 @@ class HealthClaims(StoreKit):
         assert store.health.prune(NOW + 10 * SECOND) == 0
         assert store.health.prune(NOW + 15 * SECOND) == 1
         assert store.health.prune(NOW + 999 * SECOND) == 1
+        assert store.health.prune(NOW + 999 * SECOND) == 0
         assert self.read(store) == [span(20)]
 
     def test_many_write_at_once(self, store: Store) -> None:
@@ -148,7 +149,10 @@ class HealthClaims(StoreKit):
         assert len(store.health.read_open()) == 4
         assert len(self.read(store, *keys)) == 40
 
-    def test_events_stand_among_the_others(self, store: Store) -> None:
+    def test_events_stand_among_the_others_and_are_told(self, store: Store) -> None:
         event = make_event(1, "health.failed", WEB.address)
+        told: list[str] = []
+        store.watch_events(lambda rows: told.extend(row.event.id for row in rows))
         store.health.record(HealthBatch(NOW, events=(event,)))
-        assert list(store.read_events(address=WEB.address)) == [event]
+        assert [row.event for row in store.read_events()] == [event]
+        assert told == [event.id]

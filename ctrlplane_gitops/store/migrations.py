@@ -74,6 +74,7 @@ _OUTBOX = (
 )
 
 
+@migrations()
 def create_health(db: Database) -> None:
     """How instances are and were, and when somebody last looked."""
     for statement in _HEALTH:

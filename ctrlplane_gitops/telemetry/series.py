@@ -62,9 +62,12 @@ class Telemetry:
         self._rows: dict[str, _Row] = {}
         self._by_instance: dict[ResourceKey, set[str]] = {}
 
-    def put(self, at: datetime, readings: Mapping[str, tuple[ResourceKey, Reading]]) -> None:
-        """One round: what was read of each replica by name. Whoever is missing has a gap."""
-        slot = self._slot(at)
+    def put(
+        self, at: datetime, readings: Mapping[str, tuple[ResourceKey, Reading]]
+    ) -> dict[str, Sample]:
+        """One round: what was read of each replica by name, and what it comes to. Whoever is
+        missing has a gap."""
+        slot, found = self._slot(at), {}
         with self._lock:
             for name, (instance, reading) in readings.items():
                 row = self._rows.get(name)
@@ -72,10 +75,12 @@ class Telemetry:
                     self._drop(name)
                     row = self._rows[name] = _Row(instance)
                     self._by_instance.setdefault(instance, set()).add(name)
+                sample = found[name] = compute_sample(row.reading, reading)
                 if slot >= row.ring.last:
-                    row.ring.put(slot, compute_sample(row.reading, reading))
+                    row.ring.put(slot, sample)
                 row.reading = reading
             self._forget(slot)
+        return found
 
     def _forget(self, slot: int) -> None:
         oldest = slot - int(_KEPT_S / self._step_s)
