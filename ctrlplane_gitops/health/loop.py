@@ -98,6 +98,11 @@ class ProbeLoop(Generic[T]):
         done, self._done = self._done, deque()
         return list(done)
 
+    @property
+    def connections(self) -> int:
+        """How many are open: probes under way, and some that have ended and take a body."""
+        return len(self._selector.get_map()) - 1
+
     def wake(self) -> None:
         """Let a ``poll`` that waits return."""
         try:
