@@ -312,6 +312,26 @@ def test_other_entry_points_are_opened_by_the_next_apply(
     assert not make().wait_live(generation, timedelta(milliseconds=300)).is_live
 
 
+def test_a_new_entry_point_where_somebody_listens_costs_no_request(
+    make: Callable[..., HaproxyRouter], port: int
+) -> None:
+    """HAProxy would let nobody connect anywhere while it tries."""
+    upstream = Upstream("r")
+    make().ensure_running()
+    entry = KIT.entry(backend(1, 100, upstream))
+    put(make(), entry)
+    with load(port) as met, socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        more = make(entryPoints={"web": f"127.0.0.1:{port}", "more": address})
+        with pytest.raises(ProviderError, match=f"{address} is in use"):
+            more.apply(RouteTable((entry,)), {})
+        assert make().observe().is_live
+        wait_until(lambda: met.replicas["r"] > 20, "requests")
+    put(more, entry)
+    upstream.down()
+    assert met.failures == []
+
+
 def test_keys_lie_in_private_files_and_go_with_their_route(
     make: Callable[..., HaproxyRouter], tmp_path: Path
 ) -> None:
