@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from ctrlplane_gitops.catalog.analysis import check_analysis
 from ctrlplane_gitops.catalog.control_plane import (
@@ -88,7 +89,7 @@ def _build_scope(
         entries,
         digests,
         sorted(name for name, specs in index.tenants.items() if specs.document is not None),
-        sorted(entries),
+        cache(lambda: sorted(entries)),
         frozenset(item.address for item in errors if item.address and item.tenant),
         frozenset(item.tenant for item in errors if item.tenant),
         all(item.tenant for item in errors),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ctrlplane_gitops.catalog.control_plane import KNOWN_TYPES
 from ctrlplane_gitops.catalog.finding import fault
@@ -57,7 +57,7 @@ class Index:
 @struct
 class Scope:
     """What checks look at besides one tenant. ``entries`` maps the snapshot's paths to blob ids.
-    ``names`` are the declared tenants and ``paths`` those of the snapshot, sorted.
+    ``names`` are the declared tenants, sorted; ``paths`` gives those of the snapshot, sorted once.
     ``broken`` are addresses of documents that did not pass, ``suspects`` tenants with an earlier
     error: what they lack may stand in a document that could not be read. So may anything when
     ``is_complete`` is False."""
@@ -67,7 +67,7 @@ class Scope:
     entries: Mapping[str, str]
     digests: Mapping[ResourceKey, str]
     names: Sequence[str] = ()
-    paths: Sequence[str] = ()
+    paths: Callable[[], Sequence[str]] = tuple
     broken: frozenset[str] = frozenset()
     suspects: frozenset[str] = frozenset()
     is_complete: bool = True

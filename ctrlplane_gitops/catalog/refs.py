@@ -197,7 +197,7 @@ def _missing_file(document: Document, scope: Scope, place: int, source: str) -> 
     if beside in scope.entries:
         hint = f"paths count from the root of the repository: did you mean {beside!r}?"
     else:
-        hint = suggest_among(path, scope.paths)
+        hint = suggest_among(path, scope.paths())
     return fault(
         document,
         "missing-file",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ctrlplane_gitops.catalog.library import NOBODY, Library, group_by_path
@@ -89,7 +89,7 @@ class Follower:
         return wanted
 
     def _narrow(self, known: _Known, snapshot: Snapshot) -> Wanted | None:
-        changed = list(_changed(known.snapshot.entries, snapshot.entries))
+        changed = _changed(known.snapshot, snapshot)
         if snapshot.problems != known.snapshot.problems:
             return None
         if not known.faulty.isdisjoint(changed) or ROOT_FILE in changed:
@@ -118,10 +118,15 @@ class Follower:
         return None if has_errors(wanted.diagnostics) else replace(wanted, part=part)
 
 
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+def _changed(earlier: Snapshot, later: Snapshot) -> Collection[str]:
     """Paths that came, went or hold something else."""
-    yield from (path for path, blob in after.items() if before.get(path) != blob)
-    yield from (path for path in before if path not in after)
+    before, after = earlier.entries, later.entries
+    if before is after:
+        return ()
+    if later.changes is not None and later.changes[0] == earlier.commit:
+        return sorted(later.changes[1])
+    found = [path for path, blob in after.items() if before.get(path) != blob]
+    return [*found, *(path for path in before if path not in after)]
 
 
 def _take_in(

@@ -25,7 +25,7 @@ _MANY = 200
 # It composes while this one loads the models, which takes as long as composing so many.
 _LOADING = 1000
 # One of so many is parsed here in any case, so that a model is built before everybody waits for it.
-_SAMPLED = 40
+_SAMPLED = 100
 
 
 class Reader:

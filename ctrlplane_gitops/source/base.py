@@ -22,7 +22,9 @@ class Snapshot:
     (for a directory: of the work tree's HEAD, "" outside Git); ``is_dirty`` is None where it was
     not looked at. ``problems`` are refused entries (symlinks, submodules, files too large).
     ``find_ancestors`` says which of some full commit ids are in the recent history of ``commit``
-    (itself included); it asks Git, and knows none for a directory."""
+    (itself included); it asks Git, and knows none for a directory.
+    ``changes`` are an earlier commit and the paths that came, went or hold something else since;
+    None where that is not known."""
 
     entries: Mapping[str, str]
     read: Callable[[Collection[str]], Mapping[str, bytes]]
@@ -31,6 +33,7 @@ class Snapshot:
     is_dirty: bool | None = None
     problems: tuple[Diagnostic, ...] = ()
     find_ancestors: Callable[[Collection[str]], frozenset[str]] = _find_none
+    changes: tuple[str, frozenset[str]] | None = None
 
 
 class Source(Protocol):

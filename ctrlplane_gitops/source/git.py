@@ -110,12 +110,13 @@ class GitSource:
         listing = self._list(git_dir, commit.id, prefix)
         return Snapshot(
             entries=listing.entries,
-            read=partial(self._read, git_dir, frozenset(listing.entries.values())),
+            read=partial(self._read, git_dir, listing.entries),
             commit=commit.id,
             ref=commit.ref.replace(HEAD_REF, "HEAD"),
             is_dirty=False,
             problems=tuple(listing.problems.values()),
             find_ancestors=partial(find_ancestors, git_dir, commit.id, environ=self._environ),
+            changes=listing.changes,
         )
 
     def _list(self, git_dir: Path, commit: str, prefix: str) -> Listing:
@@ -131,10 +132,10 @@ class GitSource:
         return listing
 
     def _read(
-        self, git_dir: Path, known: frozenset[str], blobs: Collection[str]
+        self, git_dir: Path, entries: Mapping[str, str], blobs: Collection[str]
     ) -> Mapping[str, bytes]:
         """Contents by blob id; SourceError for an id that is not in the snapshot."""
-        if not known.issuperset(blobs):
+        if not _has_all(entries, blobs):
             raise SourceError(f"asked for a blob that is not in the snapshot of {self._where}")
         try:
             try:
@@ -148,3 +149,14 @@ class GitSource:
             raise SourceError(
                 f"{self._where} is damaged or incomplete: {broken}", is_retryable=True
             ) from None
+
+
+def _has_all(entries: Mapping[str, str], blobs: Collection[str]) -> bool:
+    """Whether each of the blobs is one of the entries'. What has changed last stands last, and is
+    what is most often asked for."""
+    left = set(blobs)
+    for blob in reversed(tuple(entries.values())):
+        if not left:
+            break
+        left.discard(blob)
+    return not left

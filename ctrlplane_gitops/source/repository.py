@@ -158,10 +158,11 @@ def find_ancestors(
 @struct
 class Listing:
     """The files of a commit's folder and the entries that are refused, each by path. It is kept
-    from fetch to fetch and never changed."""
+    from fetch to fetch and never changed. ``changes``: as of a snapshot."""
 
     entries: Mapping[str, str]
     problems: Mapping[str, Diagnostic]
+    changes: tuple[str, frozenset[str]] | None = None
 
 
 def list_tree(
@@ -220,7 +221,8 @@ def relist_tree(
         for path, head in changed.items()
         if head[4] != "D"
     )
-    return _sort_entries(entries, problems, rows)
+    made = _sort_entries(entries, problems, rows)
+    return Listing(made.entries, made.problems, (before, frozenset(changed)))
 
 
 def _read_sizes(

@@ -38,6 +38,10 @@ class Samples:
         return median(run.wall_s for run in self.runs)
 
     @property
+    def walls_s(self) -> list[float]:
+        return [run.wall_s for run in self.runs]
+
+    @property
     def cpu_s(self) -> float:
         return median(run.cpu_s for run in self.runs)
 
@@ -51,8 +55,7 @@ class Samples:
 
     @property
     def spread(self) -> str:
-        walls = [run.wall_s for run in self.runs]
-        return f"{min(walls):.3f}-{max(walls):.3f}"
+        return f"{min(self.walls_s):.3f}-{max(self.walls_s):.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,15 @@ def drift_of(control: Samples, rounds: int = 1) -> float:
     first = min(run.wall_s for run in control.runs[:rounds])
     last = min(run.wall_s for run in control.runs[-rounds:])
     return max(first, last) / min(first, last)
+
+
+def median_ratio(these: Sequence[float], those: Sequence[float]) -> float:
+    """Round by round, then the median: a busy moment hits both of a round.
+
+    >>> median_ratio([2.0, 30.0, 2.0], [1.0, 10.0, 1.0])
+    2.0
+    """
+    return median(one / other for one, other in zip(these, those, strict=True))
 
 
 def python_environ(environ: Mapping[str, str], cache: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests.bench.measure import Run, run_process
 from tests.bench.raw import LABEL
@@ -22,8 +23,15 @@ _PLUGINS = (
 )
 
 
+_APPLIED = 3
+
+
 class Terraform:
-    """As many ``terraform_data`` resources as instances, all applied."""
+    """As many ``terraform_data`` resources as instances, with nothing left to do.
+
+    Applying thousands takes minutes of every processor, so the first few are applied, and of the
+    others is written into the state what it says of those. Whether it believes that its plan says:
+    any other is an AssertionError."""
 
     def __init__(self, program: str, folder: Path, size: int) -> None:
         self._program = program
@@ -32,11 +40,29 @@ class Terraform:
         empty = folder / "empty.tfrc"
         empty.touch()
         self._environ = {**os.environ, "TF_CLI_CONFIG_FILE": str(empty), "CHECKPOINT_DISABLE": "1"}
-        blocks = {f"i{number:05d}": {"input": _input(number)} for number in range(size)}
-        document = {"resource": {"terraform_data": blocks}}
-        (folder / "main.tf.json").write_text(json.dumps(document))
+        self._write(min(size, _APPLIED))
         for arguments in (["init", "-no-color"], ["apply", "-auto-approve", "-no-color"]):
             run_process([program, *arguments], self._environ, folder)
+        if size > _APPLIED:
+            self._extend(size)
+
+    def _write(self, size: int) -> None:
+        blocks = {_name(number): {"input": _input(number)} for number in range(size)}
+        document = {"resource": {"terraform_data": blocks}}
+        (self._folder / "main.tf.json").write_text(json.dumps(document))
+
+    def _extend(self, size: int) -> None:
+        place = self._folder / "terraform.tfstate"
+        state = json.loads(place.read_text())
+        applied = state["resources"]
+        for number, resource in enumerate(applied):
+            (instance,) = resource["instances"]
+            assert resource == _copy(applied[0], number, instance["attributes"]["id"])
+        state["resources"] = applied + [
+            _copy(applied[0], number, str(uuid4())) for number in range(len(applied), size)
+        ]
+        place.write_text(json.dumps(state, indent=2))
+        self._write(size)
 
     def plan(self) -> Run:
         run, output = run_process([self._program, "plan", "-no-color"], self._environ, self._folder)
@@ -96,6 +122,23 @@ def version_of(program: str | Path) -> str:
     """The first line of what it says about itself."""
     asked = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
     return asked.stdout.partition("\n")[0].strip()
+
+
+def _copy(resource: Mapping[str, Any], number: int, id: str) -> dict[str, Any]:
+    """The same resource of the state, as if it had been applied of another block."""
+    (instance,) = resource["instances"]
+    attributes = dict(instance["attributes"], id=id)
+    for name in ("input", "output"):
+        attributes[name] = {**attributes[name], "value": _input(number)}
+    return {
+        **resource,
+        "name": _name(number),
+        "instances": [{**instance, "attributes": attributes}],
+    }
+
+
+def _name(number: int) -> str:
+    return f"i{number:05d}"
 
 
 def _input(number: int) -> dict[str, object]:

@@ -18,6 +18,7 @@ from tests.bench.measure import (
     Verdict,
     best_of,
     drift_of,
+    median_ratio,
     python_environ,
     run_process,
     take_turns,
@@ -173,7 +174,10 @@ def _judge(measured: Measured) -> Iterator[Verdict]:
             f"{ours.wall_s:.3f} s ({ours.spread}), cpu {ours.cpu_s:.2f} s, {ours.peak_mib:.0f} MiB"
         )
         yield Verdict(
-            row, f"{text} to the floor", ours.wall_s / floor.wall_s, note=f"{used}; {about}"
+            row,
+            f"{text} to the floor",
+            median_ratio(ours.walls_s, floor.walls_s),
+            note=f"{used}; {about}",
         )
         peers = {"terraform": (terraform_bar, measured.terraform), "compose": (compose_bar, size)}
         for peer, (bar, count) in peers.items():
@@ -184,7 +188,7 @@ def _judge(measured: Measured) -> Iterator[Verdict]:
                 continue
             other = results[peer]
             note = f"{peer} {other.wall_s:.3f} s ({other.spread}), {other.peak_mib:.0f} MiB"
-            ratio = ours.wall_s / other.wall_s
+            ratio = median_ratio(ours.walls_s, other.walls_s)
             yield Verdict(
                 row, f"{text} to {peer} with {count:,}", ratio, bar, note=note, drift=drift
             )

@@ -10,6 +10,7 @@ from ctrlplane_gitops.reconcile.gather import Wanted, gather_documents, resolve_
 from ctrlplane_gitops.secrets.env import EnvBackend
 from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.tree import blob_id
+from ctrlplane_gitops.value import replace
 
 HEADER = "---\napiVersion: ctrlplane.dev/v1\n"
 PLANE = (
@@ -20,15 +21,28 @@ BACKENDS = {"env": EnvBackend({"TOKEN": "s3cret-value"})}
 
 
 class ScriptedSource:
-    """A source whose files are set by hand."""
+    """A source whose files are set by hand; with ``has_commits`` it says what has changed since the
+    fetch before, as a Git repository does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_commits: bool = False) -> None:
         self.files: dict[str, bytes] = {"ctrlplane.yaml": PLANE.encode()}
+        self._has_commits = has_commits
+        self._last = Snapshot({}, dict)
 
     def fetch(self) -> Snapshot:
         contents = {blob_id(content): content for content in self.files.values()}
         entries = {path: blob_id(content) for path, content in self.files.items()}
-        return Snapshot(entries, partial(_pick, contents))
+        made = Snapshot(entries, partial(_pick, contents))
+        before = self._last
+        if self._has_commits and entries == before.entries:
+            made = replace(made, commit=before.commit, changes=before.changes)
+        elif self._has_commits:
+            paths = {*entries, *before.entries}
+            changed = {path for path in paths if entries.get(path) != before.entries.get(path)}
+            number = str(int(before.commit or 0) + 1)
+            made = replace(made, commit=number, changes=(before.commit, frozenset(changed)))
+        self._last = made
+        return made
 
 
 def _pick(contents: Mapping[str, bytes], blobs: Any) -> dict[str, bytes]:

@@ -71,9 +71,13 @@ def _by_tenant(wanted: Wanted) -> dict[str, dict[str, Any]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(_edits(), st.sampled_from((True, True, False))), max_size=6))
-def test_a_part_agrees_with_the_whole(steps: list[tuple[dict[str, str | None], bool]]) -> None:
-    source = ScriptedSource()
+@given(
+    st.lists(st.tuples(_edits(), st.sampled_from((True, True, False))), max_size=6), st.booleans()
+)
+def test_a_part_agrees_with_the_whole(
+    steps: list[tuple[dict[str, str | None], bool]], has_commits: bool
+) -> None:
+    source = ScriptedSource(has_commits=has_commits)
     source.files |= {"app/conf.txt": b"1", "other.yaml": b""}
     for name in _TENANTS:
         write(source, {f"tenants/{name}.yaml": tenant(name) + app(name) + secret(name)})

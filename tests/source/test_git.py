@@ -201,6 +201,7 @@ def test_a_later_fetch_lists_as_a_first_one_would(tmp_path: Path) -> None:
     """Whatever a commit does to the files and to what is refused among them."""
     repo = make_repo(tmp_path / "repo", {"a.yaml": b"1", "b/c.yaml": b"2", "d": b"3"}, {"l": "a"})
     kept = {folder: source(repo / folder) for folder in ("", "b")}
+    before = {folder: known.fetch() for folder, known in kept.items()}
     steps: list[tuple[dict[str, bytes], dict[str, str], list[str]]] = [
         ({"a.yaml": b"new", "b/c.yaml": b"2"}, {}, []),
         ({"b/e.yaml": b"1", ".x/y": b"hidden", "big": b"x" * (MAX_FILE_BYTES + 1)}, {}, ["d"]),
@@ -223,6 +224,12 @@ def test_a_later_fetch_lists_as_a_first_one_would(tmp_path: Path) -> None:
             assert sorted(map(str, later.problems)) == sorted(map(str, first.problems))
             assert later.commit == first.commit
             assert later.read(later.entries.values()) == first.read(first.entries.values())
+            assert later.changes is not None and first.changes is None
+            paths = {*later.entries, *before[folder].entries}
+            earlier = before[folder].entries
+            differ = {path for path in paths if later.entries.get(path) != earlier.get(path)}
+            assert later.changes[0] == before[folder].commit and later.changes[1] >= differ
+            before[folder] = later
 
 
 def test_a_fetch_after_history_was_rewritten_lists_everything(tmp_path: Path) -> None:
