@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ctrlplane_gitops.catalog.finding import fault, suggest
+from ctrlplane_gitops.catalog.notification import parse_notifications
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.access import AccessToken, Role
@@ -60,6 +61,7 @@ def parse_control_plane(documents: Iterable[Document]) -> ControlPlane | None:
         _parse_certificates(found[0].name, spec.get("certificates") or {}),
         spec.get("drift") == "observe",
         tuple(_parse_token(item) for item in (spec.get("access") or {}).get("tokens", ())),
+        parse_notifications(spec, found[0].name),
     )
 
 

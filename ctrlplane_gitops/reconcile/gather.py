@@ -135,6 +135,7 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
             for key, failure in failures.items()
         ]
         found += _check_certificates(wanted.documents, values)
+    found += _warn_unheard(wanted.documents)
     earlier = [*wanted.diagnostics, *found]
     desired, more = build_catalog(wanted.documents, earlier, wanted.snapshot.entries, digests)
     located = _locate([*found, *more], wanted.snapshot)
@@ -206,6 +207,17 @@ def _check_certificates(
                 )
             )
     return found
+
+
+def _warn_unheard(documents: Iterable[Document]) -> list[Diagnostic]:
+    planes = [item for item in documents if item.kind is Kind.CONTROL_PLANE]
+    if not any(item.spec.get("notifications") for item in planes):
+        return []
+    from ctrlplane_gitops.catalog.notification import warn_unheard
+    from ctrlplane_gitops.events.event import EventType
+
+    types = [item.value for item in EventType]
+    return [found for item in planes for found in warn_unheard(item, types)]
 
 
 def _locate(diagnostics: Sequence[Diagnostic], snapshot: Snapshot) -> tuple[Diagnostic, ...]:

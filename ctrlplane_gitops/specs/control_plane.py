@@ -52,12 +52,20 @@ def _load_certificates() -> type[CertificatesSpec]:
     return CertificatesSpec
 
 
+def _load_notification() -> type[NotificationSpec]:
+    from ctrlplane_gitops.specs.notification import NotificationSpec
+
+    return NotificationSpec
+
+
 if TYPE_CHECKING:
     from ctrlplane_gitops.specs.certificates import CertificatesSpec
+    from ctrlplane_gitops.specs.notification import NotificationSpec
     from ctrlplane_gitops.specs.retention import RetentionSpec
 else:
     RetentionSpec = Annotated[Any, Later(_load_retention)]
     CertificatesSpec = Annotated[Any, Later(_load_certificates)]
+    NotificationSpec = Annotated[Any, Later(_load_notification)]
 
 
 class ControlPlaneSpec(Spec):
@@ -94,6 +102,12 @@ class ControlPlaneSpec(Spec):
         default=None, description="Who may use the API and the pages of serve."
     )
 
+    notifications: list[NotificationSpec] = Field(
+        default_factory=new(list),
+        max_length=20,
+        description="Who is told of what happens, by signed webhooks.",
+    )
+
     def find_problems(self) -> Iterator[Problem]:
         if self.access is not None:
             yield from self.access.find_problems()
@@ -104,6 +118,10 @@ class ControlPlaneSpec(Spec):
         yield from find_credentials(self.store, ("store",))
         if self.certificates is not None:
             yield from self.certificates.find_problems()
+        if self.notifications:
+            from ctrlplane_gitops.specs.notification import find_notification_problems
+
+            yield from find_notification_problems(self.notifications)
         if len(self.providers) > 1 and self.default_provider is None:
             summary = "spec.defaultProvider is required where there is more than one provider"
             hint = "name one of: " + ", ".join(sorted(self.providers)[:12])
@@ -111,6 +129,8 @@ class ControlPlaneSpec(Spec):
 
     def normalise(self) -> dict[str, Any]:
         spec = super().normalise()
+        if not spec["notifications"]:
+            del spec["notifications"]
         spec["providers"] = spec["providers"] or {_LOCAL: {"type": "process"}}
         if len(spec["providers"]) == 1:
             spec.setdefault("defaultProvider", next(iter(spec["providers"])))

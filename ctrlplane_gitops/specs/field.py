@@ -35,6 +35,8 @@ URL_PATH = r"^/[^\s?#]*$"
 ROUTE_PATH = r"^/$|^(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?$"
 HEADER_NAME = r"^[A-Za-z0-9-]{1,64}$"
 HEADER_VALUE = r"^[A-Za-z0-9._~:/@=+-]{1,128}$"
+EVENT_TYPES = r"^(\*|(\*|[a-z]+)\.(\*|[A-Za-z]+))$"
+TENANTS = r"^[a-z0-9*?-]+$"
 REGISTRY = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 SHA256 = r"^[0-9a-f]{64}$"
 RULES = {
@@ -48,6 +50,8 @@ RULES = {
     HEADER_NAME: "is not the name of a header: letters, digits and '-'",
     HEADER_VALUE: "may have letters, digits and the characters . _ ~ : / @ = + - only",
     SHA256: "is not a SHA-256 in 64 small hexadecimal digits",
+    EVENT_TYPES: "is not a type of events such as 'rollout.failed', 'rollout.*' or '*.failed'",
+    TENANTS: "is not the name of a tenant, or a glob such as 'acme-*'",
     REGISTRY: "is not a registry's host such as 'ghcr.io' or 'localhost:5000'",
 }
 """What a pattern means, as the rest of a sentence."""

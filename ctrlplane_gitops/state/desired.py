@@ -189,6 +189,23 @@ class RouterConfig:
 
 
 @struct
+class Notification:
+    """A subscription of ``spec.notifications``: who is told of what.
+
+    ``url`` is where, or ``url_ref`` where that is to be had ("" and None: the other one).
+    ``secret`` is where the key is that messages are signed with. ``events`` are types and
+    ``tenants`` names, both with globs. ``headers`` go along with each message."""
+
+    name: str
+    events: tuple[str, ...]
+    secret: SecretRef
+    url: str = ""
+    url_ref: SecretRef | None = None
+    tenants: tuple[str, ...] = ("*",)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@struct
 class PrunePolicy:
     """``max_delete_percent`` of what is recorded, or 10 objects where that is more."""
 
@@ -235,6 +252,7 @@ class ControlPlane:
     certificates: CertificatePolicy = CertificatePolicy()
     is_drift_observed: bool = False
     tokens: tuple[AccessToken, ...] = ()
+    notifications: tuple[Notification, ...] = ()
 
 
 @struct

@@ -62,7 +62,7 @@ class OutboxClaims(StoreKit):
         self, store: Store, root: Path
     ) -> None:
         assert find_defaults(FULL_MESSAGE) == []
-        reading = Reading(None, 12, (FULL_NOTICE,), (), (FULL_MESSAGE, make_message(2)))
+        reading = Reading(None, 12, (), (FULL_NOTICE,), (FULL_MESSAGE, make_message(2)))
         assert store.outbox.read_on(reading)
         store.outbox.close_subscription(Closed("dev", "sha", NOW))
         after = self.reopen(store, root)
@@ -80,15 +80,21 @@ class OutboxClaims(StoreKit):
         box = store.outbox
         assert box.read_on(Reading(None, 5, messages=(make_message(1),)))
         for before in (None, 4, 6):
-            reading = Reading(before, 9, (FULL_NOTICE,), (), (make_message(2),))
+            reading = Reading(before, 9, (), (FULL_NOTICE,), (make_message(2),))
             assert not box.read_on(reading)
         assert (box.read_cursor(), self.ids(box.read_messages(ALL))) == (5, [1])
         assert list(box.read_notices()) == []
         other = replace(FULL_NOTICE, identity="other")
-        assert box.read_on(Reading(5, 6, (FULL_NOTICE, other)))
+        assert box.read_on(Reading(5, 6, (), (FULL_NOTICE, other)))
         changed = replace(FULL_NOTICE, count=8)
-        assert box.read_on(Reading(6, 6, (changed,), (other.key,)))
+        assert box.read_on(Reading(6, 6, (FULL_NOTICE, other), (changed,)))
         assert list(box.read_notices()) == [changed]
+        for gone in (FULL_NOTICE, other, replace(changed, event="evt_9")):
+            assert not box.read_on(Reading(6, 7, (changed, gone), (), (make_message(9),)))
+        assert (box.read_cursor(), list(box.read_notices())) == (6, [changed])
+        assert self.ids(box.read_messages(ALL)) == [1]
+        assert box.read_on(Reading(6, None)) and box.read_cursor() is None
+        assert box.read_on(Reading(None, 7)) and box.read_cursor() == 7
 
     def test_of_many_that_read_on_at_once_one_does(self, store: Store, root: Path) -> None:
         stores = [self.open_store(root) for _ in range(4)]
@@ -166,7 +172,7 @@ class OutboxClaims(StoreKit):
         done = replace(make_message(1), state=MessageState.DELIVERED, next_at=None, ended_at=NOW)
         rows = (done, make_message(2), make_message(3), make_message(4, "dev"))
         other = replace(FULL_NOTICE, subscription="dev")
-        assert box.read_on(Reading(None, 1, (FULL_NOTICE, other), (), rows))
+        assert box.read_on(Reading(None, 1, (), (FULL_NOTICE, other), rows))
         assert box.give_up("ops", "gone", NOW + 9 * SECOND) == 2
         assert box.give_up("ops", "gone", NOW + 9 * SECOND) == 0
         failed = box.read_messages(MessageFilter(state=MessageState.FAILED))

@@ -52,7 +52,9 @@ class RetainedClaims(StoreKit):
     def test_what_is_older_goes_and_what_is_as_old_stays(self, store: Store, fence: Fence) -> None:
         events = tuple(make_event(n) for n in range(4))
         store.record(RecordBatch(events=events), fence)
+        last = store.last_event()
         assert prune_all(store.retained.events, events[2].at) == [2, 0]
+        assert store.last_event() == last == store.read_events()[0].number
         assert _events_of(store) == list(events[2:])
 
     def test_the_audit_has_an_age_of_its_own(self, store: Store, fence: Fence) -> None:

@@ -227,7 +227,7 @@ class MemoryStore:
 
     def last_event(self) -> int:
         with self._lock:
-            return len(self._tables.events)
+            return self._tables.events[-1].number if self._tables.events else 0
 
     def watch_events(self, watch: Watch) -> Callable[[], None]:
         return self._watchers.add(watch)

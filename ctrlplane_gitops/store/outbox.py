@@ -32,12 +32,13 @@ class MessageFilter:
 @struct
 class Reading:
     """The log read on, from the event with the number ``before`` (None: from nowhere yet) to that
-    with ``after``, and what follows from it."""
+    with ``after`` (None: to nowhere, nobody reads it any more), and what follows from it. ``old``
+    are the notices that change or go, as they were read; ``new`` as they are now."""
 
     before: int | None
-    after: int
-    put: tuple[Notice, ...] = ()
-    removed: tuple[NoticeKey, ...] = ()
+    after: int | None
+    old: tuple[Notice, ...] = ()
+    new: tuple[Notice, ...] = ()
     messages: tuple[Message, ...] = ()
 
 
@@ -55,7 +56,8 @@ class Outbox(Protocol):
         ...
 
     def read_on(self, reading: Reading) -> bool:
-        """Write down all of it, or nothing: False when somebody else has read on meanwhile."""
+        """Write down all of it, or nothing: False when somebody else has read on meanwhile, or
+        changed what was noticed."""
         ...
 
     def find_due(self) -> Mapping[str, datetime]:

@@ -40,15 +40,16 @@ class MemoryOutbox:
 
     def read_on(self, reading: Reading) -> bool:
         with self._lock:
-            if self._cursor != reading.before:
+            is_same = all(self._notices.get(item.key) == item for item in reading.old)
+            if self._cursor != reading.before or not is_same:
                 return False
             self._cursor = reading.after
-            for key in reading.removed:
-                self._notices.pop(key, None)
-            self._notices.update({item.key: item for item in reading.put})
-            for item in reading.messages:
+            for item in reading.old:
+                del self._notices[item.key]
+            self._notices.update({item.key: item for item in reading.new})
+            for message in reading.messages:
                 self._last += 1
-                self._rows[self._last] = replace(item, number=self._last)
+                self._rows[self._last] = replace(message, number=self._last)
             return True
 
     def find_due(self) -> Mapping[str, datetime]:

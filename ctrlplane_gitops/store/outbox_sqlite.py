@@ -48,21 +48,23 @@ class SqliteOutbox:
     def read_on(self, reading: Reading) -> bool:
         with self._beside.writing() as connection:
             row = connection.execute("SELECT number FROM outbox_cursor").fetchone()
-            if (row[0] if row else None) != reading.before:
-                return False
-            connection.execute("INSERT OR REPLACE INTO outbox_cursor VALUES (1, ?)",
-                               (reading.after,))  # fmt: skip
-            connection.executemany(
-                "DELETE FROM notices WHERE subscription = ? AND address = ? AND kind = ? "
-                "AND identity = ?",
-                reading.removed,
+            is_same = all(
+                connection.execute(_HAS_NOTICE, (*item.key, item.count, item.event)).fetchone()
+                for item in reading.old
             )
+            if (row[0] if row else None) != reading.before or not is_same:
+                return False
+            connection.execute("DELETE FROM outbox_cursor")
+            if reading.after is not None:
+                connection.execute("INSERT INTO outbox_cursor VALUES (1, ?)", (reading.after,))
+            for item in reading.old:
+                connection.execute(_DELETE_NOTICE, (*item.key, item.count, item.event))
             connection.executemany(
                 "INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (*item.key, item.count, encode_time(item.since), encode_time(item.last_at),
                      item.event, item.message)
-                    for item in reading.put
+                    for item in reading.new
                 ],
             )  # fmt: skip
             connection.executemany(
@@ -180,6 +182,11 @@ _COLUMNS = (
     "number, id, subscription, event, type, address, created_at, body, state, attempts, next_at, "
     "status, error, ended_at"
 )
+_SAME_NOTICE = (
+    "FROM notices WHERE subscription = ? AND address = ? AND kind = ? AND identity = ? "
+    "AND count = ? AND event = ?"
+)
+_HAS_NOTICE, _DELETE_NOTICE = f"SELECT 1 {_SAME_NOTICE}", f"DELETE {_SAME_NOTICE}"
 _FAIL = "UPDATE outbox SET state = 'failed', next_at = NULL, error = ?, ended_at = ?"
 
 
