@@ -72,6 +72,15 @@ def test_the_example_of_an_analysis_is_sound() -> None:
     assert {item["type"] for item in checks} == set(MetricType) == set(listed) & set(MetricType)
 
 
+def test_the_example_of_notifications_is_sound() -> None:
+    block = section("Notifications").split("```yaml\n")[1].split("```")[0]
+    head = "apiVersion: ctrlplane.dev/v1\nkind: ControlPlane\nmetadata: {name: prod}\nspec:\n"
+    text = head + textwrap.indent(block, "  ")
+    documents, diagnostics = parse({"ctrlplane.yaml": text.encode()})
+    assert not diagnostics
+    assert documents[0].spec["notifications"][0]["name"] == "ops"
+
+
 # What a replica finds in its own environment is no setting.
 REPLICA = (
     "CTRLPLANE_PLANE",

@@ -62,6 +62,11 @@ class Metrics:
         self._runs = counter("worker_runs", "Runs of each worker.", "worker")
         self._errors = counter("worker_errors", "Runs that ended with an error.", "worker")
         self._collected = counter("collected", "What was cleared away, by what it was.", "what")
+        self._events = counter("events", "Events by type.", "type")
+        self._notifications = counter(
+            "notification_attempts", "Messages sent to a subscription, by what came of it.",
+            "subscription", "outcome",
+        )  # fmt: skip
         self._overdue = counter("worker_overdue", "Runs that took longer than allowed.", "worker")
 
     def count_pass(self, report: PassReport) -> None:
@@ -93,6 +98,13 @@ class Metrics:
         for what, count in counts.items():
             if not what.endswith("_seen"):
                 self._collected.labels(what).inc(count)
+
+    def count_event(self, type: str) -> None:
+        self._events.labels(type).inc()
+
+    def count_notification(self, subscription: str, outcome: str) -> None:
+        """``outcome`` is ``delivered``, ``retry`` or ``failed``."""
+        self._notifications.labels(subscription, outcome).inc()
 
     def count_overdue(self, worker: str) -> None:
         self._overdue.labels(worker).inc()

@@ -14,6 +14,7 @@ from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.run import PassParts
 from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.state.desired import ControlPlane
+from ctrlplane_gitops.state.recorded import Event
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import replace
 
@@ -36,8 +37,8 @@ class Planes:
 
     def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
         """For the thread that makes the passes."""
-        # Who may come in makes no other store of it.
-        spec = replace(spec, tokens=())
+        # Who may come in, and who is told, makes no other store of it.
+        spec = replace(spec, tokens=(), notifications=())
         if self._plane is None or self._plane.spec != spec:
             self.close()
             self._plane = self._stack.enter_context(open_plane(self._app, spec, is_read_only=False))
@@ -47,7 +48,7 @@ class Planes:
             name: CountedProvider(item, self._on_call) for name, item in plane.providers.items()
         }
         output = self._output
-        parts = build_pass(self._app, plane, stop, output.on_event, output.on_wait)
+        parts = build_pass(self._app, plane, stop, _ignore, output.on_wait)
         return replace(parts, providers=counted)
 
     @property
@@ -77,3 +78,7 @@ class Planes:
         """Only when no pass is under way."""
         self._plane = None
         self._stack.close()
+
+
+def _ignore(event: Event) -> None:
+    """Whoever writes it tells of it: see ``on_events``."""

@@ -20,6 +20,7 @@ from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.status_reader import StatusReader
+from ctrlplane_gitops.serving.telling import Telling
 from ctrlplane_gitops.source.hook.served import Served
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.access import AccessToken
@@ -29,6 +30,7 @@ from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.workers.garbage_collector import GarbageCollector
 from ctrlplane_gitops.workers.ledger import Ledger
 from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.receiver import Receiver
@@ -85,6 +87,7 @@ class Service:
         self._clock, self._plans = clock, Plans()
         self._metrics = Metrics()
         self._ledger = Ledger(clock, self._take_delivery)
+        self._telling = Telling(app, output, self._metrics, cancel, self._run_now)
         self._planes = Planes(app, output, self._metrics.count_call, self._take_store)
         self._narrator = Narrator(output, self._metrics, frozenset({_SOURCE, _RECONCILER}))
         self._source = source = LatestSource(app.source)
@@ -107,20 +110,25 @@ class Service:
         )
         self._status = StatusReader(app, self._reconciler, clock)
         self._reading = ReadingStores(app, self._planes)
-        self._collector_planes = Planes(app, output, self._metrics.count_call)
+        self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
-        self.scheduler = Scheduler(
-            [
-                Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT, _LOOK_SPACING),
-                Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
-                Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
-                Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
-            ],
-            clock,
-            self._take_run,
-            self._narrator.take_overdue,
-        )
+        workers = self._build_workers(intervals, poller, collector)
+        self.scheduler = Scheduler(workers, clock, self._take_run, self._narrator.take_overdue)
         self.views = self._build_views()
+
+    def _build_workers(
+        self, intervals: Intervals, poller: Poller, collector: GarbageCollector
+    ) -> list[Worker]:
+        return [
+            Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT, _LOOK_SPACING),
+            Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
+            Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
+            Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
+            *self._telling.build_workers(lambda: self._reconciler.plane),
+        ]
+
+    def _run_now(self, name: str) -> None:
+        self.scheduler.run_now(name)
 
     def _build_views(self) -> Views:
         sources = Sources(
@@ -155,6 +163,7 @@ class Service:
         self._planes.close()
         self._collector_planes.close()
         self._status.close()
+        self._telling.close()
 
     def break_lease(self) -> None:
         """Give back what a pass that will never end holds."""
@@ -213,6 +222,7 @@ class Service:
             self._ledger.settle(snapshot, tried)
 
     def _take_store(self, store: Store) -> None:
+        self._telling.take_store(store)
         if self._ledger.open(store.deliveries):
             self.wake()
 

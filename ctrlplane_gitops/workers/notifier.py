@@ -35,6 +35,7 @@ class Notifier:
         self._open_outlet = open_outlet
         self._sender = sender
         self._clock = clock
+        self._unheard: int | None = None
         self._settled_at: datetime | None = None
         self._pruned_at: datetime | None = None
 
@@ -89,17 +90,20 @@ class Notifier:
             return True
 
     def _read_log(self, outlet: Outlet, active: Sequence[Notification]) -> None:
-        """From where it was read the last time; who is new hears of what comes from now on."""
+        """From where it was read the last time. Who is new hears of what has come since nobody
+        was there to hear, or since this process began."""
         store, box = outlet.store, outlet.store.outbox
-        cursor = box.read_cursor()
+        cursor, last = box.read_cursor(), store.last_event()
         if not outlet.subscriptions:
+            self._unheard = last
             if cursor is not None:
                 box.read_on(Reading(cursor, None))
             return
-        last = store.last_event()
         if cursor is None or cursor > last:
-            box.read_on(Reading(cursor, last))
-            return
+            start = outlet.start if self._unheard is None else self._unheard
+            before, cursor = cursor, min(start, last)
+            if not box.read_on(Reading(before, cursor)):
+                return  # somebody else reads it
         while rows := store.read_events_after(cursor, _BATCH):
             notices = box.read_notices()
             found = fold(notices, [row.event for row in rows], active)

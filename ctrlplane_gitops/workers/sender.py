@@ -38,12 +38,14 @@ Post = Callable[[str, bytes, Mapping[str, str], timedelta], Reply]
 
 @struct
 class Outlet:
-    """The control plane ``plane`` as far as somebody is told of it."""
+    """The control plane ``plane`` as far as somebody is told of it. ``start`` is the number of the
+    last event before this process had any part in it."""
 
     plane: str
     subscriptions: tuple[Notification, ...]
     store: Store
     backends: Mapping[str, SecretBackend]
+    start: int = 0
 
 
 @record

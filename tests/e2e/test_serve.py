@@ -38,7 +38,14 @@ def test_the_first_pass_converges_and_the_answers_say_so(begun: Plane) -> None:
         assert begun.answers(WEB) == [HELLO.format(1)]
 
         workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
-        assert workers.keys() == {"garbage-collector", "reconciler", "source", "status"}
+        assert workers.keys() == {
+            "garbage-collector",
+            "log",
+            "notifier",
+            "reconciler",
+            "source",
+            "status",
+        }
         assert workers["reconciler"]["runs"] >= 1 and workers["reconciler"]["errors"] == 0
 
         took(lambda: serve.figures().get('ctrlplane_instances{phase="running"}') == 2)

@@ -62,6 +62,7 @@ class Scene:
     ) -> None:
         self.store = store
         self.subscriptions = subscriptions
+        self.start = store.last_event()
         self.clock = clock or FakeClock(START)
         self.environ = {"OPS_SECRET": SECRET}
         self.cancel, self.idle = threading.Event(), threading.Semaphore(0)
@@ -80,7 +81,7 @@ class Scene:
 
     def _open(self) -> Outlet:
         backends = build_backends(self.environ, None)
-        return Outlet("prod", self.subscriptions, self.store, backends)
+        return Outlet("prod", self.subscriptions, self.store, backends, self.start)
 
     def tell(self, type: EventType, address: str = WEB, text: str = "", **data: str) -> None:
         """Somebody writes an event."""

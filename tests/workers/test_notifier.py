@@ -129,6 +129,16 @@ def test_who_is_new_hears_of_what_comes_not_of_what_was(
     assert receiver.types() == ["rollout.paused"] * 2
 
 
+def test_who_is_there_from_the_beginning_hears_of_the_very_first_thing(
+    store: Store, receiver: Receiver, clock: FakeClock
+) -> None:
+    Scene(store, clock=clock).tell(FAILED, release="v1")
+    scene = Scene(store, subscription(receiver.url), clock=clock)
+    scene.tell(PAUSED)
+    scene.turn()
+    assert receiver.types() == ["rollout.paused"]
+
+
 def test_a_failure_is_tried_again_later_with_the_same_id_and_body(
     scene: Scene, receiver: Receiver
 ) -> None:
