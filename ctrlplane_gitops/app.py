@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ from ctrlplane_gitops.store.registry import open_store
 from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
+    from ctrlplane_gitops.certificates.desk import CertificateDesk
     from ctrlplane_gitops.network.router import Router
+    from ctrlplane_gitops.reconcile.certify import Certify
     from ctrlplane_gitops.reconcile.run import PassParts
     from ctrlplane_gitops.state.key import ResourceKey
     from ctrlplane_gitops.state.recorded import Event
@@ -206,7 +209,23 @@ def build_pass(
         actor=app.settings.actor,
         on_event=on_event,
         on_wait=on_wait,
+        certify=certifier(app),
     )
+
+
+def certifier(app: App, *, is_renewing: bool = True) -> Certify:
+    """Gives the desk that certificates of a control plane's routes come from. ``is_renewing``:
+    what nears its end is issued anew by whoever looks."""
+
+    def certify(plane: ControlPlane) -> CertificateDesk:
+        from ctrlplane_gitops.certificates.registry import build_desk
+
+        ref = plane.certificates.authority
+        read_given = None if ref is None else partial(app.backends[ref.backend].resolve, ref)
+        state_dir = plane_dir(app.settings, plane.name)
+        return build_desk(plane, state_dir, read_given, app.clock, is_renewing=is_renewing)
+
+    return certify
 
 
 def _build_source(settings: Settings, environ: Mapping[str, str], where: Where) -> Source:

@@ -15,6 +15,7 @@
     ├── DeliveryError           1  a webhook delivery is refused (carries the HTTP status)
     ├── StoreError              1  the store could not be read or written
     ├── SecretError             1  a secret could not be resolved (never carries the value)
+    ├── CertificateError        1  a certificate could not be issued
     └── ProviderError           1  a provider answered with an error (retryable or terminal)
         ├── UnreachableError   69  a provider did not answer
         ├── CapabilityError     1  a provider cannot do what was asked
@@ -133,6 +134,12 @@ class SecretError(CtrlplaneError):
     """A secret could not be resolved. The message names the reference, never the value."""
 
     code = "secret"
+
+
+class CertificateError(CtrlplaneError):
+    """A certificate could not be issued. Never carries a key."""
+
+    code = "certificate"
 
 
 class ProviderError(CtrlplaneError):

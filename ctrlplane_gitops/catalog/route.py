@@ -40,8 +40,7 @@ def build_routes(
 
 
 def _build_route(document: Document, port: str, health: tuple[HealthCheck, ...]) -> DesiredRoute:
-    spec, tenant = document.spec, document.tenant
-    tls, header = spec.get("tls"), spec.get("canaryHeader")
+    spec, tenant, header = document.spec, document.tenant, document.spec.get("canaryHeader")
     return DesiredRoute(
         ResourceKey(Kind.ROUTE, tenant, document.name),
         tuple(sorted(set(spec["hosts"]))),
@@ -49,12 +48,22 @@ def _build_route(document: Document, port: str, health: tuple[HealthCheck, ...])
         port,
         entry_point_of(spec),
         spec["stripPrefix"],
-        ResourceKey(Kind.SECRET, tenant, tls["certificate"]) if tls else None,
+        _certificate_of(document),
         spec["sticky"],
         (header["name"], header["value"]) if header else None,
         tuple(sorted(set(spec["previewHosts"]))),
         next(filter(None, (_route_health(check, port) for check in health)), None),
     )
+
+
+def _certificate_of(document: Document) -> ResourceKey | None:
+    """A secret, or what is issued for this route."""
+    tls = document.spec.get("tls")
+    if not tls:
+        return None
+    if tls["certificate"] == AUTO_CERTIFICATE:
+        return ResourceKey(Kind.CERTIFICATE, document.tenant, document.name)
+    return ResourceKey(Kind.SECRET, document.tenant, tls["certificate"])
 
 
 def _route_health(check: HealthCheck, port: str) -> RouteHealth | None:
@@ -79,16 +88,6 @@ def check_served(specs: TenantSpecs, plane: ControlPlane) -> Iterator[Diagnostic
     points = _entry_points(plane.router)
     for document in specs.routes.values():
         yield from _check_entry_point(document, points)
-        tls = document.spec.get("tls")
-        if tls and tls["certificate"] == AUTO_CERTIFICATE:
-            yield fault(
-                document,
-                "unsupported-certificate",
-                "certificates are not obtained by themselves in this version",
-                "tls",
-                "certificate",
-                hint="name a secret of type tls",
-            )
 
 
 def _check_entry_point(document: Document, points: Mapping[str, bool]) -> Iterator[Diagnostic]:

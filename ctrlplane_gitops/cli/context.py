@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ctrlplane_gitops.app import App, Where, open_app
+from ctrlplane_gitops.app import App, Where, certifier, open_app
 from ctrlplane_gitops.cli.terminal import Terminal
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.config import load_settings, store_location
@@ -62,7 +62,9 @@ def gather(
     """The desired state with secrets resolved; with ``has_secrets`` False they are taken as
     present, and nobody's value is read."""
     wanted = gather_documents(app.source, app.cache, on_plane)
-    return resolve_wanted(wanted, app.backends if has_secrets else None)
+    if not has_secrets:
+        return resolve_wanted(wanted, None)
+    return resolve_wanted(wanted, app.backends, certifier(app))
 
 
 def gather_for_change(

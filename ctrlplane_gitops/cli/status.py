@@ -74,7 +74,10 @@ def run_get(context: Context) -> ExitCode:
     return ExitCode.OK
 
 
-_KINDS: Sequence[str] = tuple(kind.value for kind in Kind if kind is not Kind.CONTROL_PLANE)
+# Of what documents describe.
+_KINDS: Sequence[str] = tuple(
+    kind.value for kind in Kind if kind not in (Kind.CONTROL_PLANE, Kind.CERTIFICATE)
+)
 
 
 def _is_kind(word: str) -> bool:

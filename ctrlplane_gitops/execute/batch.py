@@ -9,6 +9,7 @@ from datetime import datetime
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.cleanup import (
     audit_plan,
     providers_of_tenant,
@@ -32,6 +33,9 @@ from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.value import replace
 
+# Type, address and text of an event.
+Told = tuple[EventType, str, str]
+
 
 def _ignore(value: object) -> None:
     """Nobody asked."""
@@ -41,6 +45,7 @@ def _ignore(value: object) -> None:
 class Batch:
     """``plan`` as it was made from ``recorded`` and ``observed``. ``materials`` and ``secrets``
     are what its works need besides. ``mark`` is the loop's at the time before anybody looked.
+    ``issued`` is told of at the beginning.
     ``on_end`` is told what came of it once that is written down, ``on_error`` why nothing can be
     written down any more.
 
@@ -52,6 +57,7 @@ class Batch:
     secrets: Mapping[ResourceKey, SecretValue] = field(default_factory=dict)
     observed: ObservedState | None = None
     mark: int = 0
+    issued: tuple[Told, ...] = ()
     on_end: Callable[[ApplyResult], None] = _ignore
     on_error: Callable[[CtrlplaneError], None] = _ignore
     left: set[ResourceKey] = field(default_factory=set)
@@ -107,6 +113,15 @@ class Batch:
                 self.end(work.instance, WorkState.OVERTAKEN, "it moved while it was looked at")
         self.plan = replace(self.plan, works=works, records=records)
 
+    def fail(self, errors: Mapping[ResourceKey, CtrlplaneError]) -> None:
+        """Do nothing about instances that lack what their works need."""
+        if not errors:
+            return
+        works = tuple(work for work in self.plan.works if work.instance not in errors)
+        self.plan = replace(self.plan, works=works)
+        for key, error in errors.items():
+            self.end(key, WorkState.FAILED, error.message, error)
+
     def begin(self, journal: Journal, clock: Clock) -> None:
         """Put down what needs no work."""
         plane_id = None
@@ -114,6 +129,8 @@ class Batch:
             plane_id = new_id(IdPrefix.PLANE, clock.now())
         record_plan(self.plan, plane_id, journal, self.materials)
         tell_begin(self.plan, journal)
+        for type, address, text in self.issued:
+            journal.tell(type, address, text)
 
     def end(
         self, key: ResourceKey, state: WorkState, text: str, error: CtrlplaneError | None = None

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin
-from ctrlplane_gitops.state.desired import DesiredInstance, Json
+from ctrlplane_gitops.state.desired import DesiredInstance, IssuedCertificate, Json
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Gap
 from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource
@@ -168,7 +168,8 @@ class Plan:
     ``gaps`` are the providers that did not answer. ``unrouted`` are the routes that are no longer
     to be served; ``starts_router``: ours served something and does not run; ``stops_router``:
     it runs and nothing is routed any more. ``certificates`` are
-    records of secrets that routes show, to be written once the router has them.
+    records of what routes show, secrets and issued ones, to be written once the router has them;
+    ``issues`` have to be issued before anything is done.
     """
 
     header: PlanHeader
@@ -187,6 +188,7 @@ class Plan:
     starts_router: bool = False
     stops_router: bool = False
     certificates: tuple[RecordedResource, ...] = ()
+    issues: tuple[IssuedCertificate, ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
+from ctrlplane_gitops.plan.certificate import plan_certificates
 from ctrlplane_gitops.plan.change import (
     Blocked,
     Change,
@@ -41,7 +42,7 @@ from ctrlplane_gitops.plan.traffic import (
     is_misrouted,
     warn_router,
 )
-from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState, IssuedCertificate
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.state.recorded import (
@@ -72,6 +73,7 @@ class _Draft:
     starts_router: bool = False
     stops_router: bool = False
     certificates: list[RecordedResource] = field(default_factory=list)
+    issues: list[IssuedCertificate] = field(default_factory=list)
 
 
 def compute_plan(
@@ -113,6 +115,7 @@ def compute_plan(
     _hold_surges(draft, surge)
     _plan_removals(look, rows, draft)
     _plan_frozen(look, draft)
+    _plan_certificates(look, draft)
     if (stopped := find_stopped(look)) is not None:
         draft.drift.append(stopped)
         draft.starts_router = stopped.is_corrected
@@ -255,6 +258,14 @@ def _plan_removals(look: Look, rows: Rows, draft: _Draft) -> None:
     )
 
 
+def _plan_certificates(look: Look, draft: _Draft) -> None:
+    found = plan_certificates(look, draft.changes)
+    draft.changes.extend(found.changes)
+    draft.certificates.extend(found.shown)
+    draft.issues.extend(found.issues)
+    draft.removed.extend(found.gone)
+
+
 def _plan_frozen(look: Look, draft: _Draft) -> None:
     if look.policy.is_destroy:
         return
@@ -328,6 +339,7 @@ def _finish(look: Look, rows: Rows, draft: _Draft, surge: Surge) -> Plan:
         starts_router=draft.starts_router,
         stops_router=draft.stops_router,
         certificates=tuple(draft.certificates),
+        issues=tuple(draft.issues),
     )
 
 

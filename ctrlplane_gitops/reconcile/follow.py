@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ctrlplane_gitops.catalog.library import NOBODY, Library, group_by_path
 from ctrlplane_gitops.diagnostics import has_errors
+from ctrlplane_gitops.reconcile.certify import Certify
 from ctrlplane_gitops.reconcile.gather import (
     ROOT_FILE,
     Part,
@@ -45,11 +46,16 @@ class Follower:
     whose secrets were rotated meanwhile is what ``gather`` is for, from time to time."""
 
     def __init__(
-        self, source: Source, cache: ParseCache | None, backends: Mapping[str, SecretBackend]
+        self,
+        source: Source,
+        cache: ParseCache | None,
+        backends: Mapping[str, SecretBackend],
+        certify: Certify | None = None,
     ) -> None:
         self._source = source
         self._cache = cache
         self._backends = backends
+        self._certify = certify
         self._known: _Known | None = None
 
     def gather(self) -> Wanted:
@@ -76,7 +82,8 @@ class Follower:
             self._known.due.clear()
 
     def _gather(self, snapshot: Snapshot) -> Wanted:
-        wanted = resolve_wanted(read_documents(snapshot, self._cache), self._backends)
+        read = read_documents(snapshot, self._cache)
+        wanted = resolve_wanted(read, self._backends, self._certify)
         self._known = None
         if wanted.desired is not None and wanted.desired.is_complete:
             self._known = _Known(
@@ -111,9 +118,8 @@ class Follower:
         documents = known.library.documents_of([NOBODY, *sorted(tenants)])
         instances = {item.key for item in documents if item.kind is Kind.INSTANCE}
         part = Part(tenants, frozenset(instances.union(*known.due.values())))
-        wanted = resolve_wanted(
-            Wanted(snapshot, tuple(documents), known.plane, parsed=reader.parsed), self._backends
-        )
+        read = Wanted(snapshot, tuple(documents), known.plane, parsed=reader.parsed)
+        wanted = resolve_wanted(read, self._backends, self._certify)
         # A mistake is said by the whole, which knows what else could have been meant.
         return None if has_errors(wanted.diagnostics) else replace(wanted, part=part)
 

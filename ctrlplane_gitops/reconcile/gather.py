@@ -9,6 +9,12 @@ from typing import Any
 from ctrlplane_gitops.catalog.control_plane import ROUTER_TYPES, parse_control_plane
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
 from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.reconcile.certify import (
+    Certify,
+    explain_unready,
+    look_at_certificates,
+    of_served,
+)
 from ctrlplane_gitops.reconcile.reader import Reader
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.secrets.base import SecretBackend
@@ -106,9 +112,12 @@ def read_documents(
     )
 
 
-def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None) -> Wanted:
+def resolve_wanted(
+    wanted: Wanted, backends: Mapping[str, SecretBackend] | None, certify: Certify | None = None
+) -> Wanted:
     """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
-    machine that has none): every secret then counts as present and unchanged."""
+    machine that has none): every secret then counts as present and unchanged. ``certify`` None:
+    so does every certificate that is issued."""
     # Loaded only now: a plan has asked the providers by this time, and they take longer.
     from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
     from ctrlplane_gitops.catalog.secret import secret_refs_of
@@ -136,6 +145,9 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
         ]
         found += _check_certificates(wanted.documents, values)
     found += _warn_unheard(wanted.documents)
+    looked = look_at_certificates(wanted, certify)
+    found += explain_unready(wanted, looked)
+    values.update(looked.values if looked else {})
     earlier = [*wanted.diagnostics, *found]
     desired, more = build_catalog(wanted.documents, earlier, wanted.snapshot.entries, digests)
     located = _locate([*found, *more], wanted.snapshot)
@@ -144,6 +156,8 @@ def resolve_wanted(wanted: Wanted, backends: Mapping[str, SecretBackend] | None)
         # The catalog knows only where the documents begin.
         frozen = {**desired.frozen, **explain_freezes(diagnostics)}
         desired = replace(desired, frozen=dict(sorted(frozen.items())))
+    if desired is not None and looked is not None:
+        desired = replace(desired, certificates=of_served(looked, desired))
     return replace(
         wanted,
         desired=desired,

@@ -19,7 +19,15 @@ from ctrlplane_gitops.execute.traffic import Traffic
 from ctrlplane_gitops.network.router import Router
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.reconcile.certify import Certify
 from ctrlplane_gitops.reconcile.gather import Wanted
+from ctrlplane_gitops.reconcile.issue import (
+    Issuance,
+    add_issued,
+    concerned,
+    issue_all,
+    tell_issued,
+)
 from ctrlplane_gitops.reconcile.look import Look, as_recorded, look
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.desired import DesiredState
@@ -33,7 +41,8 @@ from ctrlplane_gitops.value import struct
 class PassParts:
     """What a pass works with. ``on_event`` is told of every event once it is
     written, ``on_wait`` what an instance is waiting for.
-    ``lock_timeout`` is how long to wait for another pass; ``timeout`` None: no limit."""
+    ``lock_timeout`` is how long to wait for another pass; ``timeout`` None: no limit.
+    ``certify`` None: no certificate can be issued."""
 
     store: Store
     providers: Mapping[str, Provider]
@@ -50,6 +59,7 @@ class PassParts:
     is_detached: bool = False
     router: Router | None = None
     analyses: Pool | None = None
+    certify: Certify | None = None
 
 
 @struct
@@ -101,11 +111,16 @@ def run_pass(
 
 
 def build_batch(seen: Look, parts: PassParts, mark: int = 0) -> Batch:
-    """What is to be done about what was seen. ``mark`` is the loop's at the time before."""
-    wanted, desired = seen.wanted, seen.desired
-    secrets = wanted.secrets or {}
-    return Batch(
-        seen.plan,
+    """What is to be done about what was seen. Certificates are issued here: nobody may be sent to
+    a route before it has one. ``mark`` is the loop's at the time before."""
+    wanted, desired, plan = seen.wanted, seen.desired, seen.plan
+    made = Issuance()
+    if plan.issues and parts.certify is not None:
+        made = issue_all(plan.issues, parts.certify(desired.plane))
+        plan = add_issued(plan, made)
+    secrets = {**(wanted.secrets or {}), **made.values}
+    batch = Batch(
+        plan,
         seen.recorded,
         Materials(
             desired.blobs,
@@ -117,7 +132,10 @@ def build_batch(seen: Look, parts: PassParts, mark: int = 0) -> Batch:
         secrets,
         seen.observed if wanted.part is None else None,
         mark,
+        issued=tell_issued(made, seen.recorded),
     )
+    batch.fail(concerned(made.errors, desired))
+    return batch
 
 
 def build_parts(plane: str, parts: PassParts, held: HeldLease) -> ApplyParts:

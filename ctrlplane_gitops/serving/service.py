@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from ctrlplane_gitops.api.application import Views
 from ctrlplane_gitops.api.metrics import Metrics
-from ctrlplane_gitops.app import App
+from ctrlplane_gitops.app import App, certifier
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.look import Look
@@ -97,7 +97,7 @@ class Service:
         )
         self._reconciler = Reconciler(
             source,
-            Follower(source, app.cache, app.backends),
+            Follower(source, app.cache, app.backends, certifier(app, is_renewing=False)),
             self._planes.open_parts,
             clock,
             cancel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -256,6 +256,20 @@ class ControlPlane:
 
 
 @struct
+class IssuedCertificate:
+    """What there is of a certificate that is issued for a route. ``digest`` changes with it; "":
+    it has to be issued, and ``reason`` says why. ``not_after`` is the end of the one there is;
+    ``is_new``: it was just issued."""
+
+    key: ResourceKey
+    hosts: tuple[str, ...]
+    digest: str = ""
+    not_after: datetime | None = None
+    reason: str = ""
+    is_new: bool = False
+
+
+@struct
 class DesiredState:
     """Everything Git says.
 
@@ -264,7 +278,8 @@ class DesiredState:
     stay as they are (an error in one of its documents); they are absent from ``resources``.
     ``is_complete`` is False when a file could not be read at all, so nothing may be pruned.
     ``secret_refs`` are the secrets' sources. ``blobs`` maps a FileMount digest to its inline
-    content; a digest that is missing here is a blob of the snapshot.
+    content; a digest that is missing here is a blob of the snapshot. ``certificates`` are those
+    that are issued for routes, by their keys; none where nobody looked.
     """
 
     plane: ControlPlane
@@ -274,3 +289,4 @@ class DesiredState:
     frozen: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
     blobs: Mapping[str, bytes] = field(default_factory=dict)
+    certificates: Mapping[ResourceKey, IssuedCertificate] = field(default_factory=dict)

@@ -14,11 +14,13 @@ class Kind(StrEnum):
     INSTANCE = "instance"
     DEPLOYMENT = "deployment"
     ROUTE = "route"
+    CERTIFICATE = "certificate"
 
 
 @ordered_struct
 class ResourceKey:
-    """Identity of a resource. A tenant has its own name in ``tenant`` and in ``name``; the control
+    """Identity of a resource. A certificate that is issued for a route has the route's name; no
+    document describes it. A tenant has its own name in ``tenant`` and in ``name``; the control
     plane has an empty ``tenant``.
 
     >>> ResourceKey(Kind.INSTANCE, "acme", "web").address

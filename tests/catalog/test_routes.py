@@ -84,8 +84,7 @@ def test_a_route_needs_an_entry_point_the_router_has() -> None:
     found = problems(*shop(ports=[HTTP]), certificate, served, plane(router=plain))
     assert found == [("entry-point-without-tls", "route/acme/web", ("tls",))]
     auto = route(tls={"certificate": "auto"})
-    found = problems(*shop(ports=[HTTP]), auto, plane(router=ROUTER))
-    assert found == [("unsupported-certificate", "route/acme/web", ("tls", "certificate"))]
+    assert not problems(*shop(ports=[HTTP]), auto, plane(router=ROUTER))
 
 
 def test_a_router_of_an_unknown_type_is_an_error_of_the_control_plane() -> None:

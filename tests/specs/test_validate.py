@@ -43,7 +43,7 @@ def test_only_visible_yaml_files_hold_specs(path: str, is_one: bool) -> None:
 def test_documents_of_every_kind_survive_the_cache() -> None:
     documents, diagnostics = parse_value(*(envelope(kind) for kind in SPECS))
     assert diagnostics == ()
-    assert {document.kind for document in documents} == set(Kind)
+    assert {document.kind for document in documents} == set(Kind) - {Kind.CERTIFICATE}
     dumped = json.loads(json.dumps(dump_documents(documents)))
     assert load_documents(dumped, "a.yaml") == list(documents)
 

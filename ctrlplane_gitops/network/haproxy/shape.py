@@ -13,7 +13,7 @@ from typing import Any
 
 from ctrlplane_gitops.network.codec import encode_entry
 from ctrlplane_gitops.network.options import EntryPoint
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.traffic import RouteEntry, RouteTable
 from ctrlplane_gitops.value import struct
 
@@ -53,7 +53,8 @@ def slug_of(plane: str, entry: RouteEntry) -> str:
 
 def pem_file(certificate: ResourceKey) -> str:
     """The name of the file that holds it."""
-    return f"{certificate.tenant}.{certificate.name}.pem"
+    of = ".issued" if certificate.kind is Kind.CERTIFICATE else ""
+    return f"{certificate.tenant}.{certificate.name}{of}.pem"
 
 
 def build_shape(

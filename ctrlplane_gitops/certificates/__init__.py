@@ -1,0 +1,1 @@
+"""Certificates that are not secrets: who issues them, and where they lie."""

@@ -1,0 +1,141 @@
+"""Certificates that are issued for routes, as clients of real routers see them."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from pathlib import Path
+
+from ctrlplane_gitops.network.conformance_kit import Client, make_certificate
+from tests.certificates.authority_kit import make_pem
+from tests.e2e.route_kit import RouteWorld, app, assert_settled
+from tests.e2e.test_route_served import route
+
+NAME = "tls.test"
+AUTO = route("tls", f"instance: web, hosts: [{NAME}, b.test], tls: {{certificate: auto}}")
+
+
+def write(world: RouteWorld, certificates: str = "", more: str = AUTO) -> None:
+    world.write(app(world, "one", "type: rolling") + more)
+    if certificates:
+        with (world.root / "repo" / "ctrlplane.yaml").open("a") as file:
+            file.write(f"  certificates: {{{certificates}}}\n")
+
+
+def apply(world: RouteWorld) -> None:
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    assert "PRIVATE" not in world.output + world.errors
+    assert_settled(world, "with a certificate")
+
+
+def see(world: RouteWorld, anchor: str, host: str = NAME) -> str:
+    """The certificate that is shown, which a client that trusts ``anchor`` alone believes."""
+    context = ssl.create_default_context(cadata=anchor)
+    client = Client(world.secure_port, host, context)
+    shown = client.peer_certificate()
+    client.close()
+    client = Client(world.secure_port, host, context)
+    assert client.get("/").body == "one /"
+    client.close()
+    return shown
+
+
+def own_anchor(world: RouteWorld) -> str:
+    return (world.state_dir / "certificates" / "ca.crt").read_text()
+
+
+def test_a_certificate_is_issued_believed_and_renewed_without_a_failed_request(
+    served: RouteWorld,
+) -> None:
+    write(served, "duration: 2h, renewBefore: 1h")
+    assert served.run("plan") == 0, served.errors
+    assert '+ certificate = "will be issued"' in served.output
+    assert not (served.state_dir / "certificates").exists(), "a plan changes nothing"
+    apply(served)
+    first = see(served, own_anchor(served))
+    assert see(served, own_anchor(served), "b.test") == first
+    pids = served.servers()
+
+    write(served, "duration: 90d, renewBefore: 3h")
+    assert served.run("plan") == 0, served.errors
+    assert "1 to change" in served.output and "will be issued" in served.output
+    with served.load() as met:
+        apply(served)
+    assert met["failures"] == [] and served.servers() == pids
+    assert see(served, own_anchor(served)) != first
+    assert served.run("events", "--type", "certificate.") == 0
+    assert "certificate.issued" in served.output and "certificate.renewed" in served.output
+    assert b"PRIVATE" not in (served.state_dir / "state.db").read_bytes()
+
+
+def test_what_is_lost_or_damaged_is_issued_anew(served: RouteWorld) -> None:
+    write(served)
+    apply(served)
+    issued = served.state_dir / "certificates" / "issued"
+    [path] = issued.glob("*/*.json")
+    assert path.stat().st_mode & 0o77 == 0
+    seen = {see(served, own_anchor(served))}
+    for damage in (lambda: shutil.rmtree(issued), lambda: path.write_text(path.read_text()[:-90])):
+        damage()
+        assert served.run("plan", "--detailed-exitcode") == 2, served.output
+        apply(served)
+        seen.add(see(served, own_anchor(served)))
+    assert len(seen) == 3
+
+
+def test_another_authority_is_a_certificate_of_its_own_and_both_kinds_live_side_by_side(
+    served: RouteWorld, tmp_path: Path
+) -> None:
+    place = tmp_path / "secrets"
+    place.mkdir()
+    served.environ["CTRLPLANE_SECRETS_DIR"] = str(place)
+    write(served)
+    apply(served)
+    before = see(served, own_anchor(served))
+    given = make_pem("ec")
+    (place / "ca.pem").write_bytes(given)
+    (place / "site.pem").write_bytes(make_certificate(tmp_path, "c.test").reveal())
+    header = "---\napiVersion: ctrlplane.dev/v1\n"
+    secret = (
+        f"{header}kind: Secret\nmetadata: {{tenant: acme, name: tls}}\n"
+        "spec: {type: tls, from: {file: site.pem}}\n"
+    )
+    # A secret and a certificate of one name are two.
+    other = route("other", "instance: web, hosts: [c.test], tls: {certificate: tls}")
+    write(served, "from: {file: ca.pem}", AUTO + secret + other)
+    apply(served)
+    anchor = given.decode().partition("-----BEGIN PRIV")[0]
+    assert see(served, anchor) != before
+    assert own_anchor(served), "the one before is kept"
+
+    (place / "ca.pem").unlink()
+    assert served.run("plan") == 0, served.output + served.errors
+    assert "certificates are not renewed" in served.output
+    assert see(served, anchor)
+
+
+def test_hosts_that_change_and_routes_that_go(served: RouteWorld) -> None:
+    write(served)
+    apply(served)
+    write(served, more=AUTO.replace("b.test", "d.test"))
+    apply(served)
+    assert see(served, own_anchor(served), "d.test")
+    write(served, more="")
+    apply(served)
+    kinds = served.query("SELECT kind FROM resources WHERE kind = 'certificate'")
+    assert kinds == []
+
+
+def test_an_authority_that_cannot_be_used_holds_back_its_routes_tenant_and_says_why(
+    served: RouteWorld,
+) -> None:
+    write(served)
+    home = served.state_dir / "certificates"
+    home.mkdir(parents=True)
+    (home / "ca.pem").write_text("nothing\n")
+    assert served.run("apply", "-y") == 65
+    assert "no certificate can be issued for route/acme/tls" in served.errors + served.output
+    assert "in PEM" in served.errors + served.output
+    (home / "ca.pem").unlink()
+    apply(served)
+    assert see(served, own_anchor(served))
