@@ -107,6 +107,11 @@ class Store(Protocol):
         entry, in one transaction. Without a fence: it is for whoever holds the lease."""
         ...
 
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Write down what happened, in one transaction. Without a fence: it changes nothing that
+        runs. No events are no write."""
+        ...
+
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         """The orders as they are now, cheaply: a rollout under way asks again and again."""
         ...

@@ -110,6 +110,16 @@ class RetainedClaims(StoreKit):
         # What is gone is not recognised any more.
         assert store.deliveries.accept(make_delivery(0)).original == ""
 
+    def test_events_are_added_without_a_lease_and_told_of(self, store: Store) -> None:
+        """What workers see needs no lease, and comes in the order of all others."""
+        told: list[str] = []
+        stop = store.watch_events(lambda rows: told.extend(row.event.id for row in rows))
+        self.take(store, "somebody else")
+        store.add_events([make_event(1), make_event(2)])
+        store.add_events([])
+        stop()
+        assert [item.id for item in _events_of(store)] == told == ["evt_001", "evt_002"]
+
     def test_contents_that_no_release_uses_go(self, store: Store, fence: Fence) -> None:
         template = ReleaseTemplate("a", files=(FileMount("/a", "aa"),))
         release = replace(make_release(1), template=template)

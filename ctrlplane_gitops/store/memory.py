@@ -71,7 +71,7 @@ class MemoryStore:
             self,
         )
         self._watchers = Watchers()
-        self.health = MemoryHealth(self._add_events)
+        self.health = MemoryHealth(self.add_events)
 
     def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
         def is_asked(key: ResourceKey) -> bool:
@@ -200,7 +200,7 @@ class MemoryStore:
                 del self._tables.blobs[digest]
             return len(unused)
 
-    def _add_events(self, events: Sequence[Event]) -> None:
+    def add_events(self, events: Sequence[Event]) -> None:
         with self._lock:
             self._append(events, ())
 

@@ -150,6 +150,14 @@ class SqliteStore:
                 events = write_history(connection, history)
             self._tell(events)
 
+    def add_events(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        with self._lock:
+            with self._writing() as connection:
+                logged = write_history(connection, RecordBatch(events=tuple(events)))
+            self._tell(logged)
+
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         with self._reading() as connection:
             return {} if connection is None else load_orders(connection)
