@@ -244,9 +244,20 @@ def _flatten(line: str) -> str:
     return line if line.isprintable() else " ".join(line.splitlines())
 
 
-def _paint(line: str) -> str:
+def sign_of(line: str) -> str:
+    """How a line of a plan is meant: ``+ ~ - -/+ ! # =``, ``title`` for the header and the
+    summary, "" for all else.
+
+    >>> sign_of("  ~ instance/acme/web"), sign_of("Plan: 1 to add"), sign_of("    }")
+    ('~', 'title', '')
+    """
     sign = line.split(maxsplit=1)[0] if line.strip() else ""
-    color = _COLORS.get(sign)
-    if color is None and line.startswith(("Plan:", "No changes", "Control plane")):
-        color = "1"
+    if sign in _COLORS:
+        return sign
+    return "title" if line.startswith(("Plan:", "No changes", "Control plane")) else ""
+
+
+def _paint(line: str) -> str:
+    sign = sign_of(line)
+    color = "1" if sign == "title" else _COLORS.get(sign)
     return f"\x1b[{color}m{line}\x1b[0m" if color else line

@@ -49,12 +49,14 @@ class EventFilter:
 
 @struct
 class AuditFilter:
-    """``actor`` and ``action`` match themselves; ``outcome`` is how the outcome begins."""
+    """``actor``, ``action`` and ``commit`` match themselves; ``outcome`` is how the outcome
+    begins."""
 
     log: LogFilter = field(default_factory=LogFilter)
     actor: str = ""
     action: str = ""
     outcome: str = ""
+    commit: str = ""
 
 
 @struct
@@ -89,6 +91,7 @@ def is_entry_asked(where: AuditFilter, entry: AuditEntry) -> bool:
     return (
         where.actor in ("", entry.actor)
         and where.action in ("", entry.action)
+        and where.commit in ("", entry.commit)
         and entry.outcome.startswith(where.outcome)
         and _is_asked(where.log, entry.address, entry.at)
     )

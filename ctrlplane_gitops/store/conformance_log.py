@@ -166,6 +166,8 @@ class LogClaims(StoreKit):
         assert read(AuditFilter(action="update"), Page(1)) == [audit[3]]
         assert read(AuditFilter(action="update", actor="user:ann")) == [audit[1]]
         assert read(AuditFilter(outcome="failed")) == [audit[1]]
+        assert read(AuditFilter(commit=FULL_AUDIT.commit)) == audit[::-1]
+        assert read(AuditFilter(commit=FULL_AUDIT.commit[:3])) == []
         first = store.read_audit(page=Page(1, is_oldest_first=True))[0]
         later = Page(1, after=first.number, is_oldest_first=True)
         assert read(AuditFilter(), later) == [audit[1]]

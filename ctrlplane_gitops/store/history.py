@@ -76,15 +76,14 @@ def select_audit(
 ) -> list[LoggedEntry]:
     where = where or AuditFilter()
     conditions = _conditions(where.log)
-    for column, value in (("actor", where.actor), ("action", where.action)):
-        if value:
-            conditions.append((f"{column} = ?", value))
+    columns = {"actor": where.actor, "action": where.action, "commit_id": where.commit}
+    conditions += [(f"{column} = ?", value) for column, value in columns.items() if value]
     if where.outcome:
         conditions.append(_begins("outcome", where.outcome))
-    columns = "id, at, actor, action, address, commit_id, outcome FROM audit"
+    fields = "id, at, actor, action, address, commit_id, outcome FROM audit"
     return [
         LoggedEntry(row[0], AuditEntry(row[1], decode_time(row[2]), *row[3:]))
-        for row in _select(connection, columns, conditions, page)
+        for row in _select(connection, fields, conditions, page)
     ]
 
 
