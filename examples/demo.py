@@ -1,7 +1,9 @@
 """The whole thing once, in a scratch folder: a Git repo, a plan, an apply, a request to every
-endpoint, a second plan that is empty, a new version, a repair, and everything removed again.
+endpoint, a second plan that is empty, a new version, and `serve` with its pages, which follows the
+repo and repairs what dies; then everything is removed again.
 
-Needs Python, git and nothing else. ``KEEP=1`` leaves it running and says where.
+Needs Python, git and nothing else. In a terminal it serves until Ctrl-C, else it only shows that
+the page answers. ``KEEP=1`` leaves the applications running and says where.
 """
 
 import json
@@ -11,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 QUICKSTART = Path(__file__).resolve().parent / "quickstart"
@@ -66,6 +70,49 @@ class Demo:
         answers = self.greet()
         expect(any("version 2" in text for text in answers), "version 2 does not answer")
         self.run_verb("history", "instance/acme/web", "--ref", "main")
+        self.serve()
+
+    def serve(self):
+        print("\n# The same without a person: it follows the branch, and repairs what dies.")
+        verb = ["serve", "--ref", "main", "--listen", "127.0.0.1:0", "--poll", "2s"]
+        print(f"\n$ ctrlplane-gitops {shlex.join(verb)}", flush=True)
+        with self.serving(verb) as url:
+            self.follow(url)
+            print(f"\n# The page: {url}", flush=True)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                print(f"# The repo it follows: {self.repo}\n# Ctrl-C ends it.", flush=True)
+                with suppress(KeyboardInterrupt):
+                    while True:
+                        time.sleep(60)
+
+    @contextmanager
+    def serving(self, verb):
+        """Where it answers; it is told to stop at the end."""
+        command = [*COMMAND, "--chdir", str(self.repo), *verb]
+        with subprocess.Popen(
+            command, env=self.environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                line = next((item for item in process.stderr if "listening on" in item), None)
+                expect(line is not None, "serve does not listen")
+                print(line, end="", flush=True)
+                yield line.split()[-1]
+                process.terminate()
+                process.communicate(timeout=30)
+                expect(process.returncode == 0, f"serve exited {process.returncode}")
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def follow(self, url):
+        """A commit is applied, and the page shows it."""
+        wait_for(lambda: ask(f"{url}/readyz"), "serve does not become ready")
+        specs = self.repo / "tenants" / "globex.yaml"
+        specs.write_text(specs.read_text().replace('VERSION: "1"', 'VERSION: "2"'))
+        self.commit("Version 2 for Globex")
+        page = f"{url}/tenants/globex/instances/web"
+        wait_for(lambda: "v2" in ask(page), "the page does not show version 2")
+        print("Version 2 for Globex was committed, applied, and is on its page.")
 
     def greet(self):
         print("\n# A request to every endpoint:")
@@ -101,6 +148,20 @@ class Demo:
             print(done.stdout)
             raise SystemExit(f"{shlex.join(command)} exited {done.returncode}")
         return done.stdout
+
+
+def ask(url):
+    """What it answers; "" for an error."""
+    with suppress(OSError), urllib.request.urlopen(url, timeout=10) as response:
+        return response.read().decode()
+    return ""
+
+
+def wait_for(is_so, what):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        expect(time.monotonic() < deadline, what)
+        time.sleep(0.2)
 
 
 def expect(is_true, what):

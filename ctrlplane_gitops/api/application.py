@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, abort, g, jsonify, redirect, request
+from flask import Blueprint, Flask, Response, abort, g, redirect, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ctrlplane_gitops.api.body import parse_body
-from ctrlplane_gitops.api.errors import Refusal, add_error_handlers
+from ctrlplane_gitops.api.errors import Refusal, add_error_handlers, problem
 from ctrlplane_gitops.api.guard import Access, Guard, not_found
 from ctrlplane_gitops.api.hook import Receiver, build_hook_routes, refuse_large
 from ctrlplane_gitops.api.login import build_login_routes
+from ctrlplane_gitops.api.page import PageViews, page_routes
+from ctrlplane_gitops.api.page_frame import Framer
 from ctrlplane_gitops.api.query import parse_query
 from ctrlplane_gitops.api.read import API, build_read_routes
-from ctrlplane_gitops.api.route import Call, Reach, Route
+from ctrlplane_gitops.api.route import Call, Reach, Route, root_path
 from ctrlplane_gitops.auth.roles import Permission
 from ctrlplane_gitops.auth.tokens import NOBODY
 from ctrlplane_gitops.status.board import Board
@@ -27,17 +30,20 @@ from ctrlplane_gitops.value import replace, struct
 
 # A webhook may bring this much; nothing else that is served takes as large a body.
 MAX_BODY = 5 * 1024 * 1024
+_NAME = "ctrlplane"
 
 
 @struct
 class Views:
     """Where the answers come from. Each is called by many threads at once.
 
-    ``board`` has what is known; ``read_status`` looks now, and raises CtrlplaneError when that is
-    not to be had. ``find_unready`` says why it is not ready, "" when it is. ``render_metrics`` is
-    Prometheus's text format. ``receiver`` takes webhooks, None where there are none."""
+    ``board`` has what is known, ``pages`` what only pages show; ``read_status`` looks now, and
+    raises CtrlplaneError when that is not to be had. ``find_unready`` says why it is not ready, ""
+    when it is. ``render_metrics`` is Prometheus's text format. ``receiver`` takes webhooks, None
+    where there are none."""
 
     board: Board
+    pages: PageViews
     read_status: Callable[[], StatusDocument]
     find_unready: Callable[[], str]
     render_metrics: Callable[[], bytes]
@@ -48,31 +54,82 @@ class Views:
 def build_application(
     views: Views, access: Access, hosts: tuple[str, ...] = (), more: Iterable[Route] = ()
 ) -> Flask:
-    """``hosts`` are the names that requests may be addressed to; () is any. On a loopback address
-    a page of somebody else's could otherwise read it, through a name that leads here. ``more`` are
-    routes that others bring along."""
+    """Nothing but us. ``hosts`` are the names that requests may be addressed to; () is any. On a
+    loopback address a page of somebody else's could otherwise read it, through a name that leads
+    here. ``more`` are routes that others bring along."""
     application = Flask("ctrlplane_gitops", static_folder=None, template_folder=None)
-    application.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    application.json.sort_keys = False  # type: ignore[attr-defined]
+    application.before_request(lambda: _refuse(hosts))
+    guard = mount(application, views, access, more=more)
+    # Whoever may not come in is not told what is nowhere.
+    application.before_request(lambda: _admit_nowhere(guard))
+    application.after_request(_harden)
+    add_error_handlers(application, views.on_bug, _Shown(guard, views))
+    return application
+
+
+def mount(
+    application: Flask,
+    views: Views,
+    access: Access,
+    prefix: str = "",
+    more: Iterable[Route] = (),
+) -> Guard:
+    """Put all our routes below ``prefix`` into an application that may have others, which notice
+    nothing of it: what we do before, after and on errors is about ours alone."""
     guard = Guard(access)
     routes = (
         *_build_own(views, guard),
         *build_login_routes(guard),
         *build_read_routes(views.board),
         *build_hook_routes(views.receiver),
+        *page_routes(views.board, views.pages, guard),
         *more,
     )
-    known = {item.name: item for item in routes}
-    application.before_request(lambda: _refuse(hosts, views.receiver))
-    application.before_request(lambda: _admit(guard, known))
-    application.after_request(_harden)
-    add_error_handlers(application, views.on_bug)
+    blueprint = Blueprint(_NAME, __name__, url_prefix=prefix or None)
+    known = {_endpoint_of(item): item for item in routes}
+
+    def begin() -> Any:
+        g.ctrlplane_prefix, g.ctrlplane_route = prefix, known[request.endpoint or ""]
+        request.max_content_length = MAX_BODY
+        # Before anything is read of it: a view that takes no body would never ask how long it is.
+        if (request.content_length or 0) > MAX_BODY:
+            refuse_large(views.receiver)
+            abort(413)
+        return _admit(guard, g.ctrlplane_route)
+
+    blueprint.before_request(begin)
+    blueprint.after_request(_harden)
+    add_error_handlers(blueprint, views.on_bug, _Shown(guard, views))
     for item in routes:
-        application.add_url_rule(
-            item.path, item.name, _build_view(item), methods=[item.method], strict_slashes=True
-        )
+        blueprint.add_url_rule(
+            item.path, _endpoint_of(item).partition(".")[2], _build_view(item),
+            methods=[item.method], strict_slashes=True,
+        )  # fmt: skip
+    application.register_blueprint(blueprint)
     application.extensions["ctrlplane"] = {"guard": guard, "routes": routes}
-    return application
+    return guard
+
+
+def _endpoint_of(route: Route) -> str:
+    """Flask keeps the full stop for itself."""
+    return f"{_NAME}.{route.name.replace('.', '-')}"
+
+
+class _Shown:
+    """Errors as problem documents, and as pages for whoever asked for one."""
+
+    def __init__(self, guard: Guard, views: Views) -> None:
+        self._framer = Framer(guard, views.pages.read_plane, views.pages.now)
+
+    def __call__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        route: Route | None = g.get("ctrlplane_route")
+        accepts = request.accept_mimetypes
+        is_html = accepts["text/html"] > accepts["application/json"]
+        if route.is_page if route is not None else is_html:
+            return self._framer.error(g.get("who"), status, detail)
+        return problem(status, code, detail, headers)
 
 
 def _build_own(views: Views, guard: Guard) -> tuple[Route, ...]:
@@ -123,10 +180,9 @@ def _may_know(guard: Guard) -> bool:
         return False
 
 
-def _admit(guard: Guard, known: dict[str, Route]) -> Any:
+def _admit(guard: Guard, route: Route) -> Any:
     """Before anything is answered: who asks, whether they may, and whether they meant to."""
-    route = known.get(request.endpoint or "")
-    if route is not None and route.reach in (Reach.OPEN, Reach.SIGNED):
+    if route.reach in (Reach.OPEN, Reach.SIGNED):
         g.who = NOBODY
         if route.reach is Reach.OPEN:
             guard.check_origin(request)
@@ -134,16 +190,22 @@ def _admit(guard: Guard, known: dict[str, Route]) -> Any:
     try:
         g.who = guard.authenticate(request)
     except Refusal as refusal:
-        if route is not None and route.is_page and refusal.status == 401:
-            return redirect(f"/login?next={quote(request.path)}", 303)
+        if route.is_page and refusal.status == 401:
+            place = quote(request.script_root + request.path)
+            return redirect(f"{root_path()}/login?next={place}", 303)
         raise
-    if route is None:
-        if request.routing_exception is None:
-            raise not_found()
-        return None
     guard.authorize(g.who, route, request.view_args or {})
     guard.check_origin(request)
     return None
+
+
+def _admit_nowhere(guard: Guard) -> None:
+    if request.blueprint != _NAME:
+        if (request.content_length or 0) > MAX_BODY:
+            abort(413)
+        g.who = guard.authenticate(request)
+        if request.routing_exception is None:
+            raise not_found()
 
 
 def _build_view(route: Route) -> Callable[..., Any]:
@@ -154,21 +216,17 @@ def _build_view(route: Route) -> Callable[..., Any]:
             raise not_found()
         if isinstance(found, Response):
             return found
-        answer = jsonify(as_json(found))
-        answer.status_code = route.status
-        return answer
+        # Not by the application's own provider, which may be somebody else's.
+        text = json.dumps(as_json(found), ensure_ascii=False, separators=(",", ":"))
+        return Response(f"{text}\n", route.status, content_type="application/json")
 
     return view
 
 
-def _refuse(hosts: tuple[str, ...], receiver: Receiver | None) -> None:
-    """Before anything is read of it: a view that takes no body would never ask how long it is."""
+def _refuse(hosts: tuple[str, ...]) -> None:
     host = request.environ.get("HTTP_HOST")
     if hosts and host is not None and _name_of(host) not in hosts:
         abort(400)
-    if (request.content_length or 0) > MAX_BODY:
-        refuse_large(receiver)
-        abort(413)
 
 
 def _name_of(host: str) -> str:
@@ -185,5 +243,5 @@ def _name_of(host: str) -> str:
 
 def _harden(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Protocol
 
-from flask import Flask, Response
+from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from ctrlplane_gitops.errors import (
@@ -69,14 +70,27 @@ def problem(
     )
 
 
-def answer_of(status: int, headers: Mapping[str, str] | None = None) -> Response:
+class Show(Protocol):
+    """How a refusal is answered: as a problem document, or as a page for people."""
+
+    def __call__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> Response: ...
+
+
+def answer_of(
+    status: int, headers: Mapping[str, str] | None = None, show: Show = problem
+) -> Response:
     """What everybody is answered with this status, whatever the path."""
     code, detail = _KNOWN.get(status, (f"http-{status}", HTTPStatus(status).phrase))
-    return problem(status, code, detail, headers)
+    return show(status, code, detail, headers)
 
 
-def add_error_handlers(application: Flask, on_bug: Callable[[Exception], None]) -> None:
-    """``on_bug`` is told of what nobody expected; the client learns only that it was that."""
+def add_error_handlers(
+    place: Flask | Blueprint, on_bug: Callable[[Exception], None], show: Show = problem
+) -> None:
+    """For everything of ``place`` and nothing else. ``on_bug`` is told of what nobody expected;
+    the client learns only that it was that."""
 
     def answer_http(error: HTTPException) -> Response:
         # Which methods are allowed is said by a header.
@@ -85,22 +99,22 @@ def add_error_handlers(application: Flask, on_bug: Callable[[Exception], None]) 
             for name, value in error.get_headers()
             if name.lower() not in ("content-type", "content-length")
         }
-        return answer_of(error.code or 500, headers)
+        return answer_of(error.code or 500, headers, show)
 
     def answer_ours(error: CtrlplaneError) -> Response:
-        return problem(status_of(error), error.code, error.message)
+        return show(status_of(error), error.code, error.message)
 
     def answer_refusal(error: Refusal) -> Response:
-        return problem(error.status, error.code, error.detail, error.headers)
+        return show(error.status, error.code, error.detail, error.headers)
 
     def answer_bug(error: Exception) -> Response:
         on_bug(error)
-        return problem(500, "bug", "this is a bug; the log names the place")
+        return show(500, "bug", "this is a bug; the log names the place")
 
-    application.register_error_handler(HTTPException, answer_http)
-    application.register_error_handler(CtrlplaneError, answer_ours)
-    application.register_error_handler(Refusal, answer_refusal)
-    application.register_error_handler(Exception, answer_bug)
+    place.register_error_handler(HTTPException, answer_http)
+    place.register_error_handler(CtrlplaneError, answer_ours)
+    place.register_error_handler(Refusal, answer_refusal)
+    place.register_error_handler(Exception, answer_bug)
 
 
 def status_of(error: CtrlplaneError) -> int:

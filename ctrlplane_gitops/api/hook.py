@@ -71,7 +71,7 @@ def build_hook_routes(receiver: Receiver | None) -> tuple[Route, ...]:
 def refuse_large(receiver: Receiver | None) -> None:
     """A body is larger than is taken anywhere: a delivery whose body that is, is told of."""
     rule, sender = request.url_rule, (request.view_args or {}).get("sender", "")
-    if receiver is None or rule is None or rule.rule != _PATH:
+    if receiver is None or rule is None or not rule.rule.endswith(_PATH):
         return
     if receiver.listens_to(sender):
         receiver.refuse(sender, 413, "the body is larger than is taken here")

@@ -9,7 +9,7 @@ from flask import Response, redirect, request
 from ctrlplane_gitops.api.body import Body
 from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.guard import Guard
-from ctrlplane_gitops.api.route import Call, Reach, Route
+from ctrlplane_gitops.api.route import Call, Reach, Route, root_path
 from ctrlplane_gitops.api.session import COOKIE
 
 
@@ -17,7 +17,7 @@ class Login(Body):
     """``next`` is where a form leads to."""
 
     token: str
-    next: str = "/"
+    next: str = ""
 
 
 def build_login_routes(guard: Guard) -> tuple[Route, ...]:
@@ -29,19 +29,20 @@ def build_login_routes(guard: Guard) -> tuple[Route, ...]:
             value = guard.begin_session(call.body.token.strip(), request.remote_addr or "")
         except Refusal as refusal:
             if is_form and refusal.status == 401:
-                return _redirect(f"/login?failed=true&next={quote(_local(call.body.next))}")
+                return _redirect(f"{root_path()}/login?failed=true&next={quote(_next_of(call))}")
             raise
-        answer = _redirect(_local(call.body.next)) if is_form else Response(status=204)
+        answer = _redirect(_next_of(call)) if is_form else Response(status=204)
         answer.set_cookie(
-            COOKIE, value, httponly=True, samesite="Strict", secure=_is_secure(), path="/"
-        )
+            COOKIE, value, httponly=True, samesite="Strict", secure=_is_secure(),
+            path=root_path() or "/",
+        )  # fmt: skip
         return answer
 
     def log_out(call: Call) -> Response:
         guard.sessions.end(request.cookies.get(COOKIE, ""))
         is_form = request.mimetype != "application/json"
-        answer = _redirect("/login") if is_form else Response(status=204)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="Strict", path="/")
+        answer = _redirect(f"{root_path()}/login") if is_form else Response(status=204)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="Strict", path=root_path() or "/")
         return answer
 
     return (
@@ -51,6 +52,11 @@ def build_login_routes(guard: Guard) -> tuple[Route, ...]:
         ),
         Route("POST", "/logout", None, Reach.OPEN, "End the session.", log_out, status=204),
     )  # fmt: skip
+
+
+def _next_of(call: Call) -> str:
+    """Where the form leads to: where its sender came from, or to the first page."""
+    return _local(call.body.next) if call.body.next else f"{root_path()}/"
 
 
 def _redirect(place: str) -> Response:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from flask import g, request
+
 from ctrlplane_gitops.auth.roles import Permission
 from ctrlplane_gitops.auth.tokens import Principal
 from ctrlplane_gitops.value import field, struct
@@ -76,3 +78,9 @@ class Route:
     def name(self) -> str:
         """Unique among the routes: ``get /api/v1/workers``."""
         return f"{self.method.lower()} {self.path}"
+
+
+def root_path() -> str:
+    """What stands before every path of ours in the address of the request being answered: where
+    the application is mounted, and we in it."""
+    return f"{request.script_root}{g.get('ctrlplane_prefix', '')}"

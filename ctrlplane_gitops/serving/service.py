@@ -17,6 +17,7 @@ from ctrlplane_gitops.reconcile.report import PassReport
 from ctrlplane_gitops.serving.collecting import build_collector
 from ctrlplane_gitops.serving.narrator import Narrator
 from ctrlplane_gitops.serving.output import Output
+from ctrlplane_gitops.serving.page_reading import PageReading
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.status_reader import StatusReader
@@ -105,11 +106,14 @@ class Service:
             self._take_pass,
             on_look=self._take_look,
         )
+        self._status = StatusReader(app, self._reconciler, clock)
+        self._reading = ReadingStores(app, self._planes)
+        self._pages = PageReading(
+            app, self._reconciler, self._reading, lambda: self._status.live, self._find_unready
+        )
         poller = Poller(
             source, self._take_snapshot, self._end_look, on_begin=self._ledger.begin_look
         )
-        self._status = StatusReader(app, self._reconciler, clock)
-        self._reading = ReadingStores(app, self._planes)
         self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
         workers = self._build_workers(intervals, poller, collector)
@@ -140,6 +144,7 @@ class Service:
         )
         return Views(
             board=Board(sources),
+            pages=self._pages.build_views(),
             read_status=lambda: self._status.read(_STATUS_AGE).document,
             find_unready=self._find_unready,
             render_metrics=self._metrics.render,
@@ -182,6 +187,7 @@ class Service:
         self._plans.take(seen.plan, tenants, self._clock.now())
 
     def _take_pass(self, report: PassReport) -> None:
+        self._pages.take_pass(report)
         self._plans.end(report.outcome.value)
         self._narrator.take_pass(report)
         if (tried := self._reconciler.tried) is not None:
@@ -204,6 +210,7 @@ class Service:
 
     def _end_look(self, error: str) -> None:
         self._narrator.take_look(error)
+        self._pages.take_look(error)
         if error:
             self._ledger.fail_look(error)
 

@@ -37,7 +37,7 @@ from ctrlplane_gitops.status.paging import (
     encode_cursor,
     take_page,
 )
-from ctrlplane_gitops.status.passing import LastPlan, show_plan
+from ctrlplane_gitops.status.passing import LastPlan, show_plan, tell_plan
 from ctrlplane_gitops.status.resource import deployment_row, route_row, secret_row, tenant_row
 from ctrlplane_gitops.status.row import (
     AuditRow,
@@ -122,6 +122,22 @@ class Board:
         keys = filter(is_asked, self._sort_keys(desired, live))
         found = take_page(keys, lambda key: (key.tenant, key.name), page, 2)
         return found.map(lambda key: instance_row(key, desired.get(key), live))
+
+    def list_phases(self, where: Where) -> tuple[tuple[ResourceKey, str], ...]:
+        """Every instance with its phase, in order, cheaply. Filter: tenant."""
+        desired, live = self._require_desired().instances, self._sources.read_live()
+        tenants, unknown = where.tenants(), InstancePhase.UNKNOWN
+        seen = live.instances if live else {}
+        return tuple(
+            (key, (seen[key].phase if key in seen else unknown).value)
+            for key in self._sort_keys(desired, live)
+            if tenants is None or key.tenant in tenants
+        )
+
+    def read_instances(self, keys: Iterable[ResourceKey]) -> tuple[InstanceRow, ...]:
+        """The rows of these instances, in their order."""
+        desired, live = self._require_desired().instances, self._sources.read_live()
+        return tuple(instance_row(key, desired.get(key), live) for key in keys)
 
     def get_instance(self, tenant: str, name: str) -> InstanceDetail | None:
         """Everything about one: its rollout and releases as they are recorded now, its replicas
@@ -255,6 +271,11 @@ class Board:
             return None
         shown = show_plan(last, scope)
         return PlanRow(last.made_at, last.plan.header.commit, last.outcome, shown)
+
+    def read_plan_text(self, scope: frozenset[str] | None) -> str:
+        """The same as ``plan`` prints it; "" before the first."""
+        last = self._sources.read_plan()
+        return "" if last is None else tell_plan(last, scope)
 
     def _require_desired(self) -> DesiredState:
         found = self._sources.read_desired()

@@ -38,6 +38,7 @@ class LogWhere:
     actor: str = ""
     action: str = ""
     outcome: str = ""
+    commit: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -68,7 +69,9 @@ def list_audit(store: Store, where: LogWhere, page: Page) -> Listing[AuditRow]:
     """The newest first."""
 
     def read(log: LogFilter, asked: LogPage) -> Sequence[LoggedEntry]:
-        return store.read_audit(AuditFilter(log, where.actor, where.action, where.outcome), asked)
+        return store.read_audit(
+            AuditFilter(log, where.actor, where.action, where.outcome, where.commit), asked
+        )
 
     return _list(read, where, page).map(audit_row)
 

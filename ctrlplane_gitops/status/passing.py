@@ -9,6 +9,7 @@ from typing import Any
 
 from ctrlplane_gitops.plan.as_json import plan_as_json
 from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.plan.render import render_plan
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import RecordBatch
 from ctrlplane_gitops.value import replace, struct
@@ -72,15 +73,7 @@ def _lay_over(before: Plan, part: Plan, tenants: frozenset[str]) -> Plan:
 def show_plan(last: LastPlan, scope: frozenset[str] | None) -> Mapping[str, Any]:
     """As ``plan --json`` prints it. With a scope: the rows of those tenants alone, and no figure
     of what concerns others too."""
-    plan = last.plan
-    if scope is not None:
-        plan = replace(
-            plan,
-            changes=tuple(item for item in plan.changes if item.key.tenant in scope),
-            drift=tuple(item for item in plan.drift if item.key.tenant in scope),
-            diagnostics=tuple(item for item in plan.diagnostics if item.tenant in scope),
-            refusals=(),
-        )
+    plan = _narrow(last.plan, scope)
     shown = plan_as_json(plan)
     if scope is None:
         shown["summary"]["is_empty"] = last.is_empty
@@ -88,3 +81,22 @@ def show_plan(last: LastPlan, scope: frozenset[str] | None) -> Mapping[str, Any]
         shown["summary"]["is_empty"] = not plan.changes and not plan.drift
         del shown["summary"]["adopt"], shown["summary"]["unchanged"]
     return shown
+
+
+def tell_plan(last: LastPlan, scope: frozenset[str] | None) -> str:
+    """As ``plan`` prints it, in the same way; what was read in all is no business of a scope."""
+    text = render_plan(_narrow(last.plan, scope))
+    return text if scope is None else text.partition("\n\n")[2]
+
+
+def _narrow(plan: Plan, scope: frozenset[str] | None) -> Plan:
+    if scope is None:
+        return plan
+    return replace(
+        plan,
+        changes=tuple(item for item in plan.changes if item.key.tenant in scope),
+        drift=tuple(item for item in plan.drift if item.key.tenant in scope),
+        diagnostics=tuple(item for item in plan.diagnostics if item.tenant in scope),
+        refusals=(),
+        adopted=0,
+    )

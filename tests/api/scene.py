@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ from flask.testing import FlaskClient
 from ctrlplane_gitops.api.application import Views, build_application
 from ctrlplane_gitops.api.guard import Access
 from ctrlplane_gitops.api.hook import Receiver
+from ctrlplane_gitops.api.page import PageViews, SourceView
 from ctrlplane_gitops.auth.tokens import digest_of, new_token
 from ctrlplane_gitops.clock import FakeClock
 from ctrlplane_gitops.state.access import AccessToken, Role
+from ctrlplane_gitops.state.delivery import DeliveryRecord
 from ctrlplane_gitops.status.view import StatusDocument
 from tests.status.board_kit import NOW, Seen
 
@@ -30,6 +33,10 @@ class Scene:
         self.tokens: tuple[AccessToken, ...] | None = ()
         self.is_open = True
         self.receiver: Receiver | None = None
+        self.source = SourceView()
+        self.logs: list[str] = []
+        self.read_logs: Callable[[object], Sequence[str]] = lambda key: self.logs
+        self.deliveries: list[DeliveryRecord] = []
 
     def declare(
         self, role: Role = Role.ADMIN, *tenants: str, expires_in: timedelta | None = None
@@ -46,6 +53,7 @@ class Scene:
     def build(self, hosts: tuple[str, ...] = ()) -> Flask:
         views = Views(
             board=self.seen.board,
+            pages=self.build_pages(),
             read_status=self._read_status,
             find_unready=lambda: self.reason,
             render_metrics=lambda: b"up 1\\n",
@@ -54,6 +62,17 @@ class Scene:
         )
         access = Access(lambda: self.tokens, self.is_open, self.clock)
         return build_application(views, access, hosts)
+
+    def build_pages(self) -> PageViews:
+        return PageViews(
+            read_plane=lambda: "prod",
+            read_source=lambda: self.source,
+            read_logs=lambda key: self.read_logs(key),
+            read_health=lambda key: None,
+            read_telemetry=lambda key: None,
+            read_deliveries=lambda before, limit: self.deliveries[:limit],
+            now=self.clock.now,
+        )
 
     def client(self, hosts: tuple[str, ...] = ()) -> FlaskClient:
         return self.build(hosts).test_client()

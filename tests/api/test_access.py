@@ -15,7 +15,10 @@ from tests.api.scene import Scene, bearer, check_problem
 from tests.status.board_kit import OTHER, WEB
 
 JSON = {"Content-Type": "application/json"}
-ROUTES: tuple[Route, ...] = Scene().build().extensions["ctrlplane"]["routes"]
+# Pages lead to the login instead (test_page.py).
+ROUTES: tuple[Route, ...] = tuple(
+    item for item in Scene().build().extensions["ctrlplane"]["routes"] if not item.is_page
+)
 GUARDED = [item for item in ROUTES if item.reach not in (Reach.OPEN, Reach.SIGNED)]
 OF_TENANT = [item for item in GUARDED if item.reach is Reach.TENANT]
 LISTS = [item for item in GUARDED if item.reach is Reach.LIST]

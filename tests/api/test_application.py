@@ -32,7 +32,9 @@ def test_readiness_says_why_it_is_not(scene: Scene) -> None:
     assert client.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", "/metrics/", "/healthz/x", "/static/a"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/api", "/api/v1", "/metrics/", "/healthz/x", "/statics/a"]
+)
 def test_what_is_not_there_is_a_problem(scene: Scene, path: str) -> None:
     check_problem(scene.client().get(path), 404, "not-found")
 

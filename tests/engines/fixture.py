@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
+from tests.engines.browser import chromium_browser
 from tests.engines.program import MissingEngineError, give_up
 from tests.engines.prometheus import find_prometheus
 from tests.engines.registry import Registry, image_registry
@@ -71,3 +73,14 @@ def prometheus() -> str:
     except MissingEngineError as missing:
         give_up("prometheus", str(missing))
         raise
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """For a module alone: while it is open there is an event loop in this thread."""
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(chromium_browser())
+        except MissingEngineError as missing:
+            give_up("chromium", str(missing))
+        yield opened

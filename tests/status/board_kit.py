@@ -81,20 +81,21 @@ spec: {instance: APP, hosts: [APP.NAME.example]}
 """
 
 
-def _files() -> dict[str, bytes]:
-    def write(name: str, ring: str, *apps: str) -> bytes:
-        text = TENANT + "".join(INSTANCE.replace("APP", app) for app in apps)
-        return text.replace("NAME", name).replace("RING", ring).encode()
+def _write(name: str, ring: str, *apps: str) -> bytes:
+    text = TENANT + "".join(INSTANCE.replace("APP", app) for app in apps)
+    return text.replace("NAME", name).replace("RING", ring).encode()
 
+
+def _files() -> dict[str, bytes]:
     return {
         "ctrlplane.yaml": PLANE.encode(),
-        "acme.yaml": write("acme", "early", "web", "db"),
-        "beta.yaml": write("beta", "late", "web"),
+        "acme.yaml": _write("acme", "early", "web", "db"),
+        "beta.yaml": _write("beta", "late", "web"),
     }
 
 
-def make_desired() -> DesiredState:
-    documents, diagnostics = parse(_files())
+def make_desired(files: dict[str, bytes] | None = None) -> DesiredState:
+    documents, diagnostics = parse(_files() if files is None else files)
     assert not diagnostics, [item.render() for item in diagnostics]
     digests = {item.key: "d" for item in documents if item.kind == "secret"}
     desired, found = build_catalog(documents, (), {}, digests)
@@ -212,6 +213,15 @@ class Seen:
             "prod", "c0ffee", self.desired, self.store.load_state(), observed, verdicts
         )
         return Live(NOW, document, observed, verdicts)
+
+    def grow(self, count: int) -> None:
+        """So many more instances, of a tenant of their own, which nobody has looked at yet."""
+        assert self.desired is not None
+        files = _files()
+        apps = [f"i{number:02}" for number in range(count)]
+        quota = b'quota: {instances: 5, cpu: "4", memory: 1Gi}'
+        files["many.yaml"] = _write("many", "late", *apps).replace(quota, b"quota: {}")
+        self.desired = make_desired(files)
 
     def plan_updates(self, *keys: ResourceKey, tenants: frozenset[str] | None = None) -> None:
         changes = tuple(Change(key, ChangeAction.UPDATE, "why") for key in sorted(keys))
