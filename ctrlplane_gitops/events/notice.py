@@ -26,6 +26,7 @@ class Rule:
     """What a type means. ``kind`` is the failure it is, "" for none; it ``ends`` failures of those
     kinds. ``scope`` names the fields of the data that tell failures of one kind apart, which end
     one by one; ``detail`` those that make a failure another one, worth a message of its own.
+    A detail ``message`` is what it says.
     ``is_flap``: nothing ends it but that it does not happen again. ``is_last``: its address is no
     more, and nothing of it can fail."""
 
@@ -49,6 +50,10 @@ RULES = (
     Rule("health.degraded", "health", scope=("check",)),
     Rule("health.recovered", ends=("health",), scope=("check",)),
     Rule("health.passed", ends=("health",), scope=("check",)),
+    Rule("instance.quarantined", "quarantine"),
+    Rule("instance.released", ends=("quarantine",)),
+    Rule("drift.detected", "drift", detail=("message",)),
+    Rule("drift.resolved", ends=("drift",)),
     Rule(EventType.INSTANCE_REMOVED, is_last=True),
     Rule(EventType.TENANT_REMOVED, is_last=True),
 )
@@ -205,4 +210,5 @@ def _kind_of(kind: str, event: Event, scope: tuple[str, ...]) -> str:
 
 
 def _values(event: Event, names: tuple[str, ...]) -> list[str]:
-    return [event.data[name] for name in names if name in event.data]
+    known = {"message": event.message, **event.data}
+    return [known[name] for name in names if name in known]

@@ -14,20 +14,20 @@ from ctrlplane_gitops.store.connection import open_beside, open_for_reading, tra
 
 class Beside:
     """Opened when it is first needed. ``table`` is one that an older file may not have yet: then
-    there is nothing to read. Safe to use from several threads."""
+    there is nothing to read. Safe to use from several threads; ``lock`` keeps the others away."""
 
     def __init__(self, path: Path, table: str, *, is_read_only: bool) -> None:
         self._path = path
         self._table = table
         self._is_read_only = is_read_only
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
         """None where there is nothing to read."""
-        with self._lock, translating(self._path):
+        with self.lock, translating(self._path):
             connection = self._open()
             known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
             if connection is not None and not connection.execute(known, (self._table,)).fetchone():
@@ -37,7 +37,7 @@ class Beside:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the write lock from its beginning."""
-        with self._lock, translating(self._path):
+        with self.lock, translating(self._path):
             connection = self._open()
             if connection is None or self._is_read_only:
                 raise StoreError(f"the store {self._path} is open for reading only")
@@ -52,7 +52,7 @@ class Beside:
 
     def close(self) -> None:
         """Twice is once."""
-        with self._lock, translating(self._path):
+        with self.lock, translating(self._path):
             connection, self._connection = self._connection, None
             self._is_closed = True
             if connection is not None:

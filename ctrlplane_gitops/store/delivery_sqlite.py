@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.state.delivery import DeliveryOutcome, DeliveryRecord
+from ctrlplane_gitops.store.beside import Beside
 from ctrlplane_gitops.store.codec import decode_time, encode_time
-from ctrlplane_gitops.store.connection import open_beside, open_for_reading, translating
 from ctrlplane_gitops.store.delivery import KEPT, KEPT_REJECTIONS, DeliveryFilter
 from ctrlplane_gitops.store.delivery_memory import copy_of
 from ctrlplane_gitops.store.retained import BATCH
@@ -39,11 +38,7 @@ class SqliteDeliveries:
     being read."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        self._path = path
-        self._is_read_only = is_read_only
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._is_closed = False
+        self._beside = Beside(path, "deliveries", is_read_only=is_read_only)
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._added = 0
@@ -52,7 +47,7 @@ class SqliteDeliveries:
         waiting = _Waiting(record)
         with self._waiting_lock:
             self._waiting.append(waiting)
-        with self._lock:
+        with self._beside.lock:
             # Whoever had the lock before may have written ours along with its own.
             if waiting.written is None and waiting.error is None:
                 self._write_waiting()
@@ -62,12 +57,12 @@ class SqliteDeliveries:
         return waiting.written
 
     def tally(self, key: str, record: DeliveryRecord) -> None:
-        with self._writing() as connection:
+        with self._beside.writing() as connection:
             _count(connection, "tally", key, record)
             self._trim(connection, 1)
 
     def end(self, records: Sequence[DeliveryRecord]) -> None:
-        with self._writing() as connection:
+        with self._beside.writing() as connection:
             connection.executemany(
                 "UPDATE deliveries SET outcome = ?, commit_id = ?, ended_at = ?, message = ? "
                 "WHERE number = ? AND outcome = 'accepted'",
@@ -95,22 +90,18 @@ class SqliteDeliveries:
         return self._select(f"WHERE {text} ORDER BY number DESC LIMIT ?", (*values, max(limit, 0)))
 
     def prune(self, before: datetime) -> int:
-        with self._writing() as connection:
+        with self._beside.writing() as connection:
             return connection.execute(_PRUNE, (encode_time(before),)).rowcount
 
     def close(self) -> None:
         """Twice is once."""
-        with self._lock, translating(self._path):
-            connection, self._connection = self._connection, None
-            self._is_closed = True
-            if connection is not None:
-                connection.close()
+        self._beside.close()
 
     def _write_waiting(self) -> None:
         with self._waiting_lock:
             waiting, self._waiting = self._waiting, []
         try:
-            with self._writing() as connection:
+            with self._beside.writing() as connection:
                 written = [_put(connection, item.record) for item in waiting]
                 self._trim(connection, len(waiting))
         except StoreError as error:
@@ -127,45 +118,17 @@ class SqliteDeliveries:
                 connection.execute(statement)
 
     def _select(self, rest: str, values: tuple[Any, ...]) -> list[DeliveryRecord]:
-        with self._lock, translating(self._path):
-            connection = self._open()
-            # A file that an older program wrote has no such table.
-            if connection is None or not connection.execute(_HAS_TABLE).fetchone():
+        with self._beside.reading() as connection:
+            if connection is None:
                 return []
             rows = connection.execute(f"SELECT {_COLUMNS} FROM deliveries {rest}", values)
             return [_decode(row) for row in rows.fetchall()]
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, translating(self._path):
-            if self._is_read_only:
-                raise StoreError(f"the store {self._path} is open for reading only")
-            connection = self._open()
-            assert connection is not None
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    def _open(self) -> sqlite3.Connection | None:
-        """None when there is nothing to read."""
-        if self._is_closed:
-            raise StoreError(f"the store {self._path} is closed")
-        if self._connection is None:
-            opener = open_for_reading if self._is_read_only else open_beside
-            self._connection = opener(self._path)
-        return self._connection
 
 
 _COLUMNS = (
     "number, id, at, sender, outcome, given_id, digest, event, ref, announced, commit_id, "
     "ended_at, message, reason, original, count"
 )
-_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'deliveries'"
 _INSERT = (
     f"INSERT INTO deliveries ({_COLUMNS}, tally) "
     "VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -79,6 +79,7 @@ def test_a_hundred_identical_failures_are_one_message_and_one_recovery() -> None
         ("work.skipped", {}, "rollout.completed"),
         ("health.failed", {"check": "ready"}, "health.recovered"),
         ("health.degraded", {}, "health.passed"),
+        ("instance.quarantined", {}, "instance.released"),
     ],
 )
 def test_every_failure_has_its_recovery(failure: str, data: dict[str, str], recovery: str) -> None:
@@ -94,6 +95,19 @@ def test_another_failure_of_the_same_address_is_another_message() -> None:
     log.add("rollout.completed")
     assert [status for _, status, _ in shown(log.fold())] == ["failure"] * 5 + ["recovery"]
     assert log.fold().told[-1].count == 6
+
+
+def test_drift_is_told_again_when_it_is_another_one() -> None:
+    log = Log()
+    for text in ("replicas 3 -> 2", "replicas 3 -> 2", "replicas 3 -> 1"):
+        at = NOW + len(log.events) * MINUTE
+        log.events.append(Event(f"evt_{len(log.events)}", at, "drift.detected", WEB, text))
+    log.add("drift.resolved")
+    assert shown(log.fold()) == [
+        ("evt_0", "failure", 1),
+        ("evt_2", "failure", 1),
+        ("evt_3", "recovery", 3),
+    ]
 
 
 def test_what_fails_elsewhere_is_not_over_with_it() -> None:

@@ -84,12 +84,12 @@ def test_who_delivers_does_not_wait_for_a_state_that_is_being_read(store: Sqlite
 
 def test_deliveries_that_come_while_one_is_written_are_one_transaction(store: SqliteStore) -> None:
     store.deliveries.accept(make_delivery(0))
-    connection = store.deliveries._connection
+    connection = store.deliveries._beside._connection
     assert connection is not None
     begun: list[str] = []
     connection.set_trace_callback(lambda text: begun.append(text) if "BEGIN" in text else None)
     with ThreadPoolExecutor(20) as pool:
-        with store.deliveries._lock:
+        with store.deliveries._beside.lock:
             waiting = [
                 pool.submit(store.deliveries.accept, make_delivery(number))
                 for number in range(1, 21)
@@ -103,7 +103,7 @@ def test_deliveries_that_come_while_one_is_written_are_one_transaction(store: Sq
 
 def test_a_store_that_cannot_be_written_refuses_all_who_wait(store: SqliteStore) -> None:
     store.deliveries.accept(make_delivery(0))
-    connection = store.deliveries._connection
+    connection = store.deliveries._beside._connection
     assert connection is not None
     connection.execute("PRAGMA query_only = ON")
     with ThreadPoolExecutor(4) as pool:
