@@ -13,6 +13,7 @@
     ├── DeadlineError           9  timed out waiting
     ├── SourceError             1  specs could not be fetched (retryable or terminal)
     ├── DeliveryError           1  a webhook delivery is refused (carries the HTTP status)
+    ├── ForgeError              1  a forge did not take a commit status (retryable or terminal)
     ├── StoreError              1  the store could not be read or written
     ├── SecretError             1  a secret could not be resolved (never carries the value)
     ├── CertificateError        1  a certificate could not be issued
@@ -122,6 +123,12 @@ class DeliveryError(CtrlplaneError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ForgeError(CtrlplaneError):
+    """A forge did not take a commit status. The message never holds the token."""
+
+    code = "forge"
 
 
 class StoreError(CtrlplaneError):

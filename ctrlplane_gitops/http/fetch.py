@@ -49,21 +49,36 @@ def fetch(url: str, timeout: timedelta) -> Reply:
     return reply
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], timeout: timedelta) -> Reply:
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout: timedelta,
+    *,
+    reads_answer: bool = False,
+) -> Reply:
     """What a POST is answered, whatever its status, a redirect's included; FetchError as above.
-    The body of the answer is left unread: whoever posts has been heard with the status."""
-    return _send("POST", url, {**_SAY, **headers}, body, timeout)
+    The body of the answer is left unread unless it is asked for: whoever posts has been heard with
+    the status."""
+    return _send("POST", url, {**_SAY, **headers}, body, timeout, reads_answer=reads_answer)
 
 
 def _send(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: timedelta
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    timeout: timedelta,
+    *,
+    reads_answer: bool = True,
 ) -> Reply:
     # Nobody who asks nobody over HTTP waits for these.
     import ssl
     from http.client import HTTPException, RemoteDisconnected
 
     try:
-        return _ask(method, url, headers, body, monotonic_s() + timeout.total_seconds())
+        deadline = monotonic_s() + timeout.total_seconds()
+        return _ask(method, url, headers, body, deadline, reads_answer=reads_answer)
     except AddressError as failure:
         raise FetchError(str(failure)) from None
     except TimeoutError:
@@ -81,7 +96,13 @@ def _send(
 
 
 def _ask(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: float
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    deadline: float,
+    *,
+    reads_answer: bool,
 ) -> Reply:
     from http.client import HTTPConnection
 
@@ -98,7 +119,7 @@ def _ask(
         given = {"Host": parts.netloc, **headers, "Connection": "close"}
         asking.request(method, target, body=body, headers=given)
         with asking.getresponse() as answer:
-            content = b"" if body is not None else _read_body(answer)
+            content = _read_body(answer) if reads_answer else b""
             found = {name.lower(): value for name, value in answer.getheaders()}
             return Reply(answer.status, content, found)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
+from ctrlplane_gitops.http.clone_url import parse_clone_url
 from ctrlplane_gitops.source.hook.delivery import Delivery, Event
 from ctrlplane_gitops.value import struct
 
-_SCP = re.compile(r"^(?:[^@/\s]+@)?([^/:\s]+):(?!//)(.+)$")
 _SUFFIX = re.compile(r"[~^][~^0-9]*$")
 _AZURE_SSH = "ssh.dev.azure.com"
 
@@ -52,22 +51,11 @@ def find_repository(location: str) -> tuple[str, str]:
     >>> find_repository("https://dev.azure.com/org/team/_git/prod")
     ('dev.azure.com', 'org/team/prod')
     """
-    scp = None if "://" in location else _SCP.match(location)
-    if scp:
-        host, path = scp[1], scp[2]
-    elif "://" in location:
-        try:
-            parts = urlsplit(location)
-            host, path = parts.hostname or "", parts.path
-        except ValueError:
-            host, path = "", location
-    else:
-        host, path = "", location
-    words = [word for word in path.casefold().removesuffix("/").split("/") if word]
-    if host.casefold() == _AZURE_SSH:
+    found = parse_clone_url(location)
+    host, words = found.host.casefold(), found.path.casefold().split("/")
+    if host == _AZURE_SSH:
         host, words = "dev.azure.com", words[1:]
-    words = [word for word in words if word != "_git"]
-    return host.casefold(), "/".join(words).removesuffix(".git")
+    return host, "/".join(word for word in words if word != "_git")
 
 
 def _may_be(ours: tuple[str, str], theirs: tuple[str, str]) -> bool:

@@ -1,0 +1,1 @@
+"""Forges: what became of a commit, written back to where it was pushed."""
