@@ -149,6 +149,7 @@ SERVE = (
     Flag("interval", "hold everything against what runs this often", parse_time, "DURATION", "60s"),
     Flag("poll", "look for new commits this often", parse_time, "DURATION", "60s"),
     Flag("gc-interval", "clear away what is old this often", parse_time, "DURATION", "5m"),
+    Flag("public-url", "where people look at this service, for links to it", str, "URL"),
     Flag("insecure", "let in whoever reaches the address while no tokens are declared"),
 )
 

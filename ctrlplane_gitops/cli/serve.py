@@ -23,10 +23,10 @@ from ctrlplane_gitops.clock import rfc3339
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.redact import one_line
+from ctrlplane_gitops.serving.following import load_followed
 from ctrlplane_gitops.serving.output import Output
-from ctrlplane_gitops.serving.service import Followed, Intervals, Service
+from ctrlplane_gitops.serving.service import Intervals, Service
 from ctrlplane_gitops.source.directory import DirectorySource
-from ctrlplane_gitops.source.webhook import load_secrets
 from ctrlplane_gitops.workers.watcher import watch_folder
 
 # From the signal to the end are ten seconds: what is in flight has most of them, who is being
@@ -51,8 +51,7 @@ def run_serve(context: Context) -> ExitCode:
     for name in ("interval", "poll", "gc-interval"):
         if options[name.replace("-", "_")] < _SHORTEST:
             raise UsageError(f"--{name}: the shortest is 1s")
-    location = context.environ.get("CTRLPLANE_FORGE_URL") or place
-    followed = Followed(location, load_secrets(context.environ))
+    followed = load_followed(context.environ, place, options["public_url"] or "")
     host, port = parse_listen(options["listen"])
     listening = bind(host, port)
     is_open = is_loopback(listening) or options["insecure"]

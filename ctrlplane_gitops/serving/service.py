@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
 from datetime import timedelta
 
 from ctrlplane_gitops.api.application import Views
@@ -15,6 +14,7 @@ from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassReport
 from ctrlplane_gitops.serving.collecting import build_collector
+from ctrlplane_gitops.serving.following import Followed, Following
 from ctrlplane_gitops.serving.narrator import Narrator
 from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.page_reading import PageReading
@@ -22,19 +22,15 @@ from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.serving.telling import Telling
-from ctrlplane_gitops.source.hook.served import Served
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.access import AccessToken
-from ctrlplane_gitops.state.delivery import DeliveryRecord
 from ctrlplane_gitops.status.board import Board, Sources
 from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers.garbage_collector import GarbageCollector
-from ctrlplane_gitops.workers.ledger import Ledger
 from ctrlplane_gitops.workers.poller import Poller
-from ctrlplane_gitops.workers.receiver import Receiver
 from ctrlplane_gitops.workers.reconciler import Reconciler
 from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_row
@@ -51,14 +47,6 @@ _COLLECT_LIMIT = timedelta(minutes=5)
 _STATUS_AGE = timedelta(seconds=1)
 # Deliveries that come closer together than this share a look.
 _LOOK_SPACING = timedelta(seconds=1)
-
-
-@struct
-class Followed:
-    """What is followed: a path or URL, and the secrets of each sender of webhooks about it."""
-
-    location: str
-    secrets: Mapping[str, tuple[str, ...]]
 
 
 @struct
@@ -87,15 +75,14 @@ class Service:
         self._cancel, self._poll, self._output = cancel, intervals.poll, output
         self._clock, self._plans = clock, Plans()
         self._metrics = Metrics()
-        self._ledger = Ledger(clock, self._take_delivery)
         self._telling = Telling(app, output, self._metrics, cancel, self._run_now)
         self._planes = Planes(app, output, self._metrics.count_call, self._take_store)
         self._narrator = Narrator(output, self._metrics, frozenset({_SOURCE, _RECONCILER}))
         self._source = source = LatestSource(app.source)
-        self._followed = followed
-        self._receiver = Receiver(
-            followed.secrets, self._ledger, self._find_served, clock, self.wake, output.log
-        )
+        self._following = Following(
+            app, output, self._metrics, followed, source,
+            lambda: self._reconciler.plane, self.wake, self._run_now,
+        )  # fmt: skip
         self._reconciler = Reconciler(
             source,
             Follower(source, app.cache, app.backends, certifier(app, is_renewing=False)),
@@ -106,13 +93,12 @@ class Service:
             self._take_pass,
             on_look=self._take_look,
         )
+        begin_look = self._following.ledger.begin_look
+        poller = Poller(source, self._take_snapshot, self._end_look, on_begin=begin_look)
         self._status = StatusReader(app, self._reconciler, clock)
         self._reading = ReadingStores(app, self._planes)
         self._pages = PageReading(
             app, self._reconciler, self._reading, lambda: self._status.live, self._find_unready
-        )
-        poller = Poller(
-            source, self._take_snapshot, self._end_look, on_begin=self._ledger.begin_look
         )
         self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
@@ -129,6 +115,7 @@ class Service:
             Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
             Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
             *self._telling.build_workers(lambda: self._reconciler.plane),
+            *self._following.build_workers(),
         ]
 
     def _run_now(self, name: str) -> None:
@@ -149,7 +136,7 @@ class Service:
             find_unready=self._find_unready,
             render_metrics=self._metrics.render,
             on_bug=self._take_bug,
-            receiver=self._receiver,
+            receiver=self._following.receiver,
         )
 
     def read_tokens(self) -> tuple[AccessToken, ...] | None:
@@ -164,7 +151,7 @@ class Service:
     def close(self) -> None:
         """Only when no worker runs any more."""
         self._reading.close()
-        self._ledger.flush(is_all=True)
+        self._following.close()
         self._planes.close()
         self._collector_planes.close()
         self._status.close()
@@ -185,13 +172,13 @@ class Service:
         part = seen.wanted.part
         tenants = None if part is None else part.tenants
         self._plans.take(seen.plan, tenants, self._clock.now())
+        self._following.begin_pass(seen.wanted.snapshot)
 
     def _take_pass(self, report: PassReport) -> None:
         self._pages.take_pass(report)
         self._plans.end(report.outcome.value)
         self._narrator.take_pass(report)
-        if (tried := self._reconciler.tried) is not None:
-            self._ledger.end_pass(report, tried)
+        self._following.end_pass(report, self._reconciler.tried)
         if report.effects and not self._cancel.is_set():
             self.scheduler.run_now(_STATUS)
 
@@ -199,7 +186,7 @@ class Service:
         """Where it is new, a pass is made of it: after the one under way, which is given up for it
         when it has had its time."""
         snapshot = self._source.snapshot
-        lag = None if snapshot is None else self._ledger.end_look(snapshot)
+        lag = None if snapshot is None else self._following.ledger.end_look(snapshot)
         if self._reconciler.is_behind():
             self.scheduler.run_now(_RECONCILER)
         else:
@@ -212,7 +199,7 @@ class Service:
         self._narrator.take_look(error)
         self._pages.take_look(error)
         if error:
-            self._ledger.fail_look(error)
+            self._following.ledger.fail_look(error)
 
     def _take_run(self, name: str, ran: Ran) -> None:
         self._narrator.take_run(name, ran)
@@ -226,19 +213,11 @@ class Service:
         if state.started_at is not None or state.is_asked or self._reconciler.is_behind():
             return
         if snapshot is not None and tried is not None:
-            self._ledger.settle(snapshot, tried)
+            self._following.settle(snapshot, tried)
 
     def _take_store(self, store: Store) -> None:
         self._telling.take_store(store)
-        if self._ledger.open(store.deliveries):
-            self.wake()
-
-    def _take_delivery(self, record: DeliveryRecord) -> None:
-        self._metrics.count_delivery(record.sender, record.outcome.value)
-
-    def _find_served(self) -> Served | None:
-        snapshot = self._source.snapshot
-        return None if snapshot is None else Served(self._followed.location, snapshot.ref)
+        self._following.take_store(store)
 
     def _take_bug(self, bug: Exception) -> None:
         self._output.log(f"error: a bug: unexpected {type(bug).__name__} in HTTP")
