@@ -231,10 +231,16 @@ def test_one_that_was_started_without_our_directory_is_told_how(
 def test_what_their_own_file_would_not_bear_is_refused_before_a_reload(
     own: OwnHaproxy, make: Make
 ) -> None:
+    text = own.config.read_text()
+    broken = f"{text}frontend broken\n  bind nowhere\n"
+    own.config.write_text(broken)
+    with pytest.raises(ProviderError, match="missing port specification"):
+        make().apply(RouteTable((ENTRY,)), {})
+    assert snapshot(own.directory) == {}
+    own.config.write_text(text)
     put(make(), ENTRY)
     before = snapshot(own.directory), own._reloads()
-    text = own.config.read_text()
-    own.config.write_text(f"{text}frontend broken\n  bind nowhere\n")
+    own.config.write_text(broken)
     with pytest.raises(ProviderError, match=r"refused its configuration.*nowhere"):
         make().apply(RouteTable((with_rule(ENTRY, "b"),)), {})
     assert (snapshot(own.directory), own._reloads()) == before

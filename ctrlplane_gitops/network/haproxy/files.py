@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ctrlplane_gitops.errors import ProviderError, UsageError
@@ -80,37 +80,45 @@ class HaproxyFiles:
                 with self.settings.effect(f"remove:{path.name}"):
                     path.unlink(missing_ok=True)
 
-    def write_config(self, text: str, check: Callable[[], list[str]]) -> None:
+    def write_config(self, text: str, check: list[str] | None) -> None:
         """Judged by HAProxy itself before it takes the place of the one before; ProviderError
-        with its words. ``check`` gives the command, to which the draft is added."""
+        with its words. ``check`` is the command, to which the draft is added; None: it is known to
+        be sound."""
         if read_file(self.place.config) == text:
             return
+        if check is not None:
+            self._check(text, check)
+        self._write(self.place.config, text)
+
+    def _check(self, text: str, command: list[str]) -> None:
         for path in (self.place.routes, self.place.state):
             if not path.exists():
                 write_file(path, "", self._mode, is_shared=not self.place.is_whole)
         write_file(self.draft, text, 0o600)
         try:
-            words = _judge([*check(), "-f", str(self.draft)])
-            if words:
-                raise ProviderError(f"the router refused its configuration: {words}")
-            self._write(self.place.config, text)
+            words = _judge([*command, "-f", str(self.draft)])
         finally:
             self.draft.unlink(missing_ok=True)
+        if words:
+            raise ProviderError(f"the router refused its configuration: {words}")
 
-    def keep(self) -> dict[Path, str | None]:
-        """What is told now, the certificates themselves apart."""
+    @contextmanager
+    def as_before_on_error(self) -> Iterator[None]:
+        """What was refused or could not be loaded is taken back, the certificates themselves apart,
+        so that nobody's next start meets it either."""
         lists = self.place.certificates.glob("*.list")
         paths = (self.place.config, self.place.routes, self.place.state, *lists)
-        return {path: read_file(path) for path in paths}
-
-    def put_back(self, kept: Mapping[Path, str | None]) -> None:
-        """As it was: with what could not be loaded nobody's next start should meet either."""
-        for path, text in kept.items():
-            if text is not None:
-                self._write(path, text)
-            elif path.exists():
-                with self.settings.effect(f"remove:{path.name}"):
-                    path.unlink(missing_ok=True)
+        before = {path: read_file(path) for path in paths}
+        try:
+            yield
+        except ProviderError:
+            for path, text in before.items():
+                if text is not None:
+                    self._write(path, text)
+                elif path.exists():
+                    with self.settings.effect(f"remove:{path.name}"):
+                        path.unlink(missing_ok=True)
+            raise
 
     @property
     def _mode(self) -> int:

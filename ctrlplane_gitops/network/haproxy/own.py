@@ -54,12 +54,11 @@ class OwnHaproxy:
     def is_running(self) -> bool:
         return self.socket.is_there()
 
-    def check_command(self, *, is_alone: bool = False) -> list[str]:
+    def check_command(self) -> list[str]:
         """With all the user's HAProxy is known to load, which is neither to break ours nor to be
-        broken by it. ``is_alone``: nothing is to be reloaded, so what is wrong with their own files
-        holds nothing up."""
+        broken by it."""
         argv = [find_haproxy(self._config.binary, self._settings.environ.get("PATH")), "-c"]
-        for path in () if is_alone else (*self._own.files, self._own.directory):
+        for path in (*self._own.files, self._own.directory):
             for file in sorted(path.glob("*.cfg")) if path.is_dir() else [path]:
                 is_ours = file == self.files.place.config
                 if not is_ours and not file.name.startswith(".") and str(file) not in argv:

@@ -43,8 +43,7 @@ class HaproxyProgram:
         """One whose files are gone serves on, but cannot be told anything any more."""
         return self._supervisor.find() is not None and self.files.place.config.exists()
 
-    def check_command(self, *, is_alone: bool = False) -> list[str]:
-        """There is nothing beside it."""
+    def check_command(self) -> list[str]:
         return [self._binary(), "-c", "-C", str(self._directory)]
 
     def ensure_running(self) -> bool:
@@ -59,7 +58,7 @@ class HaproxyProgram:
                 empty = build_shape("", self._config.entry_points, RouteTable(), {}, "")
                 self.files.write_certificates({name: [] for name in empty.certificates or {}}, {})
                 text = render_config(empty, {}, {}, self.files.place)
-                self.files.write_config(text, self.check_command)
+                self.files.write_config(text, self.check_command())
             self._start()
             return True
 

@@ -91,10 +91,7 @@ class HaproxyRouter:
                 wanted = self._build(table, certificates, generation, running)
                 if running is not None:
                     self._require_free(running)
-                kept = self._files.keep()
-                self._write(wanted, running)
-                if running is not None:
-                    self._change(running, wanted, kept)
+                self._tell(wanted, running)
                 self._files.drop_certificates(wanted.pems)
         except OSError as error:
             raise ProviderError(f"router ({NAME}): {error}", is_retryable=True) from None
@@ -205,29 +202,27 @@ class HaproxyRouter:
                     is_retryable=True,
                 )
 
-    def _write(self, wanted: Wanted, running: Running | None) -> None:
-        is_loaded = running is not None and running.digest == shape_digest(
-            wanted.shape, self._place
-        )
+    def _tell(self, wanted: Wanted, running: Running | None) -> None:
+        digest, socket = shape_digest(wanted.shape, self._place), self._program.socket
+        is_loaded = running is not None and running.digest == digest
+        with self._files.as_before_on_error():
+            # What runs differs from it by addresses alone, and a user's own file that is broken
+            # by now must not hold up what needs no reload.
+            self._write(wanted, None if is_loaded else self._program.check_command())
+            if running is not None and not is_loaded:
+                self._program.reload(digest)
+        if running is None:
+            return
+        if is_loaded:
+            change_in_place(socket, running, wanted, self._settings)
+        hand_over(socket, self._config.tls_by_name, self._settings)
+
+    def _write(self, wanted: Wanted, check: list[str] | None) -> None:
         lists = {name: list(found) for name, found in (wanted.shape.certificates or {}).items()}
         self._files.write_certificates(lists, wanted.pems)
-        self._files.write_config(
-            render_config(wanted.shape, wanted.seats, wanted.addresses, self._place),
-            lambda: self._program.check_command(is_alone=is_loaded),
-        )
+        text = render_config(wanted.shape, wanted.seats, wanted.addresses, self._place)
+        self._files.write_config(text, check)
         self._files.write_maps(wanted.routes, wanted.state)
-
-    def _change(self, running: Running, wanted: Wanted, kept: Mapping[Path, str | None]) -> None:
-        digest = shape_digest(wanted.shape, self._place)
-        if running.digest != digest:
-            try:
-                self._program.reload(digest)
-            except ProviderError:
-                self._files.put_back(kept)
-                raise
-        else:
-            change_in_place(self._program.socket, running, wanted, self._settings)
-        hand_over(self._program.socket, self._config.tls_by_name, self._settings)
 
     def _find_missing(self, running: Running, generation: str) -> str:
         """Why this process does not serve that generation; empty when it does."""
