@@ -51,6 +51,7 @@ class Metrics:
             "provider", "call",
         )  # fmt: skip
         self._instances = gauge("instances", "Instances by phase.", "phase")
+        self._corrections = counter("drift_corrections", "Instances whose drift was corrected.")
         self._commit = gauge("commit_info", "The commit of the last pass.", "commit", "ref")
         self._completed_at = gauge(
             "last_complete_pass_timestamp_seconds", "When a pass last did all it could."
@@ -74,6 +75,7 @@ class Metrics:
         scope = "whole" if report.is_whole else "part"
         self._duration.labels(scope).observe(report.duration.total_seconds())
         self._parsed.inc(report.parsed)
+        self._corrections.inc(report.corrected)
         # An info metric has one series: that of the commit before must go.
         self._commit.clear()
         self._commit.labels(report.commit, report.ref).set(1)

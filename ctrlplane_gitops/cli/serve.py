@@ -128,9 +128,9 @@ def _watch(context: Context, app: App, place: str, service: Service, output: Out
 def _stop(context: Context, service: Service, server: Server, output: Output) -> None:
     context.cancel.set()
     output.log("stopping")
-    left = service.scheduler.stop(_GRACE)
+    has_ended = service.stop(_GRACE)
     server.stop(_ANSWERING)
-    if left:
+    if not has_ended:
         _give_up(service, output)
     service.close()
 

@@ -31,14 +31,20 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.state.template import Release
-from ctrlplane_gitops.value import replace
-
-# Type, address and text of an event.
-Told = tuple[EventType, str, str]
+from ctrlplane_gitops.value import replace, struct
 
 
 def _ignore(value: object) -> None:
     """Nobody asked."""
+
+
+@struct
+class Alert:
+    """Something that is told together with a plan."""
+
+    type: EventType
+    address: str
+    text: str
 
 
 @dataclass(slots=True)
@@ -57,7 +63,7 @@ class Batch:
     secrets: Mapping[ResourceKey, SecretValue] = field(default_factory=dict)
     observed: ObservedState | None = None
     mark: int = 0
-    issued: tuple[Told, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     on_end: Callable[[ApplyResult], None] = _ignore
     on_error: Callable[[CtrlplaneError], None] = _ignore
     left: set[ResourceKey] = field(default_factory=set)
@@ -129,8 +135,8 @@ class Batch:
             plane_id = new_id(IdPrefix.PLANE, clock.now())
         record_plan(self.plan, plane_id, journal, self.materials)
         tell_begin(self.plan, journal)
-        for type, address, text in self.issued:
-            journal.tell(type, address, text)
+        for item in self.alerts:
+            journal.tell(item.type, item.address, item.text)
 
     def end(
         self, key: ResourceKey, state: WorkState, text: str, error: CtrlplaneError | None = None

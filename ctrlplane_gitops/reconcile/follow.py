@@ -75,6 +75,12 @@ class Follower:
         """Everything as of the last look, for when a part turned out not to be enough."""
         return self.gather() if self._known is None else self._gather(self._known.snapshot)
 
+    def revisit(self, instances: Collection[ResourceKey]) -> None:
+        """Have the next ``follow`` give these tenants, whatever changed."""
+        for key in instances:
+            if self._known is not None:
+                self._known.due.setdefault(key.tenant, set()).add(key)
+
     def settle(self, wanted: Wanted) -> None:
         """What was gathered is planned and done; until then it is given again."""
         if self._known is not None and wanted.snapshot is self._known.snapshot:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.errors import CertificateError
 from ctrlplane_gitops.events.event import EventType
-from ctrlplane_gitops.execute.batch import Told
+from ctrlplane_gitops.execute.batch import Alert
 from ctrlplane_gitops.plan.certificate import record_certificate, route_of
 from ctrlplane_gitops.plan.change import Plan
 from ctrlplane_gitops.redact import SecretValue
@@ -49,10 +49,10 @@ def add_issued(plan: Plan, made: Issuance) -> Plan:
     return replace(plan, certificates=(*plan.certificates, *rows), issues=())
 
 
-def tell_issued(made: Issuance, recorded: RecordedState) -> tuple[Told, ...]:
+def tell_issued(made: Issuance, recorded: RecordedState) -> tuple[Alert, ...]:
     """Type, route and end of what was really made: one that somebody else made was told of."""
     return tuple(
-        (
+        Alert(
             EventType.CERTIFICATE_RENEWED
             if key in recorded.resources
             else EventType.CERTIFICATE_ISSUED,

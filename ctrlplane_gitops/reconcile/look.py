@@ -12,7 +12,7 @@ from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
 from ctrlplane_gitops.plan.compute import compute_plan
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.gather import Wanted
-from ctrlplane_gitops.reconcile.held import is_left_for_now
+from ctrlplane_gitops.reconcile.held import is_kept, is_left_for_now
 from ctrlplane_gitops.reconcile.observe import observe_all
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.observed import ObservedState
@@ -47,6 +47,11 @@ class Look:
         places = [item.provider for item in self.desired.instances.values()]
         places.extend(item.provider for item in self.recorded.instances.values())
         return not silent.isdisjoint(places)
+
+    @property
+    def must_retry(self) -> bool:
+        """Whether the next pass will do what this one leaves, although nobody changes anything."""
+        return self.is_blind or is_kept(self.plan)
 
     @property
     def must_widen(self) -> bool:

@@ -15,7 +15,7 @@ from ctrlplane_gitops.errors import (
 )
 from ctrlplane_gitops.execute.part import ApplyResult, Ending
 from ctrlplane_gitops.execute.run import WorkState
-from ctrlplane_gitops.reconcile.held import has_bad_release, is_guarded, is_kept
+from ctrlplane_gitops.reconcile.held import has_bad_release, is_backing_off, is_guarded, is_kept
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.value import struct
 
@@ -24,7 +24,7 @@ class PassOutcome(StrEnum):
     """How a pass ended. ``waiting``: a rollout waits for promote or resume; ``partial``: some of
     it could not be done; ``refused``: by a guard, all or a part; ``invalid``: the control plane's
     own specs cannot be used; ``locked``: somebody else is at work;
-    ``superseded``: given up for something newer, which goes on with what it left."""
+    ``superseded``: a later one made something else of an instance before this one was done."""
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
@@ -46,8 +46,10 @@ _RETRIED = frozenset({PassOutcome.FAILED, PassOutcome.LOCKED})
 @struct
 class PassReport:
     """``is_whole``: it was about everything. ``is_complete``: it did all it could, so what is left
-    is for somebody to mend. ``must_retry``: the next one may do better. ``parsed`` counts files,
-    ``effects`` mutating calls. ``notes`` say what was not done and why, a line each."""
+    is for somebody to mend. ``must_retry``: the next one may do better, besides what failed of
+    single instances. ``is_overtaken``: something moved meanwhile and has to be looked at again.
+    ``parsed`` counts files, ``effects`` mutating calls, ``corrected`` instances that had drifted.
+    ``notes`` say what was not done and why, a line each."""
 
     at: datetime
     duration: timedelta
@@ -60,12 +62,15 @@ class PassReport:
     parsed: int = 0
     effects: int = 0
     notes: tuple[str, ...] = ()
+    is_overtaken: bool = False
+    corrected: int = 0
 
 
 def report_pass(seen: Look, result: ApplyResult, at: datetime, now: datetime) -> PassReport:
     """The report of a pass that has run to some end."""
     states = {item.state for item in result.results}
     has_failed = bool({WorkState.FAILED, WorkState.SKIPPED} & states or result.errors)
+    drifted = {item.key for item in seen.plan.drift if item.is_corrected}
     snapshot = seen.wanted.snapshot
     return PassReport(
         at=at,
@@ -76,14 +81,19 @@ def report_pass(seen: Look, result: ApplyResult, at: datetime, now: datetime) ->
         is_whole=seen.wanted.part is None,
         is_complete=result.ending is Ending.COMPLETE and not seen.is_blind,
         must_retry=(
-            has_failed
-            or seen.is_blind
-            or is_kept(seen.plan)
+            bool(result.errors)
+            or seen.must_retry
             or result.ending in (Ending.LOST, Ending.TIMED_OUT)
         ),
         parsed=seen.wanted.parsed,
         effects=result.effects,
         notes=_notes_of(seen, result),
+        is_overtaken=WorkState.OVERTAKEN in states,
+        corrected=sum(
+            1
+            for item in result.results
+            if item.state is WorkState.DONE and item.instance in drifted
+        ),
     )
 
 
@@ -128,13 +138,16 @@ def _classify(
         (WorkState.ROLLED_BACK in states, PassOutcome.ROLLED_BACK),
         (has_failed and is_some_done, PassOutcome.PARTIAL),
         (has_failed or result.ending is Ending.TIMED_OUT, PassOutcome.FAILED),
+        (WorkState.SUPERSEDED in states, PassOutcome.SUPERSEDED),
         (has_bad_release(plan), PassOutcome.ROLLED_BACK),
         (WorkState.WAITING in states, PassOutcome.WAITING),
         (has_errors(seen.wanted.diagnostics), PassOutcome.PARTIAL),
+        (is_backing_off(plan), PassOutcome.PARTIAL),
         (is_guarded(plan), PassOutcome.REFUSED),
         (seen.is_blind, PassOutcome.PARTIAL if is_some_done else PassOutcome.FAILED),
         (is_kept(plan), PassOutcome.PARTIAL),
         (plan.is_empty and not plan.adopted, PassOutcome.UNCHANGED),
+        (states == {WorkState.UNDER_WAY}, PassOutcome.UNCHANGED),
     )
     return next((word for is_met, word in rules if is_met), PassOutcome.APPLIED)
 
@@ -152,7 +165,7 @@ def _notes_of(seen: Look, result: ApplyResult) -> tuple[str, ...]:
     undone = (
         f"{item.instance.address}: {item.state}: {item.message}"
         for item in result.results
-        if item.state is not WorkState.DONE
+        if item.state not in (WorkState.DONE, WorkState.UNDER_WAY)
     )
     errors = (error.message for error in result.errors)
     return tuple(dict.fromkeys([*wrong, *silent, *held, *undone, *errors, *result.warnings]))

@@ -132,7 +132,7 @@ def build_batch(seen: Look, parts: PassParts, mark: int = 0) -> Batch:
         secrets,
         seen.observed if wanted.part is None else None,
         mark,
-        issued=tell_issued(made, seen.recorded),
+        alerts=tell_issued(made, seen.recorded),
     )
     batch.fail(concerned(made.errors, desired))
     return batch

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from ctrlplane_gitops.errors import CtrlplaneError
-from ctrlplane_gitops.execute.batch import Batch
+from ctrlplane_gitops.execute.batch import Alert, Batch
 from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
 from ctrlplane_gitops.execute.loop import Loop
 from ctrlplane_gitops.execute.part import ApplyResult
@@ -30,13 +30,13 @@ from ctrlplane_gitops.value import struct
 @struct
 class Ask:
     """A pass that is wanted. ``specs`` are what ``read`` gave last; ``approve`` sees what would be
-    done, leaves out what is not to be done now, and raises to stop it. ``on_end`` and ``on_error``
-    are told, in another thread, what came of it."""
+    done, raises to stop it, and says what is to be told with it. ``on_end`` and ``on_error`` are
+    told, in another thread, what came of it."""
 
     specs: Specs
     read: Callable[[], Specs]
     policy: Policy
-    approve: Callable[[Look], Look]
+    approve: Callable[[Look], tuple[Alert, ...]]
     on_end: Callable[[Look, ApplyResult], None]
     on_error: Callable[[Look, CtrlplaneError], None]
     widen: Callable[[], Wanted] | None = None
@@ -70,11 +70,11 @@ class Session:
         """Whether anything is under way."""
         return self._open is not None
 
-    def make_pass(self, ask: Ask, parts: PassParts) -> Look:
+    def make_pass(self, ask: Ask, open_parts: Callable[[], PassParts]) -> Look:
         """Look and compare; what follows from it is done side by side with what is under way.
-        ``parts`` are for when nothing is. Raises what ``run_pass`` raises before it acts."""
+        ``open_parts`` is asked when nothing is. Raises what ``run_pass`` raises before it acts."""
         while True:
-            open_ = self._open or self._begin(ask, parts)
+            open_ = self._open or self._begin(ask, open_parts())
             seen = self._look(ask, open_)
             if seen is not None:
                 return seen
@@ -117,21 +117,21 @@ class Session:
         if open_.held.has_waited and not open_.is_running.is_set():
             specs = read_again(specs, ask.read)
         wanted, desired = specs
-        seen = ask.approve(
-            look(
-                wanted,
-                desired,
-                parts.providers,
-                parts.store,
-                parts.looks,
-                ask.policy,
-                parts.clock.now(),
-                as_recorded if ask.amendment is None else ask.amendment.change,
-                ask.widen,
-                router=parts.router,
-            )
+        seen = look(
+            wanted,
+            desired,
+            parts.providers,
+            parts.store,
+            parts.looks,
+            ask.policy,
+            parts.clock.now(),
+            as_recorded if ask.amendment is None else ask.amendment.change,
+            ask.widen,
+            router=parts.router,
         )
+        alerts = ask.approve(seen)
         batch = build_batch(seen, parts, mark)
+        batch.alerts += alerts
         batch.on_end = lambda result: ask.on_end(seen, result)
         batch.on_error = lambda error: ask.on_error(seen, error)
         batch.load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ctrlplane_gitops.api.metrics import Metrics
+from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassOutcome, PassReport
 from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.workers.worker import Ran
@@ -16,7 +17,7 @@ class Narrator:
     def __init__(self, output: Output, metrics: Metrics, told: frozenset[str]) -> None:
         self._log, self._metrics, self._told = output.log, metrics, told
         self._last_pass: tuple[PassOutcome | None, tuple[str, ...]] = (None, ())
-        self._has_completed = False
+        self._has_seen = False
         self._source_error = ""
         self._run_errors: dict[str, str] = {}
 
@@ -35,7 +36,10 @@ class Narrator:
             for text in report.notes:
                 self._log(f"note {text}")
         self._last_pass = (report.outcome, report.notes)
-        self._has_completed |= report.is_complete
+
+    def take_beginning(self, seen: Look) -> None:
+        """A pass has begun to do what it saw was to be done."""
+        self._has_seen |= not seen.is_blind
 
     def take_look(self, error: str) -> None:
         """A look at the source, and why it failed ("" where not)."""
@@ -60,12 +64,13 @@ class Narrator:
         self._log(f"worker {name}: has been at it for {int(duration.total_seconds())}s")
 
     def find_unready(self) -> str:
-        """Why no pass has done all it could yet; "" where one has."""
-        if self._has_completed:
+        """Why nobody could yet see all there is and begin to do what it takes; "" once somebody
+        could."""
+        if self._has_seen:
             return ""
         outcome, notes = self._last_pass
         if outcome is None:
-            return f"the first pass has not ended yet{_because(self._source_error)}"
+            return f"the first pass has not begun yet{_because(self._source_error)}"
         return f"no pass has succeeded yet; the last one: {outcome}{_because(*notes[:1])}"
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from ctrlplane_gitops.api.application import Views
 from ctrlplane_gitops.api.metrics import Metrics
 from ctrlplane_gitops.app import App, certifier
+from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.look import Look
@@ -22,6 +23,7 @@ from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.serving.telling import Telling
+from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.access import AccessToken
 from ctrlplane_gitops.status.board import Board, Sources
@@ -31,7 +33,7 @@ from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers.garbage_collector import GarbageCollector
 from ctrlplane_gitops.workers.poller import Poller
-from ctrlplane_gitops.workers.reconciler import Reconciler
+from ctrlplane_gitops.workers.reconciler import Reconciler, Told
 from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_row
 
@@ -90,8 +92,12 @@ class Service:
             clock,
             cancel,
             intervals.reconcile,
-            self._take_pass,
-            on_look=self._take_look,
+            Told(
+                self._take_look,
+                self._narrator.take_beginning,
+                self._take_pass,
+                lambda: self._run_now(_RECONCILER),
+            ),
         )
         begin_look = self._following.ledger.begin_look
         poller = Poller(source, self._take_snapshot, self._end_look, on_begin=begin_look)
@@ -148,6 +154,13 @@ class Service:
         """The source may have changed: look at once."""
         self.scheduler.run_now(_SOURCE)
 
+    def stop(self, within: timedelta) -> bool:
+        """Once ``cancel`` is set: let what is in flight end; False where it takes longer."""
+        began = monotonic_s()
+        left = self.scheduler.stop(within)
+        rest = within - timedelta(seconds=monotonic_s() - began)
+        return not left and self._reconciler.wait(max(timedelta(), rest))
+
     def close(self) -> None:
         """Only when no worker runs any more."""
         self._reading.close()
@@ -174,26 +187,23 @@ class Service:
         self._plans.take(seen.plan, tenants, self._clock.now())
         self._following.begin_pass(seen.wanted.snapshot)
 
-    def _take_pass(self, report: PassReport) -> None:
+    def _take_pass(self, report: PassReport, snapshot: Snapshot | None) -> None:
         self._pages.take_pass(report)
         self._plans.end(report.outcome.value)
         self._narrator.take_pass(report)
-        self._following.end_pass(report, self._reconciler.tried)
+        self._following.end_pass(report, snapshot)
         if report.effects and not self._cancel.is_set():
             self.scheduler.run_now(_STATUS)
 
     def _take_snapshot(self) -> timedelta | None:
-        """Where it is new, a pass is made of it: after the one under way, which is given up for it
-        when it has had its time."""
+        """Where it is new, a pass is made of it. How soon to look again, None: on the interval."""
         snapshot = self._source.snapshot
         lag = None if snapshot is None else self._following.ledger.end_look(snapshot)
         if self._reconciler.is_behind():
             self.scheduler.run_now(_RECONCILER)
         else:
             self._settle()
-        left = self._reconciler.yield_to_news()
-        waits = [wait for wait in (left, lag) if wait is not None]
-        return min(*waits, self._poll) if waits else None
+        return None if lag is None else min(lag, self._poll)
 
     def _end_look(self, error: str) -> None:
         self._narrator.take_look(error)
@@ -212,7 +222,7 @@ class Service:
         snapshot, tried = self._source.snapshot, self._reconciler.tried
         if state.started_at is not None or state.is_asked or self._reconciler.is_behind():
             return
-        if snapshot is not None and tried is not None:
+        if snapshot is not None and tried is not None and not self._reconciler.is_pending(tried):
             self._following.settle(snapshot, tried)
 
     def _take_store(self, store: Store) -> None:

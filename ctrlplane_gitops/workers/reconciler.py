@@ -4,41 +4,54 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock, EitherEvent
-from ctrlplane_gitops.errors import CtrlplaneError, GuardError, SourceError, SpecError
+from ctrlplane_gitops.errors import CtrlplaneError, GuardError, LockError, SourceError, SpecError
+from ctrlplane_gitops.execute.batch import Alert
+from ctrlplane_gitops.execute.part import ApplyResult
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.gather import Wanted, is_empty
 from ctrlplane_gitops.reconcile.look import Look
-from ctrlplane_gitops.reconcile.report import (
-    PassOutcome,
-    PassReport,
-    report_error,
-    report_pass,
-)
-from ctrlplane_gitops.reconcile.run import PassParts, Specs, run_pass
+from ctrlplane_gitops.reconcile.report import PassOutcome, PassReport, report_error, report_pass
+from ctrlplane_gitops.reconcile.run import Amendment, PassParts, Specs
+from ctrlplane_gitops.reconcile.session import Ask, Session
 from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.latest import LatestSource, is_same
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
-from ctrlplane_gitops.value import replace
-from ctrlplane_gitops.workers.agenda import Agenda, after_pass
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.value import replace, struct
+from ctrlplane_gitops.workers.agenda import Agenda, after_end, after_look, after_refusal
+from ctrlplane_gitops.workers.backlog import Backlog, after_results
+from ctrlplane_gitops.workers.drift import DriftLog, after_corrections, after_plan
 from ctrlplane_gitops.workers.worker import Ran
 
-# Broken tenants stay as they are, the others converge.
-_POLICY = Policy(is_keep_going=True)
+# How long those under way have to stop when the control plane itself was changed.
+_HANDOVER = timedelta(seconds=30)
+
+
+@struct
+class Told:
+    """Who is told: ``on_look`` of every plan, also one that is refused as a whole, ``on_begin`` of
+    those that are carried out from now on, ``on_pass`` how each ended and what it was made of,
+    ``on_due`` that ``run`` has something to do. Called from any thread."""
+
+    on_look: Callable[[Look], None] = lambda seen: None
+    on_begin: Callable[[Look], None] = lambda seen: None
+    on_pass: Callable[[PassReport, Snapshot | None], None] = lambda report, snapshot: None
+    on_due: Callable[[], None] = lambda: None
 
 
 class Reconciler:
     """Makes a pass where the source says something new, something has failed or may have drifted.
-    ``run`` is for one thread, the rest for any.
+    Passes join what is under way: each instance has one thing going on at a time, which is what
+    the newest pass has made of it. ``run`` is for one thread, the rest for any.
 
-    ``follower`` reads from ``source``. ``open_parts`` gives what a pass about a control plane works
-    with, which the event stops. ``cancel`` stops it for good. ``on_pass`` is told of every pass,
-    ``on_look`` of what it is about to do."""
+    ``follower`` reads from ``source``. ``open_parts`` gives what passes over a control plane work
+    with, until the event stops them. ``cancel`` stops everything for good."""
 
     def __init__(
         self,
@@ -48,23 +61,28 @@ class Reconciler:
         clock: Clock,
         cancel: threading.Event,
         interval: timedelta,
-        on_pass: Callable[[PassReport], None],
+        told: Told,
         chance: Callable[[], float] = random.random,
-        on_look: Callable[[Look], None] = lambda seen: None,
     ) -> None:
         self._source = source
         self._follower = follower
         self._open_parts = open_parts
         self._clock = clock
         self._cancel = cancel
-        self._on_pass = on_pass
+        self._told = told
         self._chance = chance
-        self._on_look = on_look
-        self._plane: ControlPlane | None = None
+        self._session, self._stop = Session(), EitherEvent(cancel)
+        self._lock = threading.Lock()
         self._agenda = Agenda(interval, whole_at=clock.now())
+        self._backlog, self._drift = Backlog(), DriftLog()
+        self._amendments: list[tuple[ResourceKey, Amendment]] = []
         self._tried: Snapshot | None = None
         self._desired: DesiredState | None = None
-        self._current: tuple[datetime, threading.Event] | None = None
+        self._plane: ControlPlane | None = None
+        self._promised: datetime | None = None
+        # Of passes under way, by the identity of their look.
+        self._pending: dict[int, Snapshot] = {}
+        self._candidate = 0
 
     @property
     def desired(self) -> DesiredState | None:
@@ -85,97 +103,227 @@ class Reconciler:
 
     @property
     def tried(self) -> Snapshot | None:
-        """What the pass under way, or else the last one, was made of."""
+        """What the newest pass was made of."""
         return self._tried
+
+    @property
+    def quarantined(self) -> frozenset[ResourceKey]:
+        """Whose drift is not corrected any more."""
+        return frozenset(self._drift.quarantined)
+
+    def is_pending(self, snapshot: Snapshot) -> bool:
+        """Whether a pass of it has begun and not ended."""
+        with self._lock:
+            return any(is_same(item, snapshot) for item in self._pending.values())
 
     def is_behind(self) -> bool:
         """Whether the source says something that no pass has tried yet."""
         return not is_same(self._source.snapshot, self._tried)
 
-    def yield_to_news(self) -> timedelta | None:
-        """Let a pass under way be given up for something new, once it has had some time: what it
-        has begun, the next one goes on with. How long it still has; None where nothing is new or
-        nobody is in the way."""
-        current = self._current
-        if current is None or not self.is_behind():
-            return None
-        began, stop = current
-        left = self._agenda.patience() - (self._clock.now() - began)
-        if left > timedelta():
-            return left
-        stop.set()
-        return None
+    def ask(self, keys: Collection[ResourceKey] | None = None) -> None:
+        """Have everything held against what runs as soon as ``run`` is called, whatever went
+        wrong before with these instances (None: with all)."""
+        with self._lock:
+            found = {*self._backlog.setbacks, *self._drift.corrected, *self._drift.quarantined}
+            asked = found if keys is None else found & set(keys)
+            self._backlog = self._backlog.without(asked)
+            self._drift = self._drift.without(asked)
+            self._agenda = replace(self._agenda, whole_at=self._clock.now())
+
+    def amend(self, key: ResourceKey, amendment: Amendment) -> None:
+        """Have a pass about one instance that begins with a change of the record (a pin)."""
+        with self._lock:
+            self._amendments.append((key, amendment))
+            self._backlog = self._backlog.without([key])
+
+    def wait(self, within: timedelta) -> bool:
+        """True once nothing is under way."""
+        return self._session.wait(within)
 
     def run(self) -> Ran:
-        """A pass, if there is anything to make one for."""
-        agenda, now = self._agenda, self._clock.now()
-        snapshot, is_whole = self._source.snapshot, now >= agenda.whole_at
-        if snapshot is None:
+        """A pass, if there is anything to make one for. It has begun when this returns, not
+        ended."""
+        error = ""
+        while self._amendments:
+            error = self._amend(*self._amendments.pop(0)) or error
+        now = self._clock.now()
+        with self._lock:
+            agenda, due = self._agenda, self._backlog.due(now)
+        if self._source.snapshot is None:
             # Nothing can be held against anything; whoever has it wakes us.
-            return Ran()
-        if not (is_whole or agenda.is_retry_due(now) or self.is_behind()):
-            return Ran(agenda.next_at() - now)
-        report, error = self._make_pass(is_whole), ""
-        if report is None:
-            self._agenda = replace(agenda, retry_at=None)
-        else:
-            self._agenda = after_pass(agenda, report, self._clock.now(), self._chance())
-            self._on_pass(report)
-            error = "" if report.is_complete else "; ".join(report.notes[:1])
-        return Ran(max(timedelta(), self._agenda.next_at() - self._clock.now()), error)
+            return Ran(error=error)
+        is_whole = now >= agenda.whole_at
+        if is_whole or due or agenda.is_retry_due(now) or self.is_behind():
+            error = self._make_pass(is_whole, due) or error
+        with self._lock:
+            self._promised = at = self._next_at()
+        return Ran(max(timedelta(), at - self._clock.now()), error)
 
-    def _make_pass(self, is_whole: bool) -> PassReport | None:
-        """None when what has changed concerns nobody."""
-        at = self._clock.now()
-        # A new one each time: whoever is late in stopping the last pass does not stop this one.
-        stop = EitherEvent(self._cancel)
-        self._tried, self._current = self._source.snapshot, (at, stop)
+    def _next_at(self) -> datetime:
+        backlog = self._backlog.next_at
+        at = self._agenda.next_at()
+        return at if backlog is None else min(at, backlog)
+
+    def _make_pass(self, is_whole: bool, due: Collection[ResourceKey]) -> str:
+        """Why it could not be begun, "" where it has, or where what changed concerns nobody."""
+        at, self._tried = self._clock.now(), self._source.snapshot
+        self._follower.revisit(due)
         try:
-            report = self._attempt(is_whole, at, stop)
+            specs = self._read(is_whole)
+            wanted, seen = specs[0], None
+            if wanted.part is not None and not wanted.part.tenants:
+                self._follower.settle(wanted)
+            else:
+                ask = self._ask(specs, self._read_again(is_whole), at)
+                seen = self._make(ask)
         except CtrlplaneError as error:
-            commit, ref = (self._tried.commit, self._tried.ref) if self._tried else ("", "")
-            report = report_error(error, at, self._clock.now(), commit, ref, is_whole=is_whole)
-        finally:
-            self._current = None
-        if report is None or report.outcome is not PassOutcome.CANCELLED or self._cancel.is_set():
-            return report
-        return replace(report, outcome=PassOutcome.SUPERSEDED)
+            return self._take_error(error, at, is_whole=is_whole)
+        self._take_look(seen, is_whole, due)
+        return ""
 
-    def _attempt(self, is_whole: bool, at: datetime, stop: threading.Event) -> PassReport | None:
-        wanted = self._follower.gather() if is_whole else self._follower.follow()
-        specs = self._require(wanted)
-        self._plane = specs[1].plane
-        if wanted.part is not None and not wanted.part.tenants:
-            self._follower.settle(wanted)
-            return None
-        seen, result = run_pass(
+    def _amend(self, key: ResourceKey, amendment: Amendment) -> str:
+        at = self._clock.now()
+        try:
+            specs = self._require(self._follower.widen())
+            policy = Policy(targets=(key.address,), is_keep_going=True, is_prune_enabled=False)
+            ask = self._ask(specs, lambda: specs, at)
+            self._make(replace(ask, policy=policy, amendment=amendment))
+        except CtrlplaneError as error:
+            return self._take_error(error, at, is_whole=False)
+        return ""
+
+    def _ask(self, specs: Specs, read: Callable[[], Specs], at: datetime) -> Ask:
+        wanted = specs[1].instances
+        with self._lock:
+            # Broken tenants stay as they are, the others converge.
+            policy = Policy(
+                is_keep_going=True,
+                holds=self._backlog.holds(wanted, at),
+                drift_holds=self._drift.holds(wanted, at),
+            )
+        return Ask(
             specs,
-            lambda: self._read_again(is_whole),
-            self._open_parts(specs[1].plane, stop),
-            _POLICY,
+            read,
+            policy,
             self._approve,
-            widen=self._follower.widen,
+            lambda seen, result: self._take_end(seen, result, at),
+            lambda seen, error: self._take_failure(seen, error, at),
+            self._follower.widen,
         )
-        report = report_pass(seen, result, at, self._clock.now())
-        if not report.must_retry and report.outcome is not PassOutcome.CANCELLED:
-            self._follower.settle(seen.wanted)
-        return report
 
-    def _approve(self, seen: Look) -> None:
-        """Everything but what a guard refuses as a whole."""
-        self._on_look(seen)
+    def _make(self, ask: Ask) -> Look:
+        plane, before = ask.specs[1].plane, self._desired
+        if self._session.is_active and before is not None and before.plane != plane:
+            # Another store, or other providers: these cannot be changed under what is under way.
+            self._stop.set()
+            if not self._session.wait(_HANDOVER):
+                raise LockError("what is under way has not stopped yet", is_retryable=True)
+
+        def open_parts() -> PassParts:
+            self._stop = EitherEvent(self._cancel)
+            return self._open_parts(plane, self._stop)
+
+        try:
+            seen = self._session.make_pass(ask, open_parts)
+        except CtrlplaneError:
+            self._consider(None)
+            raise
+        self._candidate = 0
+        return seen
+
+    def _consider(self, seen: Look | None) -> None:
+        """A pass is about to begin; what was about to begin before, did not."""
+        with self._lock:
+            self._pending.pop(self._candidate, None)
+            self._candidate = 0 if seen is None else id(seen)
+            if seen is not None:
+                self._pending[self._candidate] = seen.wanted.snapshot
+
+    def _approve(self, seen: Look) -> tuple[Alert, ...]:
+        """Approval by policy: everything but what a guard refuses as a whole."""
+        self._told.on_look(seen)
         refusals = seen.plan.refusals
         if refusals:
             raise GuardError("; ".join(item.reason for item in refusals), hint=refusals[0].hint)
-        # Not only when it is done: whoever asks meanwhile is told of what is being done.
         self._remember(seen)
+        self._consider(seen)
+        part = seen.wanted.part
+        with self._lock:
+            self._drift, alerts = after_plan(
+                self._drift, seen.plan, seen.desired.instances, part.instances if part else None
+            )
+        return alerts
 
-    def _read_again(self, is_whole: bool) -> Specs:
-        """After a wait for the lease: the newest, or the last there is while none is to be had."""
-        with suppress(SourceError):
-            self._source.refresh()
-        self._tried = self._source.snapshot
+    def _take_look(self, seen: Look | None, is_whole: bool, due: Collection[ResourceKey]) -> None:
+        """What was seen is being done now."""
+        now = self._clock.now()
+        must_retry = seen is not None and seen.must_retry
+        with self._lock:
+            self._agenda = after_look(self._agenda, must_retry, is_whole, now, self._chance())
+            # Those that fail again are put back; of the others it is not known yet.
+            self._backlog = self._backlog.put_off(due, self._agenda.whole_at)
+        if seen is None:
+            return
+        if not must_retry:
+            self._follower.settle(seen.wanted)
+        self._told.on_begin(seen)
+
+    def _take_end(self, seen: Look, result: ApplyResult, at: datetime) -> None:
+        """In the thread of the loop: a pass has ended."""
+        now = self._clock.now()
+        report = report_pass(seen, result, at, now)
+        if report.outcome is PassOutcome.CANCELLED and not self._cancel.is_set():
+            report = replace(report, outcome=PassOutcome.SUPERSEDED)
+        newest = self._desired.instances if self._desired is not None else {}
+        if any(item.instance in seen.desired.instances.keys() - newest for item in result.results):
+            # Made for the first time while a commit took it away: only now is it there to go.
+            report = replace(report, is_overtaken=True)
+        with self._lock:
+            self._backlog = after_results(
+                self._backlog, result.results, seen.desired.instances, now, self._chance
+            )
+            self._drift = after_corrections(self._drift, seen.plan, result.results, now)
+        self._tell_end(report, seen)
+
+    def _take_failure(self, seen: Look, error: CtrlplaneError, at: datetime) -> None:
+        """In the thread of the loop: nothing could be written down any more."""
+        snapshot, is_whole = seen.wanted.snapshot, seen.wanted.part is None
+        now = self._clock.now()
+        report = report_error(error, at, now, snapshot.commit, snapshot.ref, is_whole=is_whole)
+        self._tell_end(report, seen)
+
+    def _tell_end(self, report: PassReport, seen: Look) -> None:
+        with self._lock:
+            self._pending.pop(id(seen), None)
+            self._agenda = after_end(self._agenda, report, self._clock.now(), self._chance())
+            is_sooner = self._promised is not None and self._next_at() < self._promised
+        self._told.on_pass(report, seen.wanted.snapshot)
+        if is_sooner:
+            self._told.on_due()
+
+    def _take_error(self, error: CtrlplaneError, at: datetime, *, is_whole: bool) -> str:
+        """Nothing was begun."""
+        now = self._clock.now()
+        commit, ref = (self._tried.commit, self._tried.ref) if self._tried else ("", "")
+        report = report_error(error, at, now, commit, ref, is_whole=is_whole)
+        with self._lock:
+            self._agenda = after_refusal(self._agenda, report, now, self._chance())
+        self._told.on_pass(report, self._tried)
+        return report.notes[0]
+
+    def _read(self, is_whole: bool) -> Specs:
         return self._require(self._follower.gather() if is_whole else self._follower.follow())
+
+    def _read_again(self, is_whole: bool) -> Callable[[], Specs]:
+        """After a wait for the lease: the newest, or the last there is while none is to be had."""
+
+        def read() -> Specs:
+            with suppress(SourceError):
+                self._source.refresh()
+            self._tried = self._source.snapshot
+            return self._read(is_whole)
+
+        return read
 
     def _require(self, wanted: Wanted) -> Specs:
         """What a pass may be made from: GuardError for an emptied source, or for another control
@@ -197,6 +345,7 @@ class Reconciler:
                 "now, which would make everything anew beside what runs",
                 hint="change the name back, or serve the new one with another process",
             )
+        self._plane = desired.plane
         return wanted, desired
 
     def _remember(self, seen: Look) -> None:

@@ -108,7 +108,6 @@ def test_a_port_in_use_is_wrong_usage(local: Plane) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--listen", "0.0.0.0:0"), "--insecure"),
         (("--listen", "8321"), "is not HOST:PORT"),
         (("--poll", "0s"), "--poll: the shortest is 1s"),
         (("--source", "a", "--repo", "b"), "give one of them"),

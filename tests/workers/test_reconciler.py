@@ -19,9 +19,11 @@ from ctrlplane_gitops.secrets.env import EnvBackend
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig
 from ctrlplane_gitops.state.key import instance_key
+from ctrlplane_gitops.state.log import EventFilter
 from ctrlplane_gitops.store.sqlite import SqliteStore
+from ctrlplane_gitops.workers.drift import LIMIT
 from ctrlplane_gitops.workers.poller import Poller
-from ctrlplane_gitops.workers.reconciler import Reconciler
+from ctrlplane_gitops.workers.reconciler import Reconciler, Told
 from tests.e2e.plane import wait_until
 from tests.reconcile.follow_kit import PLANE, app, tenant
 from tests.reconcile.plane_kit import AskedProvider, BreakableSource, quick
@@ -57,12 +59,12 @@ class Scene:
         self.looks: list[str] = []
         source = LatestSource(self.remote)
         self.cancel = threading.Event()
+        told = Told(on_pass=lambda report, _: self.reports.append(report))
         self.reconciler = Reconciler(
             source, Follower(source, None, {"env": EnvBackend({})}), self.open_parts, self.clock,
-            self.cancel, INTERVAL, self.reports.append, chance=lambda: 0,
+            self.cancel, INTERVAL, told, chance=lambda: 0,
         )  # fmt: skip
-        offer = self.reconciler.yield_to_news
-        self.poller = Poller(source, offer, self.looks.append, chance=lambda: 0)
+        self.poller = Poller(source, lambda: None, self.looks.append, chance=lambda: 0)
 
     def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
         return PassParts(
@@ -77,17 +79,21 @@ class Scene:
             on_event=lambda event: None,
             on_wait=lambda instance, text: None,
             lock_timeout=timedelta(),
-            timeout=timedelta(seconds=50),  # For what never comes.
         )
 
     def run(self, after: timedelta = timedelta()) -> list[PassReport]:
-        """A look and a run some time later; the passes it made."""
+        """A look and a run some time later; the passes it made, which have ended."""
+        seen = len(self.reports)
+        self.begin(after)
+        assert self.reconciler.wait(timedelta(seconds=15))
+        return self.reports[seen:]
+
+    def begin(self, after: timedelta = timedelta()) -> None:
+        """The same, and nobody waits for the end of what has begun."""
         self.clock.shift += after
         self.looked = self.poller.run()
-        seen = len(self.reports)
         self.provider.asked = []
         self.ran = self.reconciler.run()
-        return self.reports[seen:]
 
     def push(self, name: str, text: str | None) -> str:
         path = self.repo / f"tenants/{name}.yaml"
@@ -105,6 +111,9 @@ class Scene:
         sets = self.provider.observe().replica_sets
         return [x.id for item in sets for x in item.replicas if item.instance.tenant == tenant]
 
+    def events(self, type: str) -> int:
+        return len(self.store.read_events(EventFilter(type_prefix=type)))
+
     def lose(self) -> None:
         """The replicas of WEB are gone, and nobody said so."""
         with self.provider.world.change() as world:
@@ -112,6 +121,8 @@ class Scene:
                 del world.replicas[name]
 
     def close(self) -> None:
+        self.cancel.set()
+        assert self.reconciler.wait(timedelta(seconds=15))
         self.pool.close()
         self.store.close()
 
@@ -218,43 +229,160 @@ def test_an_emptied_repo_is_refused_without_asking_anybody(scene: Scene) -> None
     assert scene.replicas() == before
 
 
-@pytest.fixture
-def stuck(scene: Scene) -> Iterator[threading.Thread]:
-    """A pass whose rollout never gets ready."""
-    scene.provider.faults.never_ready.add("instance/a/web")
-    scene.push("a", tenant("a") + app("a", version="2"))
-    thread = threading.Thread(target=scene.run)
-    thread.start()
-    wait_until(lambda: len(scene.replicas_of("a")) == 2)
-    yield thread
-    scene.cancel.set()
-    thread.join(10)
+def stick(scene: Scene, tenant_name: str = "a") -> None:
+    """A rollout that never gets ready is under way."""
+    scene.provider.faults.never_ready.add(f"instance/{tenant_name}/web")
+    scene.push(tenant_name, tenant(tenant_name) + app(tenant_name, version="2"))
+    scene.begin()
+    wait_until(lambda: len(scene.replicas_of(tenant_name)) == 2)
 
 
-def test_news_wait_for_a_pass_that_has_only_begun(scene: Scene, stuck: threading.Thread) -> None:
-    scene.push("b", tenant("b") + app("b", version="2"))
-    left = scene.poller.run().after
-    assert left is not None and timedelta(seconds=20) < left <= timedelta(seconds=30)
-    scene.cancel.set()
-    stuck.join(10)
-    assert scene.reports[-1].outcome is PassOutcome.CANCELLED
+def test_a_commit_does_not_wait_for_somebody_else_s_rollout(scene: Scene) -> None:
+    stick(scene)
+    head = scene.push("b", tenant("b") + app("b", version="2"))
+    scene.begin()
+    wait_until(lambda: any(item.commit == head for item in scene.reports))
+    report = scene.reports[-1]
+    assert (report.outcome, report.is_whole) == (PassOutcome.APPLIED, False)
+    assert scene.provider.asked[0] == {instance_key("b", "web")}
+    assert len(scene.replicas_of("a")) == 2
 
 
-def test_a_pass_that_has_had_its_time_is_given_up_for_news(
-    scene: Scene, stuck: threading.Thread
-) -> None:
-    scene.clock.shift += timedelta(seconds=31)
-    assert scene.poller.run().after is None  # Nothing is new.
-    assert stuck.is_alive()
+def test_drift_is_repaired_beside_a_rollout(scene: Scene) -> None:
+    stick(scene)
+    lost = scene.replicas_of("b")
+    with scene.provider.world.change() as world:
+        for name in [key for key, item in world.replicas.items() if item.tenant == "b"]:
+            del world.replicas[name]
+    seen = len(scene.reports)
+    scene.begin(INTERVAL)
+    wait_until(lambda: len(scene.replicas_of("b")) == 1 and scene.replicas_of("b") != lost)
+    wait_until(lambda: len(scene.reports) > seen)
+    assert (scene.reports[-1].outcome, scene.reports[-1].corrected) == (PassOutcome.APPLIED, 1)
+    assert len(scene.replicas_of("a")) == 2
 
+
+def test_a_pass_over_what_is_under_way_changes_nothing(scene: Scene) -> None:
+    stick(scene)
+    seen = len(scene.reports)
+    scene.begin(INTERVAL)
+    wait_until(lambda: len(scene.reports) > seen)
+    assert [item.outcome for item in scene.reports[seen:]] == [PassOutcome.UNCHANGED]
+    assert scene.reports[-1].effects == 0
+
+
+def test_a_newer_commit_takes_the_place_of_a_rollout_that_hangs(scene: Scene) -> None:
+    stick(scene)
     # Somebody has found out why, and mended it.
     scene.provider.faults.never_ready.clear()
-    scene.push("a", tenant("a") + app("a", version="3"))
-    scene.push("b", tenant("b") + app("b", version="2"))
-    scene.poller.run()
-    stuck.join(10)
-    assert scene.reports[-1].outcome is PassOutcome.SUPERSEDED
-    [report] = scene.run()
-    assert (report.outcome, report.is_whole) == (PassOutcome.APPLIED, False), report.notes
-    assert scene.provider.asked[0] == {WEB, instance_key("b", "web")}
+    head = scene.push("a", tenant("a") + app("a", version="3"))
+    reports = scene.run()
+    assert [(item.outcome, item.commit == head) for item in reports] == [
+        (PassOutcome.SUPERSEDED, False), (PassOutcome.APPLIED, True),
+    ]  # fmt: skip
     assert [len(scene.replicas_of(name)) for name in "abc"] == [1, 1, 1]
+    recorded = scene.store.load_state()
+    assert recorded.instances[WEB].release == 3
+    assert scene.run(INTERVAL)[0].outcome is PassOutcome.UNCHANGED
+
+
+def test_a_commit_that_is_taken_back_undoes_what_is_under_way(scene: Scene) -> None:
+    stick(scene)
+    scene.provider.faults.never_ready.clear()
+    scene.push("a", tenant("a") + app("a"))
+    assert scene.run()[-1].outcome is PassOutcome.APPLIED
+    assert scene.store.load_state().instances[WEB].release == 1
+    assert [len(scene.replicas_of(name)) for name in "abc"] == [1, 1, 1]
+
+
+def test_a_tenant_that_is_removed_in_the_middle_of_its_rollout_goes(scene: Scene) -> None:
+    stick(scene)
+    scene.push("a", None)
+    assert scene.run()[-1].outcome is PassOutcome.APPLIED
+    assert [len(scene.replicas_of(name)) for name in "abc"] == [0, 1, 1]
+    assert WEB not in scene.store.load_state().instances
+
+
+def test_what_is_taken_away_while_it_is_made_goes_as_soon_as_it_is_there(scene: Scene) -> None:
+    scene.provider.faults.never_ready.add("instance/d/web")
+    scene.push("d", tenant("d") + app("d"))
+    scene.begin()
+    wait_until(lambda: len(scene.replicas_of("d")) == 1)
+    scene.push("d", None)
+    scene.run()
+    scene.run(timedelta(seconds=1))
+    assert scene.replicas_of("d") == []
+
+
+def test_an_instance_that_fails_is_tried_again_by_itself_and_holds_up_nobody(
+    scene: Scene,
+) -> None:
+    scene.lose()
+    scene.provider.faults.fail_effects = set(range(1, 1000))
+    [report] = scene.run(INTERVAL)
+    assert report.outcome is PassOutcome.FAILED and not report.must_retry
+    assert scene.run(timedelta(seconds=1)) == []
+
+    # The others are looked at meanwhile; what failed is not tried before its time.
+    scene.provider.faults.fail_effects = set()
+    head = scene.push("b", tenant("b") + app("b", version="2"))
+    [report] = scene.run(timedelta(seconds=1))
+    assert (report.outcome, report.commit) == (PassOutcome.APPLIED, head)
+    assert scene.replicas_of("a") == []
+
+    [report] = scene.run(timedelta(seconds=5))
+    assert report.outcome is PassOutcome.APPLIED
+    assert len(scene.replicas_of("a")) == 1
+
+
+def test_a_new_wish_is_tried_at_once(scene: Scene) -> None:
+    scene.lose()
+    scene.provider.faults.fail_effects = set(range(1, 1000))
+    scene.run(INTERVAL)
+    scene.provider.faults.fail_effects = set()
+    scene.push("a", tenant("a") + app("a", version="2"))
+    [report] = scene.run()
+    assert report.outcome is PassOutcome.APPLIED
+    assert len(scene.replicas_of("a")) == 1
+
+
+def test_what_drifts_again_and_again_is_left_until_somebody_asks(scene: Scene) -> None:
+    for _ in range(LIMIT):
+        scene.lose()
+        [report] = scene.run(INTERVAL)
+        assert (report.outcome, report.corrected) == (PassOutcome.APPLIED, 1)
+    for _ in range(3):
+        scene.lose()
+        [report] = scene.run(INTERVAL)
+        assert (report.corrected, report.effects, scene.replicas_of("a")) == (0, 0, [])
+    assert scene.reconciler.quarantined == {WEB}
+    assert scene.events("instance.quarantined") == 1
+
+    scene.reconciler.ask([WEB])
+    [report] = scene.run()
+    assert report.corrected == 1 and len(scene.replicas_of("a")) == 1
+    assert scene.reconciler.quarantined == frozenset()
+    assert scene.events("instance.released") == 1
+
+
+def test_a_commit_is_applied_to_what_is_quarantined(scene: Scene) -> None:
+    for _ in range(LIMIT + 1):
+        scene.lose()
+        scene.run(INTERVAL)
+    scene.push("a", tenant("a") + app("a", version="2"))
+    [report] = scene.run()
+    assert report.outcome is PassOutcome.APPLIED and len(scene.replicas_of("a")) == 1
+
+
+def test_drift_is_reported_where_it_is_observed(scene: Scene) -> None:
+    scene.push("a", tenant("a").replace("{}", "{drift: observe}") + app("a"))
+    scene.run()
+    scene.lose()
+    for _ in range(3):
+        [report] = scene.run(INTERVAL)
+        assert (report.corrected, scene.replicas_of("a")) == (0, [])
+    assert scene.events("drift.detected") == 1
+    scene.push("a", tenant("a") + app("a"))
+    scene.run()
+    scene.run(INTERVAL)
+    assert len(scene.replicas_of("a")) == 1 and scene.events("drift.resolved") == 1
