@@ -78,7 +78,7 @@ class Scene(ReconcilerScene):
         )  # fmt: skip
         self.reconciler = Reconciler(
             source, follower, self.open_parts, self.clock, self.cancel, INTERVAL,
-            self.reports.append, chance=lambda: 0,
+            self.told_of, chance=lambda: 0,
         )  # fmt: skip
         self.poller = Poller(source, lambda: None, chance=lambda: 0)
         self.renewer = self.make_renewer()

@@ -59,10 +59,10 @@ class Scene:
         self.looks: list[str] = []
         source = LatestSource(self.remote)
         self.cancel = threading.Event()
-        told = Told(on_pass=lambda report, _: self.reports.append(report))
+        self.told_of = Told(on_pass=lambda report, _: self.reports.append(report))
         self.reconciler = Reconciler(
             source, Follower(source, None, {"env": EnvBackend({})}), self.open_parts, self.clock,
-            self.cancel, INTERVAL, told, chance=lambda: 0,
+            self.cancel, INTERVAL, self.told_of, chance=lambda: 0,
         )  # fmt: skip
         self.poller = Poller(source, lambda: None, self.looks.append, chance=lambda: 0)
 
