@@ -70,7 +70,7 @@ class Shelf:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         return lock_file(self._directory / "shelf")
 
-    def keys(self) -> Iterator[ResourceKey]:
+    def list_keys(self) -> Iterator[ResourceKey]:
         """Of all that lies there, whole or not."""
         for path in sorted(self._directory.glob("*/*.json")):
             if not path.name.startswith("."):

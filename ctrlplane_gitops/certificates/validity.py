@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.key import ResourceKey
 
 _FIRST = re.compile(r"-----BEGIN CERTIFICATE-----\s+(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
@@ -32,6 +37,15 @@ def read_not_after(pem: str) -> datetime:
         return _read_time(tag, text.decode("ascii"))
     except (IndexError, UnicodeDecodeError, Base64Error):
         raise ValueError("its certificate cannot be read") from None
+
+
+def find_ends(values: Mapping[ResourceKey, SecretValue]) -> dict[ResourceKey, datetime]:
+    """By key, of those that are certificates: what is none is a mistake somebody else tells of."""
+    found = {}
+    for key, value in sorted(values.items()):
+        with suppress(ValueError):
+            found[key] = read_not_after(value.reveal().decode("ascii", "replace"))
+    return found
 
 
 def _enter(data: bytes, tag: int | None = None) -> tuple[bytes, bytes]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 
-from ctrlplane_gitops.app import open_plane
+from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.cli.context import (
     Context,
     gather,
@@ -18,8 +19,9 @@ from ctrlplane_gitops.cli.exit_codes import ExitCode
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.reconcile.observe import observe_all
 from ctrlplane_gitops.redact import one_line
-from ctrlplane_gitops.state.desired import DesiredResource
-from ctrlplane_gitops.state.key import Kind
+from ctrlplane_gitops.secrets.registry import resolve_all
+from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.status.read import read_status
 from ctrlplane_gitops.status.render import render_status, status_as_json
 from ctrlplane_gitops.status.table import render_table
@@ -35,6 +37,7 @@ def run_status(context: Context) -> ExitCode:
             document = read_status(
                 spec.name, wanted.snapshot.commit, wanted.desired, plane.store.load_state(),
                 observed, plane.providers, app.probes, context.clock.now(),
+                _find_ends(app, wanted.desired),
             )  # fmt: skip
     note_errors(context, wanted)
     for gap in observed.gaps:
@@ -45,6 +48,21 @@ def run_status(context: Context) -> ExitCode:
     else:
         context.terminal.print(render_status(document))
     return ExitCode.OK
+
+
+def _find_ends(app: App, desired: DesiredState | None) -> dict[ResourceKey, datetime]:
+    """When the certificates of secrets end that routes show; of those that can be read."""
+    if desired is None:
+        return {}
+    routes = (route for item in desired.instances.values() for route in item.routes)
+    keys = {route.certificate for route in routes if route.certificate is not None}
+    refs = [desired.secret_refs[key] for key in sorted(keys & desired.secret_refs.keys())]
+    if not refs:
+        return {}
+    from ctrlplane_gitops.certificates.validity import find_ends
+
+    values, _ = resolve_all(refs, app.backends)
+    return find_ends(values)
 
 
 def run_get(context: Context) -> ExitCode:

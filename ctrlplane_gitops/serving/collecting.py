@@ -43,6 +43,7 @@ def find_aged(store: Store, desired: DesiredState) -> Aged:
         "audit": (retained.audit, kept.audit),
         "intents": (retained.intents, kept.intents),
         "deliveries": (store.deliveries, kept.deliveries),
+        "health": (store.health, kept.health),
     }
 
 

@@ -21,6 +21,7 @@ from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.page_reading import PageReading
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
+from ctrlplane_gitops.serving.renewing import build_renewer
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.serving.telling import Telling
 from ctrlplane_gitops.source.base import Snapshot
@@ -38,7 +39,8 @@ from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_row
 
 _SOURCE, _RECONCILER, _STATUS = "source", "reconciler", "status"
-_COLLECTOR = "garbage-collector"
+_COLLECTOR, _RENEWER = "garbage-collector", "cert-renewer"
+_RENEW_INTERVAL = timedelta(hours=1)
 # Longer than git is given for a fetch.
 _LOOK_LIMIT = timedelta(minutes=6)
 # A rollout has ten minutes to progress by default; what takes longer is worth a look.
@@ -101,7 +103,9 @@ class Service:
         )
         begin_look = self._following.ledger.begin_look
         poller = Poller(source, self._take_snapshot, self._end_look, on_begin=begin_look)
-        self._status = StatusReader(app, self._reconciler, clock)
+        self._renewer_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
+        self._renewer = build_renewer(app, self._renewer_planes, source, self._reconciler, cancel)
+        self._status = StatusReader(app, self._reconciler, clock, lambda: self._renewer.ends)
         self._reading = ReadingStores(app, self._planes)
         self._pages = PageReading(
             app, self._reconciler, self._reading, lambda: self._status.live, self._find_unready
@@ -120,6 +124,7 @@ class Service:
             Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
             Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
             Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
+            Worker(_RENEWER, _RENEW_INTERVAL, self._renewer.run, _COLLECT_LIMIT),
             *self._telling.build_workers(lambda: self._reconciler.plane),
             *self._following.build_workers(),
         ]
@@ -167,6 +172,7 @@ class Service:
         self._following.close()
         self._planes.close()
         self._collector_planes.close()
+        self._renewer_planes.close()
         self._status.close()
         self._telling.close()
 

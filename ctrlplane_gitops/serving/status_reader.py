@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.app import App, open_plane
@@ -10,6 +11,7 @@ from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import SourceError, UnreachableError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.reconcile.observe import observe_all
+from ctrlplane_gitops.status.certificate import Ends
 from ctrlplane_gitops.status.live import Live
 from ctrlplane_gitops.status.read import read_live
 from ctrlplane_gitops.workers.reconciler import Reconciler
@@ -20,7 +22,10 @@ _CLIENTS = 16
 class StatusReader:
     """With parts of its own, so that nobody who asks holds up a pass."""
 
-    def __init__(self, app: App, reconciler: Reconciler, clock: Clock) -> None:
+    def __init__(
+        self, app: App, reconciler: Reconciler, clock: Clock, read_ends: Callable[[], Ends]
+    ) -> None:
+        self._read_ends = read_ends
         self._app, self._reconciler, self._clock = app, reconciler, clock
         self._looks, self._probes = Pool(4, "status-look"), Pool(16, "status-probe")
         self._lock, self._asking = threading.Lock(), threading.Semaphore(_CLIENTS)
@@ -60,5 +65,5 @@ class StatusReader:
             observed = observe_all(plane.providers, self._looks, router=plane.router)
             return read_live(
                 plane.spec.name, commit, desired, plane.store.load_state(),
-                observed, plane.providers, self._probes, now,
+                observed, plane.providers, self._probes, now, self._read_ends(),
             )  # fmt: skip

@@ -11,6 +11,7 @@ from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.observed import ObservedState, ReplicaPhase
 from ctrlplane_gitops.state.recorded import RecordedState
+from ctrlplane_gitops.status.certificate import Ends
 from ctrlplane_gitops.status.live import Live
 from ctrlplane_gitops.status.view import StatusDocument, build_status
 
@@ -24,9 +25,12 @@ def read_status(
     providers: Mapping[str, Provider],
     pool: Pool,
     now: datetime,
+    ends: Ends | None = None,
 ) -> StatusDocument:
     """The status with health as it is now. Takes as long as the slowest probe."""
-    return read_live(plane, commit, desired, recorded, observed, providers, pool, now).document
+    return read_live(
+        plane, commit, desired, recorded, observed, providers, pool, now, ends
+    ).document
 
 
 def read_live(
@@ -38,6 +42,7 @@ def read_live(
     providers: Mapping[str, Provider],
     pool: Pool,
     now: datetime,
+    ends: Ends | None = None,
 ) -> Live:
     """The same with all that it was made from."""
     instances = desired.instances if desired else {}
@@ -49,5 +54,5 @@ def read_live(
         if replica.phase is ReplicaPhase.RUNNING
     ]
     verdicts = probe_once(pool, wanted, now)
-    document = build_status(plane, commit, desired, recorded, observed, verdicts)
+    document = build_status(plane, commit, desired, recorded, observed, verdicts, ends)
     return Live(now, document, observed, verdicts)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.observed import Endpoint
+from ctrlplane_gitops.status.certificate import certificate_as_json, describe_certificate
 from ctrlplane_gitops.status.table import render_table
 from ctrlplane_gitops.status.view import InstanceStatus, StatusDocument
 
@@ -36,6 +37,8 @@ def render_status(document: StatusDocument) -> str:
         for condition in item.conditions
         if not (condition.type == "Ready" and condition.status == "True") and condition.message
     ]
+    shown = [one for item in document.instances for one in item.certificates]
+    notes += [one_line(describe_certificate(item)) for item in shown]
     text = f"{title}\n\n{table}"
     return text + "\n" + "".join(f"  {note}\n" for note in notes) if notes else text
 
@@ -87,6 +90,7 @@ def _instance_as_json(item: InstanceStatus) -> dict[str, Any]:
         "endpoints": [
             {"port": endpoint.port, "url": url_of(endpoint)} for endpoint in item.endpoints
         ],
+        "certificates": [certificate_as_json(one) for one in item.certificates],
         "conditions": [
             {
                 "type": condition.type,

@@ -27,7 +27,8 @@ from ctrlplane_gitops.state.recorded import (
 )
 from ctrlplane_gitops.state.template import Release, ReleaseState
 from ctrlplane_gitops.state.traffic import RouterState
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.status.certificate import CertificateStatus, Ends, find_certificates
+from ctrlplane_gitops.value import replace, struct
 
 VerdictOf = Mapping[tuple[str, str, datetime | None], Verdict]
 
@@ -64,7 +65,7 @@ class InstanceStatus:
     """``desired`` and ``ready`` count replicas; ``release`` and ``revision`` are the active
     release's, None before the first. ``endpoints`` are those of ready replicas. ``traffic`` is the
     share of the requests by release in percent, as the router has it; None where no route leads to
-    the instance or the router does not say."""
+    the instance or the router does not say. ``certificates`` are those that its routes show."""
 
     key: ResourceKey
     provider: str
@@ -76,6 +77,7 @@ class InstanceStatus:
     endpoints: tuple[Endpoint, ...]
     conditions: tuple[Condition, ...]
     traffic: tuple[tuple[int, int], ...] | None = None
+    certificates: tuple[CertificateStatus, ...] = ()
 
 
 @struct
@@ -154,9 +156,11 @@ def build_status(
     recorded: RecordedState,
     observed: ObservedState,
     verdicts: VerdictOf,
+    ends: Ends | None = None,
 ) -> StatusDocument:
     """The status of every instance that is desired, recorded or observed, sorted by address.
-    ``desired`` None: Git cannot be read, so the record says what is wanted."""
+    ``desired`` None: Git cannot be read, so the record says what is wanted. ``ends`` are those of
+    the certificates of secrets, as far as they are known."""
     by_instance = observed.by_instance()
     shares = _shares_of(observed.router)
     keys = {key for key in recorded.resources if key.kind is Kind.INSTANCE}
@@ -167,7 +171,9 @@ def build_status(
     for key in sorted(keys):
         sets = by_instance.get(key, ())
         facts = _gather(key, desired, recorded, observed, sets, verdicts, shares.get(key))
-        instances.append(_build_instance(facts))
+        wanted = desired.instances.get(key) if desired else None
+        certificates = find_certificates(wanted, recorded, ends or {})
+        instances.append(replace(_build_instance(facts), certificates=certificates))
     return StatusDocument(plane, commit, tuple(instances))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ctrlplane_gitops.certificates.validity import read_not_after
+from ctrlplane_gitops.certificates.validity import find_ends
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CertificateError, CtrlplaneError
 from ctrlplane_gitops.events.event import EventType, make_event
@@ -24,7 +24,7 @@ from ctrlplane_gitops.workers.worker import Ran
 if TYPE_CHECKING:
     from ctrlplane_gitops.certificates.desk import CertificateDesk
 
-_SOON = timedelta(seconds=30)
+_SOON = timedelta(seconds=5)
 # Of what nobody here can renew: said once when less than each is left, and once it is over.
 _THRESHOLDS = tuple(timedelta(days=days) for days in (0, 1, 7, 14, 30))
 
@@ -56,6 +56,12 @@ class CertRenewer:
         self._open_desk = open_desk
         self._open_store = open_store
         self._clock = clock
+        self._ends: Mapping[ResourceKey, datetime] = {}
+
+    @property
+    def ends(self) -> Mapping[ResourceKey, datetime]:
+        """When certificates of secrets end, as of the last run."""
+        return self._ends
 
     def run(self) -> Ran:
         """Renew what is due, then tell of what nears its end."""
@@ -69,6 +75,7 @@ class CertRenewer:
         except CtrlplaneError as error:
             errors.append(error.message)
         store = self._open_store(desired.plane)
+        self._clear(desired, store)
         told = [event for item in ending if (event := self._tell_once(store, item)) is not None]
         store.add_events([*map(self._tell_renewed, renewed), *told])
         counts = {"renewed": len(renewed), "expiring": len(ending)}
@@ -99,6 +106,16 @@ class CertRenewer:
                 failed.append(item)
         return renewed, _near(failed, errors[0] if errors else "")
 
+    def _clear(self, desired: DesiredState, store: Store) -> None:
+        """Keys are not kept for routes that are gone; what is recorded may still be shown."""
+        hosts = hosts_of(desired)
+        desk = self._open_desk(desired.plane)
+        unknown = [key for key in desk.shelf.list_keys() if key not in hosts]
+        recorded = store.load_state().resources if unknown else {}
+        for key in unknown:
+            if key not in recorded and route_of(key) not in recorded:
+                desk.shelf.remove(key)
+
     def _find_ending(self, desired: DesiredState) -> list[Ending]:
         """Of the secrets that routes show."""
         shown = {
@@ -108,14 +125,8 @@ class CertRenewer:
             if route.certificate is not None and route.certificate.kind is Kind.SECRET
         }
         values = self._read_secrets() if shown else {}
-        found = []
-        for key in sorted(shown & values.keys()):
-            try:
-                ends = read_not_after(values[key].reveal().decode("ascii", "replace"))
-            except ValueError:
-                continue  # a mistake of its tenant, which the pass tells of
-            found.append(Ending(key.address, ends))
-        return found
+        self._ends = find_ends({key: item for key, item in values.items() if key in shown})
+        return [Ending(key.address, ends) for key, ends in self._ends.items()]
 
     def _tell_once(self, store: Store, item: Ending) -> Event | None:
         """An event where a threshold was passed that was not told of, in this life or before."""

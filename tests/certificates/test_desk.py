@@ -186,11 +186,11 @@ def test_processes_that_begin_at_once_make_one_authority_and_one_certificate_eac
 
 
 def test_the_shelf_knows_what_lies_there_and_lets_it_go(scene: Scene) -> None:
-    assert list(scene.shelf.keys()) == [WEB]
+    assert list(scene.shelf.list_keys()) == [WEB]
     assert scene.path.stat().st_mode & 0o77 == 0
     for _ in range(2):
         scene.shelf.remove(WEB)
-    assert list(scene.shelf.keys()) == [] and not scene.path.parent.exists()
+    assert list(scene.shelf.list_keys()) == [] and not scene.path.parent.exists()
 
 
 def test_an_issuer_that_is_none_is_refused_with_what_was_meant(tmp_path: Path) -> None:

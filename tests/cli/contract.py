@@ -40,6 +40,14 @@ STATUS = closed(
             revision={"type": ["string", "null"]},
             replicas=closed(desired=COUNT, ready=COUNT),
             endpoints=array(closed(port=TEXT, url={"type": "string", "pattern": "^http://.+:\\d+$"})),
+            certificates=array(
+                closed(
+                    route=ADDRESS,
+                    hosts=array(TEXT),
+                    expires_at={"type": ["string", "null"]},
+                    is_issued={"type": "boolean"},
+                )
+            ),
             traffic={"oneOf": [array(closed(release=COUNT, percent=COUNT)), {"type": "null"}]},
             conditions=array(
                 closed(

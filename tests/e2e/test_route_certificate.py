@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
 import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.network.conformance_kit import Client, make_certificate
 from tests.certificates.authority_kit import make_pem
+from tests.e2e.plane import wait_until
 from tests.e2e.route_kit import RouteWorld, app, assert_settled
 from tests.e2e.test_route_served import route
 
@@ -139,3 +149,54 @@ def test_an_authority_that_cannot_be_used_holds_back_its_routes_tenant_and_says_
     (home / "ca.pem").unlink()
     apply(served)
     assert see(served, own_anchor(served))
+
+
+@contextmanager
+def serving(world: RouteWorld, *arguments: str) -> Iterator[str]:
+    """The address of a serve in a process of its own."""
+    command = [sys.executable, "-m", "ctrlplane_gitops", "--chdir", str(world.root / "repo")]
+    command += ["serve", "--listen", "127.0.0.1:0", *arguments]
+    environ = {**os.environ, **world.environ}
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = next(line for line in process.stderr if "listening on" in line)
+            Begun(lambda: [None for _ in process.stderr or ()])
+            yield line.split()[-1]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+
+
+def test_serve_renews_and_the_status_says_until_when(served: RouteWorld, tmp_path: Path) -> None:
+    place = tmp_path / "secrets"
+    place.mkdir()
+    served.environ["CTRLPLANE_SECRETS_DIR"] = str(place)
+    (place / "site.pem").write_bytes(make_certificate(tmp_path, "c.test").reveal())
+    header = "---\napiVersion: ctrlplane.dev/v1\n"
+    secret = (
+        f"{header}kind: Secret\nmetadata: {{tenant: acme, name: site}}\n"
+        "spec: {type: tls, from: {file: site.pem}}\n"
+    )
+    other = route("other", "instance: web, hosts: [c.test], tls: {certificate: site}")
+    write(served, "duration: 2h, renewBefore: 1h", AUTO + secret + other)
+    apply(served)
+    first = see(served, own_anchor(served))
+    assert served.run("status") == 0, served.errors
+    lines = [line.strip() for line in served.output.splitlines() if "certificate" in line]
+    assert [line.partition(" until ")[0] for line in lines] == [
+        "route/acme/other: certificate",
+        "route/acme/tls: certificate",
+    ]
+    assert lines[1].endswith("(b.test, tls.test)")
+
+    write(served, "duration: 90d, renewBefore: 3h", AUTO + secret + other)
+    with served.load() as met, serving(served, "--interval", "1s") as url:
+        wait_until(lambda: see(served, own_anchor(served)) != first)
+        status = json.loads(urllib.request.urlopen(f"{url}/api/v1/status", timeout=10).read())
+    assert met["failures"] == []
+    [web] = status["instances"]
+    found = {item["route"]: item for item in web["certificates"]}
+    assert found["route/acme/tls"]["is_issued"] and not found["route/acme/other"]["is_issued"]
+    assert served.run("events", "--type", "certificate.renewed") == 0
+    assert "route/acme/tls" in served.output

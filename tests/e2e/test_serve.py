@@ -39,6 +39,7 @@ def test_the_first_pass_converges_and_the_answers_say_so(begun: Plane) -> None:
 
         workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
         assert workers.keys() == {
+            "cert-renewer",
             "garbage-collector",
             "log",
             "notifier",

@@ -13,8 +13,9 @@ from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.providers.memory import MemoryProvider
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, ProviderConfig
-from ctrlplane_gitops.state.key import instance_key
+from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ReplicaPhase
+from ctrlplane_gitops.status.certificate import CertificateStatus
 from ctrlplane_gitops.status.read import read_status
 from ctrlplane_gitops.status.render import render_status, status_as_json, url_of
 from ctrlplane_gitops.status.table import render_table, width_of
@@ -196,3 +197,26 @@ def test_what_does_not_run_is_not_probed(server: socket.socket, listening: int, 
 
 def test_without_git_there_are_no_checks_and_life_is_what_counts(pool: Pool) -> None:
     assert read(world_at(1, 1), pool, 2, has_git=False).ready == 2
+
+
+def test_a_route_s_certificate_is_shown_with_its_end() -> None:
+    route = ResourceKey(Kind.ROUTE, "acme", "web")
+    ends = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    shown = CertificateStatus(route, ("a.test", "b.test"), ends, is_issued=True)
+    missing = CertificateStatus(route, ("c.test",), None, is_issued=False)
+    item = replace(WEB, certificates=(shown, missing))
+    lines = [line.strip() for line in show(item)]
+    assert lines[-2:] == [
+        "route/acme/web: certificate until 2026-05-01 (a.test, b.test)",
+        "route/acme/web: certificate not known (c.test)",
+    ]
+    (found,) = status_as_json(StatusDocument("prod", "abc", (item,)))["instances"]
+    assert found["certificates"] == [
+        {
+            "route": "route/acme/web",
+            "hosts": ["a.test", "b.test"],
+            "expires_at": "2026-05-01T12:00:00.000Z",
+            "is_issued": True,
+        },
+        {"route": "route/acme/web", "hosts": ["c.test"], "expires_at": None, "is_issued": False},
+    ]
