@@ -21,6 +21,11 @@ class Removal:
     row: Row
     instance: ResourceKey | None = None
 
+    @property
+    def is_emptied(self) -> bool:
+        """Whether the instance itself stays, and only its replicas go."""
+        return self.row.key == self.instance and self.row.desired is not None
+
 
 @struct
 class Guarded:
@@ -46,7 +51,11 @@ def find_removals(look: Look, rows: Rows) -> dict[ResourceKey, Removal]:
             # Replicas run, no deployment names them and none is recorded: the deployment is
             # what went, under the name it most likely had.
             gone = ResourceKey(Kind.DEPLOYMENT, key.tenant, key.name)
-            if gone not in look.desired.resources:
+            if gone in look.desired.resources:
+                # It is there, and names another instance now: the replicas alone are to go.
+                row = Row(key, wanted.resource, look.recorded.resources.get(key))
+                found[key] = Removal(row, key)
+            else:
                 found[gone] = Removal(Row(gone, None, None), key)
     found.update((key, Removal(Row(key, None, None))) for key in find_stray_routes(look))
     # A tenant that is not recorded goes with the last it has, or its network would stay.

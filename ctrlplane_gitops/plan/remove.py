@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ctrlplane_gitops.plan.change import Change, ChangeAction, Work
+from collections.abc import Sequence
+
+from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, FieldChange, Work
 from ctrlplane_gitops.plan.classify import Look, basis_of, make_change
 from ctrlplane_gitops.plan.guard import Guarded, Removal
 from ctrlplane_gitops.plan.hold import providers_of
 from ctrlplane_gitops.plan.traffic import is_routed
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.value import field, record
 
 
@@ -27,23 +30,40 @@ def plan_removals(look: Look, guarded: Guarded) -> Removed:
     for key, removal in guarded.removals.items():
         blocked = guarded.blocked.get(key)
         sets = look.sets.get(removal.instance, ()) if removal.instance else ()
-        change = make_change(
-            removal.row,
-            ChangeAction.DELETE,
-            _reason(look, removal),
-            blocked=blocked,
-            basis=basis_of(sets),
-        )
+        if removal.is_emptied:
+            change = _empty(removal, sets, blocked)
+        else:
+            change = make_change(
+                removal.row,
+                ChangeAction.DELETE,
+                _reason(look, removal),
+                blocked=blocked,
+                basis=basis_of(sets),
+            )
         found.changes.append(change)
         if blocked is not None:
             continue
         if removal.instance is None:
             found.removed.append(key)
         else:
-            by_instance.setdefault(removal.instance, []).append(key)
+            keys = by_instance.setdefault(removal.instance, [])
+            keys += () if removal.is_emptied else (key,)
     for instance, keys in by_instance.items():
         _remove_instance(look, found, instance, tuple(keys))
     return found
+
+
+def _empty(removal: Removal, sets: Sequence[ObservedReplicaSet], blocked: Blocked | None) -> Change:
+    """An instance that stays, and runs nothing any more."""
+    count = sum(len(item.live) for item in sets)
+    return make_change(
+        removal.row,
+        ChangeAction.UPDATE,
+        "no deployment names it any more",
+        blocked=blocked,
+        extra=(FieldChange(("replicas",), count, 0),),
+        basis=basis_of(tuple(sets)),
+    )
 
 
 def _reason(look: Look, removal: Removal) -> str:

@@ -60,7 +60,7 @@ class Look:
         if self.wanted.part is None:
             return False
         plan, recorded = self.plan, self.recorded
-        removes = any(work.desired is None for work in plan.works) or plan.records.removed_resources
+        removes = any(work.release is None for work in plan.works) or plan.records.removed_resources
         blocked = [item for item in plan.blocked if not is_left_for_now(item)]
         if plan.gaps or plan.refusals or blocked or removes or recorded.plane_id is None:
             return True
