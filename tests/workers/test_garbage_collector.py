@@ -22,7 +22,7 @@ from ctrlplane_gitops.store.base import Fence, Store
 from ctrlplane_gitops.store.conformance_kit import make_release
 from ctrlplane_gitops.workers.garbage_collector import Aged, GarbageCollector
 from ctrlplane_gitops.workers.worker import Ran
-from tests.reconcile.follow_kit import app, tenant
+from tests.reconcile.follow_kit import HEADER, app, tenant
 from tests.workers.test_reconciler import Scene as ReconcilerScene
 
 MINUTES = timedelta(minutes=5)
@@ -315,3 +315,18 @@ def test_a_tenant_with_nothing_left_is_known_as_long_as_git_says_so(scene: Scene
     scene.collect_long()
     assert scene.left == {("prod", "b", "", 0)}
     assert tenant_key("b") in scene.store.load_state().resources
+
+
+def test_replicas_that_no_deployment_names_any_more_are_removed(scene: Scene) -> None:
+    """The deployment is there, under the same name, and runs another instance now."""
+    text = tenant("a") + app("a") + app("a", name="api")
+    text = text[: text.rindex(HEADER)].replace("instance: web", "instance: api")
+    assert text.count("kind: Deployment") == 1 and text.count("kind: Instance") == 2
+    scene.push("a", text)
+    [report] = scene.run(timedelta(seconds=30))
+    assert (report.outcome, report.is_whole) == ("applied", True)
+    assert {key for key in scene.replicas() if "/a/" in key} == {"instance/a/api"}
+    [report] = scene.run(timedelta(seconds=60))
+    assert report.outcome == "unchanged"
+    state, web = scene.store.load_state(), instance_key("a", "web")
+    assert web in state.resources and web not in state.instances

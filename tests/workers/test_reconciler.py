@@ -25,7 +25,7 @@ from ctrlplane_gitops.workers.drift import LIMIT
 from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.reconciler import Reconciler, Told
 from tests.e2e.plane import wait_until
-from tests.reconcile.follow_kit import HEADER, PLANE, app, tenant
+from tests.reconcile.follow_kit import PLANE, app, tenant
 from tests.reconcile.plane_kit import AskedProvider, BreakableSource, quick
 from tests.source.repo import commit, make_repo, write
 
@@ -172,21 +172,6 @@ def test_a_removed_tenant_is_forgotten(scene: Scene) -> None:
     assert report.is_whole  # A part removes nothing: guards weigh against all there is.
     desired = scene.reconciler.desired
     assert desired is not None and {key.tenant for key in desired.instances} == set("ac")
-
-
-def test_replicas_that_no_deployment_names_any_more_are_removed(scene: Scene) -> None:
-    """The deployment is there, under the same name, and runs another instance now."""
-    text = tenant("a") + app("a") + app("a", name="api")
-    text = text[: text.rindex(HEADER)].replace("instance: web", "instance: api")
-    assert text.count("kind: Deployment") == 1 and text.count("kind: Instance") == 2
-    scene.push("a", text)
-    [report] = scene.run(POLL)
-    assert (report.outcome, report.is_whole) == (PassOutcome.APPLIED, True)
-    assert {key for key in scene.replicas() if "/a/" in key} == {"instance/a/api"}
-    [report] = scene.run(INTERVAL)
-    assert report.outcome is PassOutcome.UNCHANGED
-    state = scene.store.load_state()
-    assert WEB in state.resources and WEB not in state.instances
 
 
 def test_with_the_remote_down_for_an_hour_what_drifts_is_repaired(scene: Scene) -> None:
