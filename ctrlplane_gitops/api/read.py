@@ -10,12 +10,14 @@ from ctrlplane_gitops.api.route import Call, Parameter, Reach, Route
 from ctrlplane_gitops.auth.roles import Permission
 from ctrlplane_gitops.status.board import Board, Where
 from ctrlplane_gitops.status.history import LogWhere
+from ctrlplane_gitops.status.message import MessageWhere
 from ctrlplane_gitops.status.row import (
     AuditRow,
     DeploymentRow,
     EventRow,
     InstanceDetail,
     InstanceRow,
+    MessageRow,
     PlanRow,
     ReleaseRow,
     RolloutRow,
@@ -186,6 +188,28 @@ def _build_plane(board: Board) -> tuple[Route, ...]:
             find_worker,
             shows=WorkerRow,
         ),
+        _build_messages(board),
+    )
+
+
+def _build_messages(board: Board) -> Route:
+    return Route(
+        "GET",
+        f"{API}/messages",
+        Permission.READ,
+        Reach.PLANE,
+        "What the subscriptions of notifications are told, in pages.",
+        lambda call: board.list_messages(
+            MessageWhere(**_without_page(call)), page_of(call.query)
+        )._asdict(),
+        (
+            text("subscription", "Only of this one."),
+            text("state", "Only pending, delivered or failed."),
+            text("address", "Only about this address."),
+            *PAGE,
+        ),
+        MessageRow,
+        is_list=True,
     )
 
 

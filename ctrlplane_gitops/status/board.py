@@ -30,6 +30,7 @@ from ctrlplane_gitops.status.instance import (
 )
 from ctrlplane_gitops.status.label import has_labels, parse_labels
 from ctrlplane_gitops.status.live import Live
+from ctrlplane_gitops.status.message import MessageWhere, list_messages
 from ctrlplane_gitops.status.paging import (
     Listing,
     Page,
@@ -45,6 +46,7 @@ from ctrlplane_gitops.status.row import (
     EventRow,
     InstanceDetail,
     InstanceRow,
+    MessageRow,
     PlanRow,
     ReleaseRow,
     RolloutRow,
@@ -249,6 +251,10 @@ class Board:
     def list_audit(self, where: LogWhere, page: Page = _FIRST) -> Listing[AuditRow]:
         """The newest first. Filters: those of events but the type; actor, action, outcome."""
         return list_audit(self._sources.read_store(), where, page)
+
+    def list_messages(self, where: MessageWhere, page: Page = _FIRST) -> Listing[MessageRow]:
+        """The newest first. Filters: subscription, state, address."""
+        return list_messages(self._sources.read_store(), where, page)
 
     def read_events_after(
         self, where: LogWhere, number: int, limit: int = 100

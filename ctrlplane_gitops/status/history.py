@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.state.log import (
     AuditFilter,
     EventFilter,
@@ -16,7 +15,7 @@ from ctrlplane_gitops.state.log import (
     tenant_of,
 )
 from ctrlplane_gitops.state.log import Page as LogPage
-from ctrlplane_gitops.status.paging import Listing, Page
+from ctrlplane_gitops.status.paging import Listing, Page, parse_number
 from ctrlplane_gitops.status.row import AuditRow, EventRow
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
@@ -92,19 +91,11 @@ def read_events_after(
 def _list(
     read: Callable[[LogFilter, LogPage], Sequence[_Row]], where: LogWhere, page: Page
 ) -> Listing[_Row]:
-    asked = LogPage(limit=page.limit + 1, before=_parse_cursor(page.cursor))
+    asked = LogPage(limit=page.limit + 1, before=parse_number(page.cursor))
     found = [item for log in where.filters() for item in read(log, asked)]
     found.sort(key=lambda item: -item.number)
     items = tuple(found[: page.limit])
     return Listing(items, str(items[-1].number) if len(found) > page.limit else None)
-
-
-def _parse_cursor(cursor: str) -> int | None:
-    if not cursor:
-        return None
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise UsageError("the cursor is none of this list", hint="give 'next' of the page before")
-    return int(cursor)
 
 
 def event_row(item: LoggedEvent) -> EventRow:

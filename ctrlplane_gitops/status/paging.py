@@ -46,6 +46,20 @@ def encode_cursor(place: Place) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
+def parse_number(cursor: str) -> int | None:
+    """The number of a row that a page begins after, None for the first page; UsageError for what
+    is none.
+
+    >>> parse_number("12"), parse_number("")
+    (12, None)
+    """
+    if not cursor:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise UsageError("the cursor is none of this list", hint="give 'next' of the page before")
+    return int(cursor)
+
+
 def decode_cursor(cursor: str, length: int) -> Place:
     """The place of a cursor of a list that is sorted by so many texts; UsageError for any other."""
     try:

@@ -254,6 +254,28 @@ class AuditRow:
 
 
 @struct
+class MessageRow:
+    """What a subscription of ``notifications`` is told: ``event`` is the id of the event it is
+    about. ``status`` is the HTTP status that was answered last, None without an answer; ``error``
+    is None where nothing was wrong with the last attempt; ``ended_at`` while it is pending."""
+
+    number: int
+    id: str
+    subscription: str
+    event: str
+    type: str
+    address: str
+    tenant: str
+    state: str
+    created_at: datetime
+    attempts: int
+    next_at: datetime | None
+    status: int | None
+    error: str | None
+    ended_at: datetime | None
+
+
+@struct
 class WorkerRow:
     """``interval_s`` is how often it runs, ``limit_s`` how long a run may take before it is
     reported. ``last_error`` is None where the last run went well; ``last_counts``: what it did."""

@@ -1,12 +1,11 @@
-"""What is to be told to others, as every store has it, and as JSON."""
+"""What is to be told to others, as every store has it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
-from ctrlplane_gitops.clock import rfc3339
 from ctrlplane_gitops.state.notification import Attempt, Closed, Message, MessageState, Notice
 from ctrlplane_gitops.value import struct
 
@@ -101,22 +100,3 @@ class Outbox(Protocol):
     def prune(self, now: datetime) -> None:
         """End as failed what is too old or too much, and drop what had its outcome long ago."""
         ...
-
-
-def message_as_json(message: Message) -> dict[str, Any]:
-    """What is not known is null; ``number`` is what to go on reading from."""
-    return {
-        "id": message.id,
-        "number": message.number,
-        "subscription": message.subscription,
-        "event": message.event,
-        "type": message.type,
-        "address": message.address or None,
-        "created_at": rfc3339(message.created_at),
-        "state": message.state.value,
-        "attempts": message.attempts,
-        "next_at": None if message.next_at is None else rfc3339(message.next_at),
-        "status": message.status,
-        "error": message.error or None,
-        "ended_at": None if message.ended_at is None else rfc3339(message.ended_at),
-    }

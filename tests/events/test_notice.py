@@ -80,6 +80,7 @@ def test_a_hundred_identical_failures_are_one_message_and_one_recovery() -> None
         ("health.failed", {"check": "ready"}, "health.recovered"),
         ("health.degraded", {}, "health.passed"),
         ("instance.quarantined", {}, "instance.released"),
+        ("certificate.expiring", {"threshold": "168h"}, "certificate.renewed"),
     ],
 )
 def test_every_failure_has_its_recovery(failure: str, data: dict[str, str], recovery: str) -> None:
