@@ -13,6 +13,7 @@ from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
 from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
 from ctrlplane_gitops.cli.verb import VERBS
 from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.events.notice import RULES
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
 from ctrlplane_gitops.specs.retention import RetentionSpec
 from ctrlplane_gitops.specs.validate import parse
@@ -79,6 +80,22 @@ def test_the_example_of_notifications_is_sound() -> None:
     documents, diagnostics = parse({"ctrlplane.yaml": text.encode()})
     assert not diagnostics
     assert documents[0].spec["notifications"][0]["name"] == "ops"
+
+
+def test_what_ends_a_failure_is_what_the_code_says() -> None:
+    rows = re.findall(r"^ +\| (`[^|]+) \| (`[^|]+) \|$", section("Notifications"), re.MULTILINE)
+    listed = {
+        (failure, end)
+        for failures, ends in rows
+        for failure in re.findall(r"`([^`]+)`", failures)
+        for end in re.findall(r"`([^`]+)`", ends)
+    }
+    assert listed == {
+        (str(failure.type), str(end.type))
+        for failure in RULES
+        for end in RULES
+        if failure.kind in end.ends
+    }
 
 
 # What a replica finds in its own environment is no setting.
