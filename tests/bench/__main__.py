@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.bench.apply_row import measure_apply
 from tests.bench.journal_row import measure_journal
 from tests.bench.measure import ROUNDS, Verdict
+from tests.bench.memory_row import measure_memory
 from tests.bench.peer import find_compose, find_terraform, version_of
 from tests.bench.plan_row import measure_plans
 from tests.bench.raw import RawEngine
@@ -30,13 +31,14 @@ from tests.engines.dockerd import DEFAULT_HOST, connect
 from tests.engines.image import build_images
 from tests.engines.ping import is_answering
 
-ROWS = ("1a", "1b", "1c", "1d", "2", "3a", "3d", "5", "8", "9")
+ROWS = ("1a", "1b", "1c", "1d", "2", "3a", "3d", "5", "6", "8", "9")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {','.join(ROWS)}")
     parser.add_argument("--sizes", default="1000,10000", help="instances, for the rows 1 and 2")
+    parser.add_argument("--memory-sizes", default="10000,100000", help="instances, for row 6")
     parser.add_argument("--apply-sizes", default="100", help="instances, for the rows 3a and 3d")
     parser.add_argument("--apply-rounds", default=ROUNDS, type=int, help="of the rows 3a and 3d")
     plan = Plan()
@@ -77,6 +79,8 @@ def _measure(
         yield from measure_journal(root)
     if "2" in rows:
         yield from measure_warm(root, sizes)
+    if "6" in rows:
+        yield from measure_memory(root, [int(size) for size in given.memory_sizes.split(",")])
     if "5" in rows:
         plan = Plan(given.rollouts, given.rate, only=given.traffic)
         yield from measure_traffic(root, engine, plan)

@@ -103,7 +103,10 @@ def serve(path: str, listing: str) -> None:
         """One request without a body per connection."""
 
         def handle(self) -> None:
-            target = self.rfile.readline().decode().split(" ")[1]
+            line = self.rfile.readline().decode()
+            if not line:
+                return  # Whoever asked has ended.
+            target = line.split(" ")[1]
             while self.rfile.readline().strip():
                 continue
             content = lists.answer(target)

@@ -53,12 +53,7 @@ class Serve:
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and body; JSON as what it means."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-                return answer.status, _parse(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, _parse(error)
+        return fetch(self.url + path)
 
     def figures(self) -> dict[str, float]:
         """The samples of ``/metrics`` by name and labels."""
@@ -79,6 +74,16 @@ class Serve:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def fetch(url: str) -> tuple[int, Any]:
+    """Status and body; JSON as what it means."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, _parse(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, _parse(error)
 
 
 def _parse(answer: Any) -> Any:
