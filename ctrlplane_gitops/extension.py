@@ -35,10 +35,10 @@ from ctrlplane_gitops.clock import SystemClock
 from ctrlplane_gitops.config import load_settings
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.redact import one_line
+from ctrlplane_gitops.serving.following import load_followed
 from ctrlplane_gitops.serving.output import Output
-from ctrlplane_gitops.serving.service import Followed, Intervals, Service
+from ctrlplane_gitops.serving.service import Intervals, Service
 from ctrlplane_gitops.source.directory import DirectorySource
-from ctrlplane_gitops.source.webhook import load_secrets
 from ctrlplane_gitops.units import parse_duration
 from ctrlplane_gitops.workers.watcher import watch_folder
 
@@ -116,9 +116,7 @@ class _Mounted:
         if isinstance(self._app.source, DirectorySource) and not Path(self._source).is_dir():
             raise UsageError(f"{self._source} is not a directory", hint="see CTRLPLANE_SOURCE")
         intervals = Intervals(*map(settings.duration, ("poll", "interval", "gc_interval")))
-        followed = Followed(
-            settings.get("forge_url") or self._source, load_secrets(settings.environ)
-        )
+        followed = load_followed(settings.environ, self._source, settings.get("public_url"))
         self.service = Service(self._app, self._cancel, intervals, self._output, followed)
         access = Access(self.service.read_tokens, settings.is_set("insecure"), clock)
         mount(app, self.service.views, access, settings.prefix)
