@@ -82,7 +82,12 @@ def ours() -> list[str]:
 
 
 def wait_ready(app: Flask, prefix: str = "/ctrlplane") -> None:
-    wait_until(lambda: app.test_client().get(f"{prefix}/readyz").status_code == 200)
+    """Until everything runs."""
+    client = app.test_client()
+    wait_until(lambda: client.get(f"{prefix}/readyz").status_code == 200, 60)
+    everybody = len(client.get(f"{prefix}/api/v1/instances").get_json()["items"])
+    running = f"{prefix}/api/v1/instances?phase=running"
+    wait_until(lambda: len(client.get(running).get_json()["items"]) == everybody, 60)
 
 
 def test_api_and_pages_are_below_the_prefix_and_lead_nowhere_else(host: Flask) -> None:
@@ -128,7 +133,7 @@ def test_a_commit_is_applied_by_the_workers_in_the_host_s_process(
 ) -> None:
     local.edit("tenants/acme.yaml", 'VERSION: "1"', 'VERSION: "2"')
     page = "/ctrlplane/tenants/acme/instances/web"
-    wait_until(lambda: "To v2 from v1: done" in host.test_client().get(page).text)
+    wait_until(lambda: "To v2 from v1: done" in host.test_client().get(page).text, 60)
     assert local.answers("instance/acme/web") == ["Hello from acme, version 2\n"]
 
 
