@@ -73,6 +73,8 @@ def serve(url: str, ref: str) -> None:
             wanted = follower.follow()
             follower.settle(wanted)
         gc.freeze()
+        # As the command has it.
+        gc.set_threshold(100_000)
         with open_plane(app, desired_of(wanted).plane, is_read_only=True) as opened:
             counted = {name: Counted(item) for name, item in opened.providers.items()}
             one_pass = make_pass(app, replace(opened, providers=counted), follower)
