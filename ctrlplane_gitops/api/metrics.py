@@ -56,6 +56,9 @@ class Metrics:
         self._completed_at = gauge(
             "last_complete_pass_timestamp_seconds", "When a pass last did all it could."
         )
+        self._had_at = gauge(
+            "source_last_success_timestamp_seconds", "When the source was last had."
+        )
         self._looks = counter("source_looks", "Looks at the source by result.", "result")
         self._deliveries = counter(
             "deliveries", "Deliveries by who sent them and how they ended.", "sender", "outcome"
@@ -83,6 +86,8 @@ class Metrics:
             self._completed_at.set((report.at + report.duration).timestamp())
 
     def count_look(self, error: str) -> None:
+        if not error:
+            self._had_at.set_to_current_time()
         self._looks.labels("error" if error else "ok").inc()
 
     def count_delivery(self, sender: str, outcome: str) -> None:
