@@ -19,6 +19,7 @@
     ├── CertificateError        1  a certificate could not be issued
     └── ProviderError           1  a provider answered with an error (retryable or terminal)
         ├── UnreachableError   69  a provider did not answer
+        ├── ReplicaError        1  there is no such replica, or none that runs
         ├── CapabilityError     1  a provider cannot do what was asked
         └── ImageError          1  an image could not be resolved or pulled
 
@@ -163,6 +164,12 @@ class UnreachableError(ProviderError):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint, is_retryable=True)
+
+
+class ReplicaError(ProviderError):
+    """There is no such replica, or none that runs."""
+
+    code = "replica"
 
 
 class CapabilityError(ProviderError):

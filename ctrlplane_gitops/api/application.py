@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -10,16 +11,19 @@ from urllib.parse import quote, urlsplit
 from flask import Blueprint, Flask, Response, abort, g, redirect, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from ctrlplane_gitops.api.action import Actions, build_action_routes
 from ctrlplane_gitops.api.body import parse_body
 from ctrlplane_gitops.api.errors import Refusal, add_error_handlers, problem
 from ctrlplane_gitops.api.guard import Access, Guard, not_found
 from ctrlplane_gitops.api.hook import Receiver, build_hook_routes, refuse_large
 from ctrlplane_gitops.api.login import build_login_routes
+from ctrlplane_gitops.api.openapi import build_openapi
 from ctrlplane_gitops.api.page import PageViews, page_routes
 from ctrlplane_gitops.api.page_frame import Framer
 from ctrlplane_gitops.api.query import parse_query
 from ctrlplane_gitops.api.read import API, build_read_routes
 from ctrlplane_gitops.api.route import Call, Reach, Route, root_path
+from ctrlplane_gitops.api.stream import Streams, build_stream_routes
 from ctrlplane_gitops.auth.roles import Permission
 from ctrlplane_gitops.auth.tokens import NOBODY
 from ctrlplane_gitops.status.board import Board
@@ -37,13 +41,15 @@ _NAME = "ctrlplane"
 class Views:
     """Where the answers come from. Each is called by many threads at once.
 
-    ``board`` has what is known, ``pages`` what only pages show; ``read_status`` looks now, and
-    raises CtrlplaneError when that is not to be had. ``find_unready`` says why it is not ready, ""
-    when it is. ``render_metrics`` is Prometheus's text format. ``receiver`` takes webhooks, None
-    where there are none."""
+    ``board`` has what is known, ``pages`` what only pages show, ``actions`` what may be done.
+    ``stop`` ends the streams. ``read_status`` looks now, and raises CtrlplaneError when that is not
+    to be had. ``find_unready`` says why it is not ready, "" when it is. ``render_metrics`` is
+    Prometheus's text format. ``receiver`` takes webhooks, None where there are none."""
 
     board: Board
     pages: PageViews
+    actions: Actions
+    stop: threading.Event
     read_status: Callable[[], StatusDocument]
     find_unready: Callable[[], str]
     render_metrics: Callable[[], bytes]
@@ -81,10 +87,14 @@ def mount(
         *_build_own(views, guard),
         *build_login_routes(guard),
         *build_read_routes(views.board),
+        *build_action_routes(views.actions),
+        *build_stream_routes(views.board, views.actions, Streams(access.clock, views.stop)),
         *build_hook_routes(views.receiver),
         *page_routes(views.board, views.pages, guard),
         *more,
     )
+    described = build_openapi((*routes, _OPENAPI))
+    routes = (*routes, replace(_OPENAPI, answer=lambda call: described))
     blueprint = Blueprint(_NAME, __name__, url_prefix=prefix or None)
     known = {_endpoint_of(item): item for item in routes}
 
@@ -130,6 +140,17 @@ class _Shown:
         if route.is_page if route is not None else is_html:
             return self._framer.error(g.get("who"), status, detail)
         return problem(status, code, detail, headers)
+
+
+_OPENAPI = Route(
+    "GET",
+    f"{API}/openapi.json",
+    Permission.READ,
+    Reach.ANY,
+    "This description.",
+    lambda call: None,
+    shows=dict,
+)
 
 
 def _build_own(views: Views, guard: Guard) -> tuple[Route, ...]:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.route import Route
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def _check_number(value: Any, info: ValidationInfo) -> Any:
+    """JSON has one kind of number, so 3.0 is a whole one; what is none is not made one."""
+    if info.mode == "json" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise ValueError("is not a number")
+    return value
+
+
+Ordinal = Annotated[int, Field(ge=1, le=2**31, strict=False), BeforeValidator(_check_number)]
+Index = Annotated[int, Field(ge=0, le=2**31, strict=False), BeforeValidator(_check_number)]
 
 
 class Body(BaseModel):
@@ -22,16 +42,13 @@ def parse_body(route: Route, request: Request) -> Any:
     Refusal (400) for what is none."""
     if route.body is None:
         return None
-    raw = request.get_data() if request.mimetype != _FORM else None
+    raw = request.get_data() if request.mimetype != FORM else None
     try:
         if raw is None:
             return route.body.model_validate_strings(_form_of(request))
         return route.body.model_validate_json(raw or b"{}")
     except ValidationError as failure:
         raise Refusal(400, "bad-body", _explain(failure)) from None
-
-
-_FORM = "application/x-www-form-urlencoded"
 
 
 def _form_of(request: Request) -> dict[str, str]:

@@ -20,6 +20,7 @@ from ctrlplane_gitops.errors import (
     GuardError,
     LockError,
     ProviderError,
+    ReplicaError,
     SpecError,
     StalePlanError,
     UnreachableError,
@@ -37,7 +38,8 @@ STATUSES: tuple[tuple[type[CtrlplaneError], int], ...] = (
     (CancelledError, 503),
     (DeadlineError, 504),
     (UnreachableError, 503),
-    (CapabilityError, 501),
+    (CapabilityError, 409),
+    (ReplicaError, 409),
     (ProviderError, 502),
 )
 

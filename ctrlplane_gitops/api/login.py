@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from flask import Response, redirect, request
 
-from ctrlplane_gitops.api.body import Body
+from ctrlplane_gitops.api.body import FORM, Body
 from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.guard import Guard
 from ctrlplane_gitops.api.route import Call, Reach, Route, root_path
@@ -24,7 +24,7 @@ def build_login_routes(guard: Guard) -> tuple[Route, ...]:
     """``POST /login`` and ``POST /logout``: with JSON 204, with a form a redirect."""
 
     def log_in(call: Call) -> Response:
-        is_form = request.mimetype != "application/json"
+        is_form = request.mimetype == FORM
         try:
             value = guard.begin_session(call.body.token.strip(), request.remote_addr or "")
         except Refusal as refusal:
@@ -40,7 +40,7 @@ def build_login_routes(guard: Guard) -> tuple[Route, ...]:
 
     def log_out(call: Call) -> Response:
         guard.sessions.end(request.cookies.get(COOKIE, ""))
-        is_form = request.mimetype != "application/json"
+        is_form = request.mimetype == FORM
         answer = _redirect(f"{root_path()}/login") if is_form else Response(status=204)
         answer.delete_cookie(COOKIE, httponly=True, samesite="Strict", path=root_path() or "/")
         return answer

@@ -17,12 +17,14 @@ from ctrlplane_gitops.value import field, struct
 class Reach(StrEnum):
     """What a path is about. ``tenant``: the tenant in the path, so it is 404 to whoever may not see
     it. ``list``: rows of many tenants, narrowed to those that may be seen. ``plane``: the control
-    plane as a whole, so a token of some tenants is refused. ``open``: nobody has to say who they
-    are. ``signed``: the same for what other programs send, each signed; no browser does."""
+    plane as a whole, so a token of some tenants is refused. ``any``: nobody in particular.
+    ``open``: the same, and nobody has to say who they are. ``signed``: what other programs send,
+    each signed; no browser does."""
 
     TENANT = "tenant"
     LIST = "list"
     PLANE = "plane"
+    ANY = "any"
     OPEN = "open"
     SIGNED = "signed"
 

@@ -199,7 +199,10 @@ class Traffic:
         if entries and step.weights != line.step.weights:
             shares = ", ".join(f"v{release} {share}%" for release, share in step.weights)
             self._journal.tell(
-                EventType.TRAFFIC_SHIFTED, instance.key.address, shares or "nobody answers"
+                EventType.TRAFFIC_SHIFTED,
+                instance.key.address,
+                shares or "nobody answers",
+                {f"v{release}": str(share) for release, share in step.weights},
             )
         line.step = step
         self._put(line, entries)

@@ -15,6 +15,8 @@ from ctrlplane_gitops.state.usage import Usage
 from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.halt import Halt
+
     # Looking needs no actions.
     from ctrlplane_gitops.state.action import Action, Material, Outcome
     from ctrlplane_gitops.state.observed import Leftover
@@ -97,13 +99,24 @@ class Provider(Protocol):
         """Do it; twice is once. A failure is the outcome's ``error``, not an exception."""
         ...
 
-    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
-        """Lines of one replica by name; ProviderError when there is no such replica."""
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool, halt: Halt | None = None
+    ) -> Iterator[LogLine]:
+        """Lines of one replica by name; ProviderError when there is no such replica. ``halt`` ends
+        following it, soon and without an error."""
         ...
 
-    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+    def execute(
+        self,
+        replica: str,
+        command: Sequence[str],
+        timeout: timedelta,
+        *,
+        limit: int | None = None,
+    ) -> ExecResult:
         """Run a command inside the replica; its real exit code. ProviderError when it cannot be
-        started or does not end in time."""
+        started or does not end in time. ``limit`` is how many bytes of the output are kept, from
+        its beginning; None: all of it."""
         ...
 
     def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:

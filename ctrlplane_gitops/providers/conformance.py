@@ -17,6 +17,7 @@ import pytest
 
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import Capability, Keeping, Provider
+from ctrlplane_gitops.providers.conformance_inside import InsideClaims
 from ctrlplane_gitops.providers.conformance_kit import (
     APP,
     BUSY,
@@ -47,7 +48,7 @@ from ctrlplane_gitops.state.template import (
 )
 
 
-class ProviderConformance(ConformanceKit):
+class ProviderConformance(InsideClaims, ConformanceKit):
     """The claims."""
 
     def test_scaling_up_makes_running_replicas_with_deterministic_names(
@@ -176,38 +177,6 @@ class ProviderConformance(ConformanceKit):
         after = self.live(provider)[0]
         assert (after.id, after.resources) == (before.id, big)
         assert self.perform(provider, action).effects == 0
-
-    def test_logs_hold_what_the_replica_printed(self, provider: Provider) -> None:
-        self.needs(provider, Capability.LOGS)
-        self.scale(provider, self.make_release(), 1)
-        name = self.live(provider)[0].name
-        wait_until(lambda: len(self.log_text(provider, name)) >= 2, "two log lines")
-        assert sorted(self.log_text(provider, name)) == ["hello", "oops"]
-        assert len(list(provider.read_logs(name, tail=1, is_follow=False))) == 1
-        line = next(iter(provider.read_logs(name, tail=None, is_follow=False)))
-        assert line.replica == name
-
-    def test_logs_of_an_unknown_replica_are_an_error(self, provider: Provider) -> None:
-        self.needs(provider, Capability.LOGS)
-        with pytest.raises(ProviderError, match="v9"):
-            list(provider.read_logs("conf.acme.web.v9.0", tail=None, is_follow=False))
-
-    def test_exec_gives_output_and_the_real_exit_code(self, provider: Provider) -> None:
-        self.needs(provider, Capability.EXEC)
-        self.scale(provider, self.make_release(), 1)
-        name = self.live(provider)[0].name
-        code, output = self.run(provider, name, "print('inside'); raise SystemExit(7)")
-        assert (code, output.strip()) == (7, "inside")
-
-    def test_exec_that_cannot_start_or_end_is_an_error(self, provider: Provider) -> None:
-        self.needs(provider, Capability.EXEC)
-        self.scale(provider, self.make_release(), 1)
-        name = self.live(provider)[0].name
-        with pytest.raises(ProviderError):
-            provider.execute("conf.acme.web.v9.0", ("python3", "-V"), timedelta(seconds=5))
-        slow = ("python3", "-c", "import time; time.sleep(60)")
-        with pytest.raises(ProviderError):
-            provider.execute(name, slow, timedelta(seconds=1))
 
     def test_environment_reaches_the_replica_and_the_command(self, provider: Provider) -> None:
         self.needs(provider, Capability.LOGS, Capability.EXEC)

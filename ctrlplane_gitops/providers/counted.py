@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from ctrlplane_gitops.providers.base import Capability, ExecResult, Keeping, LogLine, Provider
+from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.state.action import Action, Material, Outcome
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Leftover, ObservedReplica, ObservedState
@@ -30,11 +31,20 @@ class CountedProvider:
         self._on_call(self.name, "perform")
         return self._provider.perform(action, material)
 
-    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
-        return self._provider.read_logs(replica, tail=tail, is_follow=is_follow)
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool, halt: Halt | None = None
+    ) -> Iterator[LogLine]:
+        return self._provider.read_logs(replica, tail=tail, is_follow=is_follow, halt=halt)
 
-    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
-        return self._provider.execute(replica, command, timeout)
+    def execute(
+        self,
+        replica: str,
+        command: Sequence[str],
+        timeout: timedelta,
+        *,
+        limit: int | None = None,
+    ) -> ExecResult:
+        return self._provider.execute(replica, command, timeout, limit=limit)
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
         self._on_call(self.name, "observe")

@@ -19,6 +19,7 @@ from ctrlplane_gitops.errors import (
     UsageError,
 )
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
+from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.providers.memory_world import MemoryReplica, MemoryWorld, World
 from ctrlplane_gitops.providers.scaling import Slot, check_material, compute_scale, replica_name
 from ctrlplane_gitops.state.action import (
@@ -146,10 +147,19 @@ class MemoryProvider:
             error = caught
         return Outcome(action, error, self.effect_count - before, resolved)
 
-    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool, halt: Halt | None = None
+    ) -> Iterator[LogLine]:
         raise CapabilityError(f"the memory provider has no capability {Capability.LOGS.value!r}")
 
-    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+    def execute(
+        self,
+        replica: str,
+        command: Sequence[str],
+        timeout: timedelta,
+        *,
+        limit: int | None = None,
+    ) -> ExecResult:
         raise CapabilityError(f"the memory provider has no capability {Capability.EXEC.value!r}")
 
     def find_leftovers(self) -> tuple[Leftover, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Collection
 from datetime import timedelta
 
 from ctrlplane_gitops.api.application import Views
@@ -14,6 +15,8 @@ from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassReport
+from ctrlplane_gitops.reconcile.run import Amendment
+from ctrlplane_gitops.serving.acting import Acting, Wishes
 from ctrlplane_gitops.serving.collecting import build_collector
 from ctrlplane_gitops.serving.following import Followed, Following
 from ctrlplane_gitops.serving.narrator import Narrator
@@ -27,6 +30,7 @@ from ctrlplane_gitops.serving.telling import Telling
 from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.access import AccessToken
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.board import Board, Sources
 from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
@@ -110,6 +114,7 @@ class Service:
         self._pages = PageReading(
             app, self._reconciler, self._reading, lambda: self._status.live, self._find_unready
         )
+        self._acting = self._build_acting(app)
         self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
         workers = self._build_workers(intervals, poller, collector)
@@ -132,6 +137,31 @@ class Service:
     def _run_now(self, name: str) -> None:
         self.scheduler.run_now(name)
 
+    def _build_acting(self, app: App) -> Acting:
+        return Acting(
+            app,
+            lambda: self._reconciler.desired,
+            lambda: self._planes.plane.store,
+            Wishes(self._ask, self._amend, self._run_worker),
+        )
+
+    def _ask(self, keys: Collection[ResourceKey] | None) -> None:
+        self._reconciler.ask(keys)
+        self._run_now(_RECONCILER)
+
+    def _amend(self, key: ResourceKey, amendment: Amendment) -> None:
+        self._reconciler.amend(key, amendment)
+        self._run_now(_RECONCILER)
+
+    def _run_worker(self, name: str) -> bool:
+        if name not in self.scheduler.workers:
+            return False
+        if name == _RECONCILER:
+            # It would find that nothing is due.
+            self._reconciler.ask()
+        self._run_now(name)
+        return True
+
     def _build_views(self) -> Views:
         sources = Sources(
             read_desired=lambda: self._reconciler.desired,
@@ -143,6 +173,8 @@ class Service:
         return Views(
             board=Board(sources),
             pages=self._pages.build_views(),
+            actions=self._acting.actions,
+            stop=self._cancel,
             read_status=lambda: self._status.read(_STATUS_AGE).document,
             find_unready=self._find_unready,
             render_metrics=self._metrics.render,
@@ -174,6 +206,7 @@ class Service:
         self._collector_planes.close()
         self._renewer_planes.close()
         self._status.close()
+        self._acting.close()
         self._telling.close()
 
     def break_lease(self) -> None:

@@ -16,17 +16,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
-from ctrlplane_gitops.state.recorded import RecordedResource, RecordedState
+from ctrlplane_gitops.state.recorded import RecordedResource
 from ctrlplane_gitops.state.template import Release
-from ctrlplane_gitops.status.history import LogWhere, list_audit, list_events, read_events_after
+from ctrlplane_gitops.status.detail import Known, build_detail, build_rollout
+from ctrlplane_gitops.status.history import (
+    LogWhere,
+    list_audit,
+    list_events,
+    read_events_after,
+    read_shift,
+)
 from ctrlplane_gitops.status.instance import (
     instance_row,
     provider_of,
     release_row,
-    release_rows,
-    replica_set_rows,
-    rollout_row,
-    shares_of,
 )
 from ctrlplane_gitops.status.label import has_labels, parse_labels
 from ctrlplane_gitops.status.live import Live
@@ -144,33 +147,23 @@ class Board:
     def get_instance(self, tenant: str, name: str) -> InstanceDetail | None:
         """Everything about one: its rollout and releases as they are recorded now, its replicas
         as they were seen last."""
-        key, live = instance_key(tenant, name), self._sources.read_live()
-        wanted = self._require_desired().instances.get(key)
-        recorded = self._sources.read_store().load_state([tenant])
-        resource, known = recorded.resources.get(key), recorded.instances.get(key)
-        if wanted is None and resource is None and known is None:
-            return None
-        summary = instance_row(key, wanted, live)
-        return InstanceDetail(
-            summary=summary,
-            spec=_show_spec(wanted.resource.attributes if wanted else _read(resource)),
-            deployment=_deployment_of(key, wanted, recorded),
-            origin=str(wanted.resource.origin) if wanted else (resource.path if resource else ""),
-            rollout=_rollout_of(key, wanted, recorded, live),
-            pin=known.pin if known else None,
-            replica_sets=replica_set_rows(key, live),
-            routes=tuple(route_row(item, live) for item in _routes_of(key, recorded)),
-            releases=release_rows(key, recorded),
-        )
+        return build_detail(self._look_up(tenant, name))
 
     def get_rollout(self, tenant: str, name: str) -> RolloutRow | None:
         """Where the rollout of an instance stands now."""
-        key = instance_key(tenant, name)
+        known = self._look_up(tenant, name)
+        return build_rollout(known) if known.is_there else None
+
+    def _look_up(self, tenant: str, name: str) -> Known:
+        key, store = instance_key(tenant, name), self._sources.read_store()
         wanted = self._require_desired().instances.get(key)
-        recorded = self._sources.read_store().load_state([tenant])
-        if wanted is None and key not in recorded.instances:
-            return None
-        return _rollout_of(key, wanted, recorded, self._sources.read_live())
+        return Known(
+            key,
+            wanted,
+            store.load_state([tenant]),
+            self._sources.read_live(),
+            lambda since: read_shift(store, key.address, since),
+        )
 
     def list_tenants(self, where: Where, page: Page = _FIRST) -> Listing[TenantRow]:
         """Filters: tenant, label. What is recorded of each, with what its specs add up to."""
@@ -340,44 +333,6 @@ class Board:
 
 def _attributes_of(wanted: DesiredInstance | None) -> Mapping[str, object]:
     return wanted.resource.attributes if wanted else {}
-
-
-def _read(resource: RecordedResource | None) -> Mapping[str, object]:
-    return resource.attributes if resource else {}
-
-
-def _show_spec(attributes: Mapping[str, object]) -> Mapping[str, object]:
-    """A digest of a value is nobody's business but the plan's."""
-    return {name: value for name, value in attributes.items() if name != "valueDigest"}
-
-
-def _deployment_of(
-    key: ResourceKey, wanted: DesiredInstance | None, recorded: RecordedState
-) -> Mapping[str, object] | None:
-    if wanted is not None:
-        return None if wanted.deployment is None else _show_spec(wanted.deployment.attributes)
-    for other, item in recorded.resources.items():
-        if other.kind is Kind.DEPLOYMENT and item.attributes.get("instance") == key.name:
-            return _show_spec(item.attributes)
-    return None
-
-
-def _routes_of(key: ResourceKey, recorded: RecordedState) -> list[RecordedResource]:
-    found = (item for other, item in recorded.resources.items() if other.kind is Kind.ROUTE)
-    asked = (item for item in found if item.attributes.get("instance") == key.name)
-    return sorted(asked, key=lambda item: item.key)
-
-
-def _rollout_of(
-    key: ResourceKey, wanted: DesiredInstance | None, recorded: RecordedState, live: Live | None
-) -> RolloutRow:
-    seen = live.instances.get(key) if live else None
-    return rollout_row(
-        recorded.instances.get(key),
-        recorded.orders.get(key),
-        wanted.params if wanted else None,
-        shares_of(seen.traffic if seen else None),
-    )
 
 
 def _place_of(release: Release) -> tuple[str, str, int]:

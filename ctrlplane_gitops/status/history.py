@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.state.log import (
     AuditFilter,
     EventFilter,
@@ -16,7 +17,7 @@ from ctrlplane_gitops.state.log import (
 )
 from ctrlplane_gitops.state.log import Page as LogPage
 from ctrlplane_gitops.status.paging import Listing, Page, parse_number
-from ctrlplane_gitops.status.row import AuditRow, EventRow
+from ctrlplane_gitops.status.row import AuditRow, EventRow, Share
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 
@@ -86,6 +87,21 @@ def read_events_after(
     ]
     found.sort(key=lambda item: item.number)
     return tuple(event_row(item) for item in found[:limit])
+
+
+def read_shift(store: Store, address: str, after: datetime | None) -> tuple[Share, ...] | None:
+    """How the requests of an instance were shared out last, where that was after a look at the
+    router; None where it was not."""
+    log = LogFilter(address=address, since=after)
+    found = store.read_events(EventFilter(log, EventType.TRAFFIC_SHIFTED), LogPage(1))
+    if not found:
+        return None
+    shares = found[0].event.data.items()
+    return tuple(
+        Share(int(release.removeprefix("v")), int(percent))
+        for release, percent in shares
+        if release.startswith("v") and release[1:].isdecimal() and percent.isdecimal()
+    )
 
 
 def _list(

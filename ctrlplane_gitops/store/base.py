@@ -112,6 +112,10 @@ class Store(Protocol):
         runs. No events are no write."""
         ...
 
+    def write_audit(self, entry: AuditEntry) -> None:
+        """Who did what that changes nothing of the record. Without a fence."""
+        ...
+
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         """The orders as they are now, cheaply: a rollout under way asks again and again."""
         ...

@@ -56,6 +56,12 @@ class LogClaims(StoreKit):
         assert after.last_event() == rows[0].number
         after.close()
 
+    def test_an_entry_of_the_audit_needs_no_lease(self, store: Store, root: Path) -> None:
+        store.write_audit(FULL_AUDIT)
+        after = self.reopen(store, root)
+        assert [row.entry for row in after.read_audit()] == [FULL_AUDIT]
+        after.close()
+
     def test_a_follower_misses_nothing_and_sees_nothing_twice(
         self, store: Store, fence: Fence
     ) -> None:

@@ -154,6 +154,10 @@ class MemoryStore:
             self._tables.orders[order.instance] = order
             self._append((event,), (audit,))
 
+    def write_audit(self, entry: AuditEntry) -> None:
+        with self._lock:
+            self._append((), (entry,))
+
     def _append(self, events: Sequence[Event], audit: Sequence[AuditEntry]) -> None:
         """Told while nobody else may write, so that everybody hears of events in their order."""
         tables = self._tables

@@ -158,6 +158,10 @@ class SqliteStore:
                 logged = write_history(connection, RecordBatch(events=tuple(events)))
             self._tell(logged)
 
+    def write_audit(self, entry: AuditEntry) -> None:
+        with self._lock, self._writing() as connection:
+            write_history(connection, RecordBatch(audit=(entry,)))
+
     def read_orders(self) -> Mapping[ResourceKey, Order]:
         with self._reading() as connection:
             return {} if connection is None else load_orders(connection)

@@ -21,7 +21,11 @@ ROUTES: tuple[Route, ...] = tuple(
 )
 GUARDED = [item for item in ROUTES if item.reach not in (Reach.OPEN, Reach.SIGNED)]
 OF_TENANT = [item for item in GUARDED if item.reach is Reach.TENANT]
-LISTS = [item for item in GUARDED if item.reach is Reach.LIST]
+LISTS = [
+    item
+    for item in GUARDED
+    if item.reach is Reach.LIST and item.method == "GET" and item.media == "application/json"
+]
 PLANE = [item for item in GUARDED if item.reach is Reach.PLANE]
 
 

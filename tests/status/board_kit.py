@@ -223,6 +223,10 @@ class Seen:
         files["many.yaml"] = _write("many", "late", *apps).replace(quota, b"quota: {}")
         self.desired = make_desired(files)
 
+    def instances(self) -> list[ResourceKey]:
+        assert self.desired is not None
+        return sorted(self.desired.instances)
+
     def plan_updates(self, *keys: ResourceKey, tenants: frozenset[str] | None = None) -> None:
         changes = tuple(Change(key, ChangeAction.UPDATE, "why") for key in sorted(keys))
         header = PlanHeader("prod", "c0ffee", "main", None, 9)

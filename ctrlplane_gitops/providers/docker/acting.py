@@ -15,7 +15,7 @@ from ctrlplane_gitops.providers.base import (
     LogLine,
     ProviderSettings,
 )
-from ctrlplane_gitops.providers.docker.attach import run_in, split_lines
+from ctrlplane_gitops.providers.docker.attach import run_in, shut, split_lines
 from ctrlplane_gitops.providers.docker.config import DockerConfig
 from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.engine import Engine
@@ -27,6 +27,7 @@ from ctrlplane_gitops.providers.docker.network import find_tenants, remove_netwo
 from ctrlplane_gitops.providers.docker.secret_file import SecretFiles
 from ctrlplane_gitops.providers.docker.translate import Container, check_template, owner_labels
 from ctrlplane_gitops.providers.docker.volume import remove_volumes
+from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.providers.scaling import compute_scale
 from ctrlplane_gitops.redact import Redactor, SecretValue
 from ctrlplane_gitops.state.action import (
@@ -77,7 +78,9 @@ class Acting:
             error = _scrub(caught, material)
         return Outcome(action, error, effects.count, resolved, tuple(dict.fromkeys(warnings)))
 
-    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool, halt: Halt | None = None
+    ) -> Iterator[LogLine]:
         container = self._find(replica)
         with translated(self.name, f"read the log of {replica}"):
             chunks: Any = self.engine.client.logs(
@@ -87,16 +90,29 @@ class Acting:
                 timestamps=True,
                 tail="all" if tail is None else tail,
             )
+            if halt is not None:
+                halt.on_set(lambda: shut(chunks._response))
             try:
                 yield from split_lines(replica, chunks)
+            except Exception:
+                # Cut off in the middle, as was asked.
+                if halt is None or not halt.is_set:
+                    raise
             finally:
                 # Whoever stops reading early must not keep a connection.
                 chunks._response.close()
 
-    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+    def execute(
+        self,
+        replica: str,
+        command: Sequence[str],
+        timeout: timedelta,
+        *,
+        limit: int | None = None,
+    ) -> ExecResult:
         container = self._find(replica)
         with translated(self.name, f"run {command[0]!r} in {replica}"):
-            return run_in(self.engine.client, container.id, command, timeout)
+            return run_in(self.engine.client, container.id, command, timeout, limit)
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
         """Networks of tenants without a container, and secrets of releases without one."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,11 @@ def _parse_line(replica: str, line: bytes) -> LogLine:
 
 
 def run_in(
-    client: docker.APIClient, container: str, command: Sequence[str], timeout: timedelta
+    client: docker.APIClient,
+    container: str,
+    command: Sequence[str],
+    timeout: timedelta,
+    limit: int | None = None,
 ) -> ExecResult:
     """The command's output (both streams) and exit code; ProviderError when it cannot be started,
     or has not ended in time: it is then killed where this machine can see it."""
@@ -58,7 +64,7 @@ def run_in(
     created = client.exec_create(container, list(command))
     connection: Any = client.exec_start(created["Id"], socket=True)
     try:
-        output = _read_all(connection, deadline)
+        output = _read_all(connection, deadline, limit)
     finally:
         _close(connection)
     if output is None:
@@ -67,7 +73,7 @@ def run_in(
     exit_code = client.exec_inspect(created["Id"])["ExitCode"]
     if exit_code in _NOT_STARTED and output.startswith(b"OCI runtime exec failed"):
         raise ProviderError(f"{command[0]!r} cannot be started: {output.decode().strip()}")
-    return ExecResult(-1 if exit_code is None else int(exit_code), output)
+    return ExecResult(-1 if exit_code is None else int(exit_code), output[:limit])
 
 
 def _close(connection: Any) -> None:
@@ -79,8 +85,9 @@ def _close(connection: Any) -> None:
         held.close()
 
 
-def _read_all(connection: Any, deadline: float) -> bytes | None:
-    """The payload of every frame until the end of the stream; None at the deadline."""
+def _read_all(connection: Any, deadline: float, limit: int | None) -> bytes | None:
+    """The payload of every frame until the end of the stream, what is over the limit dropped; None
+    at the deadline."""
     poll = select.poll()
     poll.register(connection, select.POLLIN | select.POLLHUP)
     raw = b""
@@ -91,7 +98,9 @@ def _read_all(connection: Any, deadline: float) -> bytes | None:
         chunk: bytes = streams.read(connection, _CHUNK) or b""
         if not chunk:
             return _payload(raw)
-        raw += chunk
+        # A frame is cut off where it is; headers take of it as well, so there is some to spare.
+        if limit is None or len(raw) <= 2 * limit + _CHUNK:
+            raw += chunk
 
 
 def _payload(raw: bytes) -> bytes:
@@ -125,3 +134,11 @@ def _kill(pid: int, container: str) -> None:
         return
     finally:
         os.close(handle)
+
+
+def shut(response: Any) -> None:
+    """Let whoever reads a streamed answer come to its end, from another thread: closing it would
+    wait for them. The way to the socket is the SDK's own."""
+    with suppress(AttributeError, OSError):
+        raw = response.raw._fp.fp.raw
+        getattr(raw, "_sock", raw).shutdown(socket.SHUT_RDWR)

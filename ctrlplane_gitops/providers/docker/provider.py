@@ -22,6 +22,7 @@ from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.listing import list_containers
 from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
 from ctrlplane_gitops.providers.docker.usage import usage_reader
+from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Gap,
@@ -96,11 +97,20 @@ class DockerProvider:
     def perform(self, action: Action, material: Material) -> Outcome:
         return self.acting.perform(action, material)
 
-    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
-        return self.acting.read_logs(replica, tail=tail, is_follow=is_follow)
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool, halt: Halt | None = None
+    ) -> Iterator[LogLine]:
+        return self.acting.read_logs(replica, tail=tail, is_follow=is_follow, halt=halt)
 
-    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
-        return self.acting.execute(replica, command, timeout)
+    def execute(
+        self,
+        replica: str,
+        command: Sequence[str],
+        timeout: timedelta,
+        *,
+        limit: int | None = None,
+    ) -> ExecResult:
+        return self.acting.execute(replica, command, timeout, limit=limit)
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
         return self.acting.find_leftovers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 from collections import deque
@@ -12,12 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from ctrlplane_gitops.clock import parse_rfc3339, sleep
+from ctrlplane_gitops.clock import monotonic_s, parse_rfc3339, sleep
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.process_id import ProcessId, is_alive, read_environ
 from ctrlplane_gitops.providers.base import ExecResult, LogLine
 
 _POLL_S = 0.1
+_CHUNK = 65536
 
 
 def parse_line(replica: str, raw: bytes) -> LogLine:
@@ -89,7 +91,12 @@ def _reopen(current: BinaryIO | None, path: Path, pending: bytes) -> BinaryIO | 
 
 
 def run_beside(
-    replica: str, app: ProcessId, work: Path, command: Sequence[str], timeout: timedelta
+    replica: str,
+    app: ProcessId,
+    work: Path,
+    command: Sequence[str],
+    timeout: timedelta,
+    limit: int | None = None,
 ) -> ExecResult:
     """Run a command in the replica's directory and with its environment. ProviderError when it
     cannot be started or does not end in time (it is killed then, with all it started)."""
@@ -110,11 +117,11 @@ def run_beside(
         raise ProviderError(f"{command[0]!r} cannot be run in {replica}: {error}") from None
     with child:
         try:
-            output, _ = child.communicate(timeout=timeout.total_seconds())
+            output = _read_all(child, timeout.total_seconds(), limit)
         except subprocess.TimeoutExpired:
             # The leader is our unreaped child, so its group number cannot be a stranger's.
             os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
+            child.wait()
             raise ProviderError(
                 f"{command[0]!r} in {replica} did not end within {timeout.total_seconds():g}s"
             ) from None
@@ -123,3 +130,24 @@ def run_beside(
             raise
     code = child.returncode
     return ExecResult(code if code >= 0 else 128 - code, output)
+
+
+def _read_all(child: subprocess.Popen[bytes], timeout_s: float, limit: int | None) -> bytes:
+    """What it prints until it has ended and nobody can print any more; TimeoutExpired where that
+    takes longer. What is over the limit is read and dropped."""
+    assert child.stdout is not None
+    deadline, kept, size = monotonic_s() + timeout_s, list[bytes](), 0
+    poll = select.poll()
+    poll.register(child.stdout, select.POLLIN | select.POLLHUP)
+    while True:
+        left = deadline - monotonic_s()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise subprocess.TimeoutExpired(child.args, timeout_s)
+        chunk = os.read(child.stdout.fileno(), _CHUNK)
+        if not chunk:
+            break
+        if limit is None or size < limit:
+            kept.append(chunk)
+            size += len(chunk)
+    child.wait(max(0.0, deadline - monotonic_s()))
+    return b"".join(kept)[:limit]

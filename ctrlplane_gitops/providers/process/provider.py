@@ -15,6 +15,7 @@ from typing import assert_never
 from ctrlplane_gitops.errors import CapabilityError, CtrlplaneError, ProviderError
 from ctrlplane_gitops.process_id import is_alive, reap
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
+from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.providers.process.cgroup import find_bases, remove_groups
 from ctrlplane_gitops.providers.process.config import parse_config
 from ctrlplane_gitops.providers.process.fleet import Replica, group_sets, read_fleet
@@ -141,22 +142,32 @@ class ProcessProvider:
             self._reap()
         return Outcome(action, error, effects.count, warnings=self._warnings(action))
 
-    def read_logs(self, replica: str, *, tail: int | None, is_follow: bool) -> Iterator[LogLine]:
+    def read_logs(
+        self, replica: str, *, tail: int | None, is_follow: bool, halt: Halt | None = None
+    ) -> Iterator[LogLine]:
         found = self._find(replica)
         keeper = found.keeper
 
         def is_running() -> bool:
-            return keeper is not None and is_alive(keeper)
+            is_halted = halt is not None and halt.is_set
+            return not is_halted and keeper is not None and is_alive(keeper)
 
         directory = self._layout.replica_dir(found.slug)
         return read_lines(replica, directory, tail, is_running if is_follow else None)
 
-    def execute(self, replica: str, command: Sequence[str], timeout: timedelta) -> ExecResult:
+    def execute(
+        self,
+        replica: str,
+        command: Sequence[str],
+        timeout: timedelta,
+        *,
+        limit: int | None = None,
+    ) -> ExecResult:
         found = self._find(replica)
         if found.app is None:
             raise ProviderError(f"{replica} is not running, so nothing can be run in it")
         work = self._layout.replica_dir(found.slug) / "work"
-        return run_beside(replica, found.app, work, command, timeout)
+        return run_beside(replica, found.app, work, command, timeout, limit)
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
         """Directories in which no replica is: who stopped the last one did not live to remove
