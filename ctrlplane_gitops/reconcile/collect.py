@@ -4,6 +4,7 @@ look."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
@@ -32,12 +33,15 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import Leftover
 from ctrlplane_gitops.state.recorded import RecordBatch
 from ctrlplane_gitops.state.template import Release, ReleaseTemplate
+from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 
 _T = TypeVar("_T")
 _POLICY = Policy(is_keep_going=True)
 _NO_WAIT = timedelta()
-_BATCH = 200
+# Rows with whole templates in them: so many are gone within a few milliseconds.
+_RELEASES = 50
+_TENANTS = 20
 
 
 @struct
@@ -88,7 +92,7 @@ def collect_orphans(
 ) -> Collected:
     """Remove those of them that are still nobody's. LockError while somebody else is at work;
     nothing is waited for."""
-    with hold_lease(parts.store, parts.clock, _NO_WAIT, parts.cancel) as held:
+    with _lease(parts) as held:
         specs = read()
         seen = see(specs, parts)
         if find_doubt(seen):
@@ -164,29 +168,48 @@ def drop_surplus(
     parts: PassParts,
     rest: Callable[[], bool] = lambda: False,
 ) -> tuple[int, int]:
-    """Forget releases beyond their limit, and contents that no release uses; how many of each.
-    ``rest`` is called between two transactions and says whether to stop. LockError while somebody
-    else is at work."""
-    store = parts.store
-    with hold_lease(store, parts.clock, _NO_WAIT, parts.cancel) as held:
-        surplus = find_surplus(instances, store.load_state())
-        dropped = 0
-        for some in _batches(surplus.removed_releases):
-            store.record(RecordBatch(removed_releases=some), held.fence)
-            dropped += len(some)
-            if rest():
-                return dropped, 0
-        if surplus.removed_orders:
-            store.record(RecordBatch(removed_orders=surplus.removed_orders), held.fence)
-        contents = 0
-        while count := store.retained.contents.drop_unused(held.fence):
-            contents += count
-            if rest():
-                break
-        return dropped, contents
+    """Forget releases beyond their limit, and contents that no release uses; how many of each. The
+    lease is held for a few tenants at a time. ``rest`` is called between two transactions and says
+    whether to stop. LockError while somebody else is at work."""
+    store, dropped, contents = parts.store, 0, 0
+    for tenants in _batches(_suspect(instances, store), _TENANTS):
+        if find_surplus(instances, store.load_state(tenants)) == RecordBatch():
+            continue
+        with _lease(parts) as held:
+            surplus = find_surplus(instances, store.load_state(tenants))
+            for some in _batches(surplus.removed_releases, _RELEASES):
+                store.record(RecordBatch(removed_releases=some), held.fence)
+                dropped += len(some)
+                if rest():
+                    return dropped, contents
+            if surplus.removed_orders:
+                store.record(RecordBatch(removed_orders=surplus.removed_orders), held.fence)
+    if store.retained.contents.has_unused():
+        with _lease(parts) as held:
+            while count := store.retained.contents.drop_unused(held.fence):
+                contents += count
+                if rest():
+                    break
+    return dropped, contents
 
 
-def _batches(items: Sequence[_T]) -> Iterator[tuple[_T, ...]]:
+def _suspect(instances: Mapping[ResourceKey, DesiredInstance], store: Store) -> Sequence[str]:
+    """Tenants that may have releases too many, by their number alone: one besides the kept ones
+    runs."""
+    tally = store.retained.tally
+    tenants = {key.tenant for key in tally.find_unlisted() if key not in instances}
+    for key, count in tally.count_releases().items():
+        wanted = instances.get(key)
+        if wanted is not None and count > wanted.params.revision_history_limit + 1:
+            tenants.add(key.tenant)
+    return sorted(tenants)
+
+
+def _lease(parts: PassParts) -> AbstractContextManager[HeldLease]:
+    return hold_lease(parts.store, parts.clock, _NO_WAIT, parts.cancel)
+
+
+def _batches(items: Sequence[_T], size: int) -> Iterator[tuple[_T, ...]]:
     rows = iter(items)
-    while some := tuple(islice(rows, _BATCH)):
+    while some := tuple(islice(rows, size)):
         yield some

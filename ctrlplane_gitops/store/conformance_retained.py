@@ -11,12 +11,14 @@ import pytest
 
 from ctrlplane_gitops.errors import LockError
 from ctrlplane_gitops.state.delivery import DeliveryOutcome
+from ctrlplane_gitops.state.key import instance_key, tenant_key
 from ctrlplane_gitops.state.log import Page
-from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch
+from ctrlplane_gitops.state.recorded import AuditEntry, Event, Intent, RecordBatch, RecordedInstance
 from ctrlplane_gitops.state.template import FileMount, ReleaseTemplate
 from ctrlplane_gitops.store.base import Fence, Store
 from ctrlplane_gitops.store.conformance_delivery import make_delivery
 from ctrlplane_gitops.store.conformance_kit import (
+    FULL_RESOURCE,
     NOW,
     SECOND,
     WEB,
@@ -120,14 +122,31 @@ class RetainedClaims(StoreKit):
         stop()
         assert [item.id for item in _events_of(store)] == told == ["evt_001", "evt_002"]
 
+    def test_releases_are_counted_and_who_has_no_resource_is_found(
+        self, store: Store, fence: Fence
+    ) -> None:
+        tally = store.retained.tally
+        assert (dict(tally.count_releases()), list(tally.find_unlisted())) == ({}, [])
+        ghost, other = instance_key("acme", "ghost"), instance_key("beta", "other")
+        batch = RecordBatch(
+            resources=(FULL_RESOURCE, replace(FULL_RESOURCE, key=tenant_key("acme"))),
+            instances=(RecordedInstance(WEB, "here"), RecordedInstance(other, "here")),
+            releases=(make_release(1), make_release(2), make_release(7, ghost)),
+        )
+        store.record(batch, fence)
+        assert dict(tally.count_releases()) == {WEB: 2, ghost: 1}
+        assert list(tally.find_unlisted()) == [ghost, other]
+
     def test_contents_that_no_release_uses_go(self, store: Store, fence: Fence) -> None:
         template = ReleaseTemplate("a", files=(FileMount("/a", "aa"),))
         release = replace(make_release(1), template=template)
         contents = {"aa": b"a", "bb": b"b", "cc": b"c"}
         store.record(RecordBatch(plane_id="pla_1"), fence)  # The first one trims by itself.
         store.record(RecordBatch(releases=(release,), blobs=contents), fence)
+        assert store.retained.contents.has_unused()
         assert store.retained.contents.drop_unused(fence) == 2
         assert store.retained.contents.drop_unused(fence) == 0
+        assert not store.retained.contents.has_unused()
         assert (store.read_blob("aa"), store.read_blob("bb")) == (b"a", None)
 
     def test_contents_go_under_the_lease_only(self, store: Store, fence: Fence) -> None:

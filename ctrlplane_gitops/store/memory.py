@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,7 @@ class MemoryStore:
             _Aged(self._prune_events),
             _Aged(self._prune_audit),
             _Aged(self._prune_intents),
+            self,
             self,
         )
         self._watchers = Watchers()
@@ -191,15 +193,29 @@ class MemoryStore:
                 del rows[id]
             return len(old)
 
+    def count_releases(self) -> Mapping[ResourceKey, int]:
+        with self._lock:
+            return Counter(key for key, _ in self._tables.releases)
+
+    def find_unlisted(self) -> Sequence[ResourceKey]:
+        with self._lock:
+            tables = self._tables
+            known = {*tables.instances, *tables.orders, *(key for key, _ in tables.releases)}
+            return sorted(known - tables.resources.keys())
+
+    def has_unused(self) -> bool:
+        with self._lock:
+            return bool(self._find_unused())
+
+    def _find_unused(self) -> set[str]:
+        releases = self._tables.releases.values()
+        used = {file.digest for release in releases for file in release.template.files}
+        return self._tables.blobs.keys() - used
+
     def drop_unused(self, fence: Fence) -> int:
         with self._lock:
             _check_fence(self._leases.get(fence.lease), fence)
-            used = {
-                file.digest
-                for release in self._tables.releases.values()
-                for file in release.template.files
-            }
-            unused = self._tables.blobs.keys() - used
+            unused = self._find_unused()
             for digest in unused:
                 del self._tables.blobs[digest]
             return len(unused)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
 from ctrlplane_gitops.store.base import Fence
 from ctrlplane_gitops.store.codec import encode_time
 from ctrlplane_gitops.store.lease import check_fence
@@ -35,10 +36,24 @@ class Prunable(Protocol):
 class Contents(Protocol):
     """Contents of files, kept for the releases that use them."""
 
+    def has_unused(self) -> bool: ...
+
     def drop_unused(self, fence: Fence) -> int:
         """Remove some that no recorded release uses, in one short transaction; how many, 0 when
         none is left. Under the lease: nobody else may be writing down a release that uses them.
         LockError when the fence is not current."""
+        ...
+
+
+class Tally(Protocol):
+    """What is recorded, counted without reading it: mostly there is nothing to clear away."""
+
+    def count_releases(self) -> Mapping[ResourceKey, int]:
+        """How many there are of each instance."""
+        ...
+
+    def find_unlisted(self) -> Sequence[ResourceKey]:
+        """Instances with a record, releases or an order, and no resource; sorted."""
         ...
 
 
@@ -51,6 +66,7 @@ class Retained:
     audit: Prunable
     intents: Prunable
     contents: Contents
+    tally: Tally
 
 
 class SqliteRows:
@@ -80,11 +96,17 @@ class SqliteContents:
     def __init__(self, reading: Opened, writing: Begun) -> None:
         self._reading, self._writing = reading, writing
 
+    def has_unused(self) -> bool:
+        return bool(self._find())
+
+    def _find(self) -> list[tuple[str]]:
+        with self._reading() as connection:
+            return connection.execute(_FIND_UNUSED).fetchall() if connection else []
+
     def drop_unused(self, fence: Fence) -> int:
         """What is unused is found before the write lock is taken: it means reading every
         release."""
-        with self._reading() as connection:
-            rows = connection.execute(_FIND_UNUSED).fetchall() if connection else []
+        rows = self._find()
         if not rows:
             return 0
         with self._writing() as connection:
@@ -93,6 +115,32 @@ class SqliteContents:
         return len(rows)
 
 
+class SqliteTally:
+    def __init__(self, reading: Opened) -> None:
+        self._reading = reading
+
+    def count_releases(self) -> Mapping[ResourceKey, int]:
+        return {
+            instance_key(tenant, name): count
+            for tenant, name, count in self._select(
+                "SELECT tenant, name, count(*) FROM releases GROUP BY tenant, name"
+            )
+        }
+
+    def find_unlisted(self) -> Sequence[ResourceKey]:
+        return [instance_key(tenant, name) for tenant, name in self._select(_FIND_UNLISTED)]
+
+    def _select(self, query: str) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            return connection.execute(query).fetchall() if connection else []
+
+
+_FIND_UNLISTED = (
+    "SELECT tenant, name FROM (SELECT tenant, name FROM instances UNION SELECT tenant, name FROM "
+    "releases UNION SELECT tenant, name FROM orders) AS known WHERE NOT EXISTS (SELECT 1 FROM "
+    f"resources WHERE kind = '{Kind.INSTANCE}' AND resources.tenant = known.tenant "
+    "AND resources.name = known.name) ORDER BY tenant, name"
+)
 _FIND_UNUSED = (
     "SELECT digest FROM blobs WHERE digest NOT IN "
     "(SELECT json_extract(file.value, '$[1]') "
@@ -107,4 +155,5 @@ def build_retained(reading: Opened, writing: Begun) -> Retained:
         SqliteRows(reading, writing, "audit"),
         SqliteRows(reading, writing, "closed_intents", "closed_at"),
         SqliteContents(reading, writing),
+        SqliteTally(reading),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock
@@ -13,9 +13,8 @@ from ctrlplane_gitops.plan.orphan import Orphans, find_doubt, find_orphans
 from ctrlplane_gitops.reconcile.collect import collect_orphans, drop_surplus, list_leftovers, see
 from ctrlplane_gitops.reconcile.run import PassParts, Specs
 from ctrlplane_gitops.state.desired import DesiredState
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import Leftover
-from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.retained import Prunable
 from ctrlplane_gitops.workers.worker import Ran
@@ -92,7 +91,8 @@ class GarbageCollector:
     def _collect(self, desired: DesiredState, parts: PassParts, counts: Counter[str]) -> None:
         counts.update(orphans=0, orphans_seen=0)
         leftovers, silent = list_leftovers(parts.providers, parts.looks)
-        if not silent and not _may_be_nobodys(leftovers, parts.store.load_state(), desired):
+        unlisted = parts.store.retained.tally.find_unlisted()
+        if not silent and not _may_be_nobodys(leftovers, unlisted, desired):
             self._seen = {}
             return
         seen = see(self._read(), parts)
@@ -124,16 +124,17 @@ class GarbageCollector:
 
 
 def _may_be_nobodys(
-    leftovers: tuple[Leftover, ...], recorded: RecordedState, desired: DesiredState
+    leftovers: Iterable[Leftover], unlisted: Iterable[ResourceKey], desired: DesiredState
 ) -> bool:
     """The cheap question, without reading Git: mostly there is nothing."""
-    if any(item.release is not None for item in leftovers):
+    instances = desired.instances
+    if any(key not in instances for key in unlisted):
         return True
-    known = {*recorded.resources, *desired.instances}
-    if any(key not in known for key in recorded.instances):
-        return True
-    places = {key: item.provider for key, item in recorded.instances.items()}
-    return any(
-        item.owner not in known or places.get(item.owner, item.provider) != item.provider
-        for item in leftovers
-    )
+    tenants = {key.tenant for key in instances}
+    for item in leftovers:
+        wanted = instances.get(item.owner)
+        is_tenant = item.owner.kind is Kind.TENANT and item.owner.tenant in tenants
+        is_kept = wanted is not None and wanted.provider == item.provider
+        if item.release is not None or not (is_tenant or is_kept):
+            return True
+    return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -143,3 +145,38 @@ def test_addresses_are_names_of_their_own_kind(tmp_path: Path) -> None:
     anchor = (tmp_path / "ca.crt").read_text()
     assert shake_hands(issued.pem, anchor, "127.0.0.1", tmp_path)
     assert shake_hands(issued.pem, anchor, "shop.example", tmp_path)
+
+
+def test_without_the_library_it_says_how_to_get_it_and_still_tells_authorities_apart(
+    tmp_path: Path,
+) -> None:
+    LocalAuthority("prod", tmp_path).issue(Request(HOSTS, DAYS), NOW)
+    program = f"""
+import sys
+sys.modules["cryptography"] = None
+from datetime import UTC, datetime
+from pathlib import Path
+from ctrlplane_gitops.certificates.authority import LocalAuthority
+from ctrlplane_gitops.errors import CertificateError
+issuer = LocalAuthority("prod", Path({str(tmp_path)!r}))
+print(issuer.identify())
+try:
+    issuer.check(datetime.now(UTC))
+except CertificateError as error:
+    print(error, error.hint)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    lines = ran.stdout.splitlines()
+    assert lines[0] == LocalAuthority("prod", tmp_path).identify(), ran.stderr
+    assert "ctrlplane-gitops[tls]" in lines[1]
+
+
+def test_looking_loads_no_library(tmp_path: Path) -> None:
+    """A plan looks at a thousand of them."""
+    program = (
+        "import sys; import ctrlplane_gitops.certificates.registry as r, "
+        "ctrlplane_gitops.certificates.authority as a; "
+        "print('cryptography' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout.strip() == "False", ran.stderr

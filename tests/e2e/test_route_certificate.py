@@ -132,8 +132,16 @@ def test_hosts_that_change_and_routes_that_go(served: RouteWorld) -> None:
     assert see(served, own_anchor(served), "d.test")
     write(served, more="")
     apply(served)
-    kinds = served.query("SELECT kind FROM resources WHERE kind = 'certificate'")
-    assert kinds == []
+    assert kinds(served) == []
+    write(served)
+    apply(served)
+    assert kinds(served) == [("certificate",)]
+    assert served.run("destroy", "-y") == 0, served.errors
+    assert kinds(served) == []
+
+
+def kinds(world: RouteWorld) -> list[tuple[str]]:
+    return world.query("SELECT kind FROM resources WHERE kind = 'certificate'")
 
 
 def test_an_authority_that_cannot_be_used_holds_back_its_routes_tenant_and_says_why(

@@ -23,7 +23,7 @@ from ctrlplane_gitops.providers.docker.failure import translated
 from ctrlplane_gitops.providers.docker.image import Images
 from ctrlplane_gitops.providers.docker.launch import Launcher
 from ctrlplane_gitops.providers.docker.limits import inspected_limits, update_limits
-from ctrlplane_gitops.providers.docker.network import find_tenants, remove_network
+from ctrlplane_gitops.providers.docker.network import remove_network
 from ctrlplane_gitops.providers.docker.secret_file import SecretFiles
 from ctrlplane_gitops.providers.docker.translate import Container, check_template, owner_labels
 from ctrlplane_gitops.providers.docker.volume import remove_volumes
@@ -40,8 +40,7 @@ from ctrlplane_gitops.state.action import (
     ScaleReplicaSet,
     UpdateResources,
 )
-from ctrlplane_gitops.state.key import ResourceKey, tenant_key
-from ctrlplane_gitops.state.observed import Leftover
+from ctrlplane_gitops.state.key import ResourceKey
 
 
 class Acting:
@@ -113,27 +112,6 @@ class Acting:
         container = self._find(replica)
         with translated(self.name, f"run {command[0]!r} in {replica}"):
             return run_in(self.engine.client, container.id, command, timeout, limit)
-
-    def find_leftovers(self) -> tuple[Leftover, ...]:
-        """Networks of tenants without a container, and secrets of releases without one."""
-        plane, found = self._settings.plane, []
-        containers, _ = self.engine.list({LABEL_PLANE: plane})
-        releases = {(item.instance, item.release) for item in containers}
-        instances = {item.instance for item in containers}
-        tenants = {item.instance.tenant for item in containers}
-        with translated(self.name, "list networks"):
-            networks = find_tenants(self.engine.client, plane)
-        for tenant, name in networks.items():
-            if tenant not in tenants:
-                found.append(Leftover(self.name, tenant_key(tenant), f"the network {name}"))
-        try:
-            kept = self._secret_files.find_releases()
-        except OSError as error:
-            raise ProviderError(f"{self.name}: {error}", is_retryable=True) from None
-        for owner, release in kept:
-            if owner not in instances or (release and (owner, release) not in releases):
-                found.append(Leftover(self.name, owner, "files of secrets", release))
-        return tuple(sorted(found, key=lambda item: (item.owner, item.release or 0)))
 
     def close(self) -> None:
         self.engine.close()

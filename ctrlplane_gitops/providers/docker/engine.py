@@ -6,8 +6,9 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import docker
 from docker.errors import NotFound
@@ -56,6 +57,12 @@ class Engine:
         with translated(self.name, "list containers"):
             rows = self.client.containers(all=True, filters=label_filter(labels))
         return read_rows(rows)
+
+    def list_networks(self, labels: Mapping[str, str]) -> Sequence[dict[str, Any]]:
+        """The rows of networks with these labels."""
+        with translated(self.name, "list networks"):
+            rows: Sequence[dict[str, Any]] = self.client.networks(filters=label_filter(labels))
+            return rows
 
     def remove(self, container: Container, grace: timedelta, effects: Effects) -> None:
         """SIGTERM, ``grace``, SIGKILL; then remove it with its anonymous volumes. A container that

@@ -25,6 +25,20 @@ def list_containers(
     filters = json.dumps(label_filter(labels))
     # Without a version in front the engine answers as itself: nobody has to be asked first.
     target = "/containers/json?" + urlencode({"all": 1, "filters": filters})
+    return _list(provider, path, timeout_s, "containers", target)
+
+
+def list_networks(
+    provider: str, path: str, timeout_s: float, labels: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The rows of every network that carries these labels, in the same way."""
+    target = "/networks?" + urlencode({"filters": json.dumps(label_filter(labels))})
+    return _list(provider, path, timeout_s, "networks", target)
+
+
+def _list(
+    provider: str, path: str, timeout_s: float, what: str, target: str
+) -> list[dict[str, Any]]:
     try:
         status, content = read_answer(_get(path, target, timeout_s))
         rows = json.loads(content) if status == 200 else []
@@ -35,7 +49,7 @@ def list_containers(
         ) from error
     if status != 200:
         raise ProviderError(
-            f"{provider}: cannot list containers: {_message(content) or f'status {status}'}",
+            f"{provider}: cannot list {what}: {_message(content) or f'status {status}'}",
             is_retryable=status >= 500,
         )
     return list(rows)

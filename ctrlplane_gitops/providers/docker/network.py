@@ -10,7 +10,6 @@ import docker
 from docker.errors import APIError, NotFound
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.base import LABEL_PLANE, LABEL_TENANT
 from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.translate import label_filter, network_name, owner_labels
 
@@ -68,17 +67,6 @@ def remove_network(client: docker.APIClient, effects: Effects, plane: str, tenan
                 client.remove_network(row["Id"])
             except NotFound:
                 continue
-
-
-def find_tenants(client: docker.APIClient, plane: str) -> dict[str, str]:
-    """The name of a network of ours by tenant."""
-    rows = client.networks(filters=label_filter({LABEL_PLANE: plane}))
-    found = {}
-    for row in rows:
-        tenant = (row.get("Labels") or {}).get(LABEL_TENANT, "")
-        if row["Name"] == network_name(plane, tenant):
-            found[tenant] = row["Name"]
-    return found
 
 
 def _find(client: docker.APIClient, name: str, labels: Mapping[str, str]) -> list[str]:

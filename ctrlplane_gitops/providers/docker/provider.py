@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import (
@@ -19,7 +19,7 @@ from ctrlplane_gitops.providers.base import (
 )
 from ctrlplane_gitops.providers.docker.config import parse_config
 from ctrlplane_gitops.providers.docker.limits import limit_reader
-from ctrlplane_gitops.providers.docker.listing import list_containers
+from ctrlplane_gitops.providers.docker.listing import list_containers, list_networks
 from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
 from ctrlplane_gitops.providers.docker.usage import usage_reader
 from ctrlplane_gitops.providers.halt import Halt
@@ -113,7 +113,18 @@ class DockerProvider:
         return self.acting.execute(replica, command, timeout, limit=limit)
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
-        return self.acting.find_leftovers()
+        """Without the SDK, as looking is: it is asked for again and again."""
+        from ctrlplane_gitops.providers.docker.leftover import sort_out_leftovers
+        from ctrlplane_gitops.providers.docker.secret_file import SecretFiles
+
+        plane, host = self._settings.plane, self._config.host
+        containers, _ = self._list(None)
+        networks = self._list_networks({LABEL_PLANE: plane})
+        try:
+            kept = SecretFiles(plane, host, self._settings.environ).find_releases()
+        except OSError as error:
+            raise ProviderError(f"{self.name}: {error}", is_retryable=True) from None
+        return sort_out_leftovers(self.name, plane, containers, networks, kept)
 
     def read_usage(self, replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
         """From the kernel where it shows what the engine's containers use, else by asking the
@@ -150,6 +161,13 @@ class DockerProvider:
 
                 self._acting = Acting(self._settings, self._config)
             return self._acting
+
+    def _list_networks(self, labels: dict[str, str]) -> Sequence[dict[str, Any]]:
+        config = self._config
+        if not config.is_local:
+            return self.acting.engine.list_networks(labels)
+        path = config.host.removeprefix("unix://")
+        return list_networks(self.name, path, config.timeout_s, labels)
 
     def _list(self, keys: Collection[ResourceKey] | None) -> tuple[list[Container], int]:
         labels, config = {LABEL_PLANE: self._settings.plane}, self._config
