@@ -21,6 +21,8 @@ INTERVAL = timedelta(seconds=5)
 _BATCH = 500
 _SETTLE_EVERY = timedelta(minutes=1)
 _PRUNE_EVERY = timedelta(minutes=10)
+# Another process may serve a commit that is newer than ours.
+_GRACE = timedelta(minutes=10)
 _NOT_YET = timedelta(seconds=1)
 
 
@@ -35,7 +37,9 @@ class Notifier:
         self._open_outlet = open_outlet
         self._sender = sender
         self._clock = clock
-        self._unheard: int | None = None
+        self._read_to: int | None = None
+        self._idle_since: datetime | None = None
+        self._missing: dict[str, datetime] = {}
         self._settled_at: datetime | None = None
         self._pruned_at: datetime | None = None
 
@@ -68,12 +72,14 @@ class Notifier:
         """Whom to tell: who is no longer there is given up, and who has said that it wants no more
         is left out, until it has another URL."""
         box, closed = outlet.store.outbox, outlet.store.outbox.read_closed()
-        names = {item.name for item in outlet.subscriptions}
-        for name in box.read_subscriptions():
-            if name not in names:
-                box.give_up(name, "it is no longer among the notifications", self._clock.now())
+        names, now = {item.name for item in outlet.subscriptions}, self._clock.now()
+        known = [name for name in box.read_subscriptions() if name not in names]
+        self._missing = {name: self._missing.get(name, now) for name in known}
+        for name, since in self._missing.items():
+            self._sender.forget(name)
+            if now - since >= _GRACE:
+                box.give_up(name, "it is no longer among the notifications", now)
                 box.open_subscription(name)
-                self._sender.forget(name)
         active = []
         for item in outlet.subscriptions:
             if item.name in closed:
@@ -95,12 +101,14 @@ class Notifier:
         store, box = outlet.store, outlet.store.outbox
         cursor, last = box.read_cursor(), store.last_event()
         if not outlet.subscriptions:
-            self._unheard = last
-            if cursor is not None:
+            now = self._clock.now()
+            self._read_to, self._idle_since = last, self._idle_since or now
+            if cursor is not None and now - self._idle_since >= _GRACE:
                 box.read_on(Reading(cursor, None))
             return
+        self._idle_since = None
         if cursor is None or cursor > last:
-            start = outlet.start if self._unheard is None else self._unheard
+            start = outlet.start if self._read_to is None else self._read_to
             before, cursor = cursor, min(start, last)
             if not box.read_on(Reading(before, cursor)):
                 return  # somebody else reads it
@@ -111,6 +119,7 @@ class Notifier:
             if not box.read_on(reading):
                 return  # somebody else reads it
             cursor = rows[-1].number
+        self._read_to = cursor
         self._settle(outlet, box, cursor)
 
     def _settle(self, outlet: Outlet, box: Outbox, cursor: int) -> None:

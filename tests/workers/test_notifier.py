@@ -121,7 +121,7 @@ def test_who_is_new_hears_of_what_comes_not_of_what_was(
     scene.subscriptions = ()
     scene.turn()
     scene.tell(FAILED, release="v2")
-    scene.turn()
+    scene.turn(600 * SECOND)
     scene.subscriptions = (subscription(receiver.url),)
     scene.turn()
     scene.tell(PAUSED)
@@ -249,6 +249,10 @@ def test_who_is_no_longer_there_is_given_up(scene: Scene, receiver: Receiver) ->
     scene.turn()
     scene.subscriptions = (subscription(receiver.url, "other"),)
     scene.turn()
+    scene.turn(599 * SECOND)
+    # Another process may know it already.
+    assert scene.states() == [("pending", 1, 500)] and len(receiver.ids) == 1
+    scene.turn(SECOND)
     (message,) = scene.messages()
     assert (message.state, message.error) == (
         MessageState.FAILED, "it is no longer among the notifications",

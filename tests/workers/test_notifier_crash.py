@@ -21,7 +21,7 @@ from ctrlplane_gitops.workers.sender import CLAIM
 from tests.e2e.plane import wait_until
 from tests.http.receiver import HANG, Receiver, receiving
 from tests.store.sqlite_kit import end_of, fork
-from tests.workers.notifier_kit import START, Scene, quick_post, subscription
+from tests.workers.notifier_kit import SECOND, START, Scene, quick_post, subscription
 
 FAILED, COMPLETED = EventType.ROLLOUT_FAILED, EventType.ROLLOUT_COMPLETED
 PAUSED = EventType.ROLLOUT_PAUSED
@@ -138,3 +138,22 @@ def test_a_kill_before_anything_was_written_down_tells_it_once(
     after.turn(CLAIM)
     assert receiver.types() == ["rollout.failed"]
     after.store.close()
+
+
+def test_who_serves_an_older_commit_takes_nothing_from_who_serves_the_newer(
+    tmp_path: Path, receiver: Receiver, clock: FakeClock
+) -> None:
+    stores = [SqliteStore(tmp_path / "state.db") for _ in range(2)]
+    old, new = (
+        Scene(stores[0], clock=clock),
+        Scene(stores[1], subscription(receiver.url), clock=clock),
+    )
+    receiver.answers = [(500, {})]
+    for number in range(5):
+        old.tell(PAUSED, text=str(number))
+        for scene in (old, new, old):
+            scene.turn(10 * SECOND)
+    assert [item["data"]["message"] for item in receiver.bodies] == ["0", "0", "1", "2", "3", "4"]
+    assert {item[0] for item in new.states()} == {"delivered"}
+    for store in stores:
+        store.close()
