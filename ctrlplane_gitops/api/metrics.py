@@ -65,6 +65,7 @@ class Metrics:
         )
         self._runs = counter("worker_runs", "Runs of each worker.", "worker")
         self._errors = counter("worker_errors", "Runs that ended with an error.", "worker")
+        self._renewed = counter("certificates_renewed", "Certificates renewed in time.")
         self._collected = counter("collected", "What was cleared away, by what it was.", "what")
         self._events = counter("events", "Events by type.", "type")
         self._notifications = counter(
@@ -99,6 +100,9 @@ class Metrics:
     def count_run(self, worker: str, is_error: bool) -> None:
         self._runs.labels(worker).inc()
         self._errors.labels(worker).inc(1 if is_error else 0)
+
+    def count_renewed(self, count: int) -> None:
+        self._renewed.inc(count)
 
     def count_collected(self, counts: Mapping[str, int]) -> None:
         """What was seen is not gone."""

@@ -8,6 +8,7 @@ from ctrlplane_gitops.api.metrics import Metrics
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassOutcome, PassReport
 from ctrlplane_gitops.serving.output import Output
+from ctrlplane_gitops.workers import cert_renewer, garbage_collector
 from ctrlplane_gitops.workers.worker import Ran
 
 
@@ -52,7 +53,10 @@ class Narrator:
 
     def take_run(self, name: str, ran: Ran) -> None:
         self._metrics.count_run(name, bool(ran.error))
-        self._metrics.count_collected(ran.counts)
+        if name == garbage_collector.NAME:
+            self._metrics.count_collected(ran.counts)
+        elif name == cert_renewer.NAME:
+            self._metrics.count_renewed(ran.counts.get("renewed", 0))
         # What passes and looks came to is told by them; what nobody expected is told here.
         is_told = name in self._told and not ran.error.startswith("a bug")
         if ran.error and not is_told and ran.error != self._run_errors.get(name):

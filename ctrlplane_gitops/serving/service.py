@@ -36,6 +36,7 @@ from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.workers import cert_renewer, garbage_collector
 from ctrlplane_gitops.workers.garbage_collector import GarbageCollector
 from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.reconciler import Reconciler, Told
@@ -43,7 +44,6 @@ from ctrlplane_gitops.workers.scheduler import Scheduler
 from ctrlplane_gitops.workers.worker import Ran, Worker, worker_row
 
 _SOURCE, _RECONCILER, _STATUS = "source", "reconciler", "status"
-_COLLECTOR, _RENEWER = "garbage-collector", "cert-renewer"
 _RENEW_INTERVAL = timedelta(hours=1)
 # Longer than git is given for a fetch.
 _LOOK_LIMIT = timedelta(minutes=6)
@@ -128,8 +128,8 @@ class Service:
             Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT, _LOOK_SPACING),
             Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
             Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
-            Worker(_COLLECTOR, intervals.collect, collector.run, _COLLECT_LIMIT),
-            Worker(_RENEWER, _RENEW_INTERVAL, self._renewer.run, _COLLECT_LIMIT),
+            Worker(garbage_collector.NAME, intervals.collect, collector.run, _COLLECT_LIMIT),
+            Worker(cert_renewer.NAME, _RENEW_INTERVAL, self._renewer.run, _COLLECT_LIMIT),
             *self._telling.build_workers(lambda: self._reconciler.plane),
             *self._following.build_workers(),
         ]

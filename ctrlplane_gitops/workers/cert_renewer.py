@@ -24,6 +24,7 @@ from ctrlplane_gitops.workers.worker import Ran
 if TYPE_CHECKING:
     from ctrlplane_gitops.certificates.desk import CertificateDesk
 
+NAME = "cert-renewer"
 _SOON = timedelta(seconds=5)
 # Of what nobody here can renew: said once when less than each is left, and once it is over.
 _THRESHOLDS = tuple(timedelta(days=days) for days in (0, 1, 7, 14, 30))

@@ -19,7 +19,8 @@ from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.retained import Prunable
 from ctrlplane_gitops.workers.worker import Ran
 
-ACTOR = "system:garbage-collector"
+NAME = "garbage-collector"
+ACTOR = f"system:{NAME}"
 # What nobody knows may be known in a moment: an apply is under way, a commit about to come.
 GRACE = timedelta(minutes=15)
 # Whoever waits for the store gets it between two transactions.

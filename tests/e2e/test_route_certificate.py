@@ -202,6 +202,12 @@ def test_serve_renews_and_the_status_says_until_when(served: RouteWorld, tmp_pat
     with served.load() as met, serving(served, "--interval", "1s") as url:
         wait_until(lambda: see(served, own_anchor(served)) != first)
         status = json.loads(urllib.request.urlopen(f"{url}/api/v1/status", timeout=10).read())
+
+        def figures() -> list[str]:
+            return urllib.request.urlopen(f"{url}/metrics", timeout=10).read().decode().split("\n")
+
+        wait_until(lambda: "ctrlplane_certificates_renewed_total 1.0" in figures())
+        assert not any("collected_total" in x and "renewed" in x for x in figures())
     assert met["failures"] == []
     [web] = status["instances"]
     found = {item["route"]: item for item in web["certificates"]}
