@@ -24,6 +24,7 @@ from ctrlplane_gitops.api.query import parse_query
 from ctrlplane_gitops.api.read import API, build_read_routes
 from ctrlplane_gitops.api.route import Call, Reach, Route, root_path
 from ctrlplane_gitops.api.stream import Streams, build_stream_routes
+from ctrlplane_gitops.api.vital import build_vital_routes
 from ctrlplane_gitops.auth.roles import Permission
 from ctrlplane_gitops.auth.tokens import NOBODY
 from ctrlplane_gitops.status.board import Board
@@ -87,6 +88,7 @@ def mount(
         *_build_own(views, guard),
         *build_login_routes(guard),
         *build_read_routes(views.board),
+        *build_vital_routes(views.board),
         *build_action_routes(views.actions),
         *build_stream_routes(views.board, views.actions, Streams(access.clock, views.stop)),
         *build_hook_routes(views.receiver),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,6 +65,17 @@ def flag(name: str, help: str) -> Parameter:
 
 def moment(name: str, help: str) -> Parameter:
     return Parameter(name, help, {"type": "string", "format": "date-time"}, parse_moment)
+
+
+def choice(name: str, help: str, values: Iterable[str]) -> Parameter:
+    known = [str(item) for item in values]
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"is not one of {', '.join(known)}")
+        return text
+
+    return Parameter(name, help, {"type": "string", "enum": known}, parse)
 
 
 TENANT = text("tenant", "Only of this tenant.")

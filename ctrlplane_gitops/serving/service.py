@@ -167,6 +167,7 @@ class Service:
             read_desired=lambda: self._reconciler.desired,
             read_live=lambda: self._status.live,
             read_store=self._reading.read_store,
+            now=self._clock.now,
             read_plan=self._plans.read,
             read_workers=self._read_workers,
         )

@@ -12,8 +12,11 @@ use from several threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from ctrlplane_gitops.errors import SourceError
+from ctrlplane_gitops.health.view import InstanceHealth
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.state.recorded import RecordedResource
@@ -45,8 +48,10 @@ from ctrlplane_gitops.status.passing import LastPlan, show_plan, tell_plan
 from ctrlplane_gitops.status.resource import deployment_row, route_row, secret_row, tenant_row
 from ctrlplane_gitops.status.row import (
     AuditRow,
+    DeliveryRow,
     DeploymentRow,
     EventRow,
+    HealthRow,
     InstanceDetail,
     InstanceRow,
     MessageRow,
@@ -55,10 +60,18 @@ from ctrlplane_gitops.status.row import (
     RolloutRow,
     RouteRow,
     SecretRow,
+    TelemetryRow,
     TenantRow,
     WorkerRow,
 )
 from ctrlplane_gitops.status.view import InstancePhase
+from ctrlplane_gitops.status.vital import (
+    ReadSeries,
+    list_deliveries,
+    list_health,
+    show_health,
+    show_telemetry,
+)
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 
@@ -92,13 +105,17 @@ class Sources:
     """Where it all comes from. Each is called by many threads. ``read_desired`` is what Git says
     (None: not known yet), ``read_live`` what was seen last (None: nobody has looked yet),
     ``read_store`` a store for reading, ``read_plan`` the last plan, ``read_workers`` the workers by
-    name."""
+    name. ``read_health`` is how an instance is for the one who probes it, None where it is nobody
+    here; ``read_series`` what it used."""
 
     read_desired: Callable[[], DesiredState | None]
     read_live: Callable[[], Live | None]
     read_store: Callable[[], Store]
+    now: Callable[[], datetime]
     read_plan: Callable[[], LastPlan | None] = lambda: None
     read_workers: Callable[[], Sequence[WorkerRow]] = tuple
+    read_health: Callable[[ResourceKey], InstanceHealth | None] = lambda key: None
+    read_series: ReadSeries = lambda key, window: None
 
 
 class Board:
@@ -248,6 +265,31 @@ class Board:
     def list_messages(self, where: MessageWhere, page: Page = _FIRST) -> Listing[MessageRow]:
         """The newest first. Filters: subscription, state, address."""
         return list_messages(self._sources.read_store(), where, page)
+
+    def list_health(self, where: Where, page: Page = _FIRST) -> Listing[HealthRow]:
+        """Filters: tenant, state."""
+        store, now = self._sources.read_store(), self._sources.now()
+        return list_health(store, where.tenants(), where.state, page, now)
+
+    def get_health(self, tenant: str, name: str) -> Mapping[str, Any] | None:
+        """How an instance is, its uptime and what held before."""
+        known = self._look_up(tenant, name)
+        if not known.is_there:
+            return None
+        live, store = self._sources.read_health(known.key), self._sources.read_store()
+        return show_health(store, known.key, live, self._sources.now())
+
+    def get_telemetry(self, tenant: str, name: str, window: timedelta) -> TelemetryRow | None:
+        """What an instance used lately; None where nobody measures."""
+        key = instance_key(tenant, name)
+        found = self._sources.read_series(key, window)
+        return None if found is None else show_telemetry(key, *found)
+
+    def list_deliveries(
+        self, sender: str, outcome: str, page: Page = _FIRST
+    ) -> Listing[DeliveryRow]:
+        """The newest first; of a sender and with an outcome, "" for any."""
+        return list_deliveries(self._sources.read_store(), sender, outcome, page)
 
     def read_events_after(
         self, where: LogWhere, number: int, limit: int = 100

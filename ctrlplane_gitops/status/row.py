@@ -304,3 +304,51 @@ class PlanRow:
     commit: str
     outcome: str | None
     plan: Mapping[str, Any]
+
+
+@struct
+class HealthRow:
+    """``healthy`` of ``replicas`` when it last turned, ``since`` when; ``unknown``: nobody has
+    verified it lately."""
+
+    address: str
+    tenant: str
+    instance: str
+    health: str
+    since: datetime | None
+    healthy: int
+    replicas: int
+    message: str
+
+
+@struct
+class TelemetryRow:
+    """What an instance used, and each of its replicas by name: when the first value begins, the
+    seconds between two, and a list for each channel, null where nothing is known."""
+
+    address: str
+    total: Mapping[str, Any]
+    replicas: Mapping[str, Any]
+
+
+@struct
+class DeliveryRow:
+    """A webhook delivery, or a look that nobody asked for (``sender`` ``poll``), and what came of
+    it."""
+
+    id: str
+    number: int
+    at: datetime
+    sender: str
+    delivery_id: str | None
+    digest: str | None
+    event: str | None
+    ref: str | None
+    announced_commit: str | None
+    outcome: str
+    commit: str | None
+    ended_at: datetime | None
+    message: str | None
+    reason: str | None
+    duplicate_of: str | None
+    count: int

@@ -10,6 +10,7 @@ from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.plan.change import Change, ChangeAction, Plan, PlanHeader
 from ctrlplane_gitops.specs.validate import parse
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
+from ctrlplane_gitops.state.health import WHOLE, Health, HealthSpan
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import (
     Endpoint,
@@ -34,7 +35,9 @@ from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
 from ctrlplane_gitops.status.view import build_status
 from ctrlplane_gitops.store.base import Fence, Store
+from ctrlplane_gitops.store.health import HealthBatch
 from ctrlplane_gitops.store.memory import MemoryStore
+from ctrlplane_gitops.telemetry.series import Series
 from ctrlplane_gitops.value import replace
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -42,6 +45,12 @@ WEB, DB, OTHER = (
     instance_key("acme", "web"),
     instance_key("acme", "db"),
     instance_key("beta", "web"),
+)
+_HOUR = timedelta(hours=1)
+_SPANS = (
+    HealthSpan(WEB, WHOLE, Health.UNHEALTHY, NOW - 4 * _HOUR, None, 0, 2, "refused"),
+    HealthSpan(WEB, WHOLE, Health.HEALTHY, NOW - 3 * _HOUR, None, 2, 2),
+    HealthSpan(OTHER, WHOLE, Health.DEGRADED, NOW - _HOUR, None, 1, 2, "one is slow"),
 )
 PLANE = """
 apiVersion: ctrlplane.dev/v1
@@ -178,6 +187,10 @@ class Seen:
         self.store = MemoryStore()
         self.fence = record(self.store, self.desired)
         self.plans = Plans()
+        self.store.health.record(HealthBatch(NOW, _SPANS[:1]))
+        self.store.health.record(HealthBatch(NOW, _SPANS[1:]))
+        used = Series(NOW - _HOUR, timedelta(seconds=10), ((12.4, 1024.0, None, None),))
+        self.series: tuple[Series, dict[str, Series]] | None = (used, {"web.v2.0": used})
         self.live: Live | None = self.look()
         self.workers = [
             WorkerRow("reconciler", 60.0, 900.0, False, False, None, NOW, 3, 1, NOW, 0.5, None)
@@ -187,6 +200,8 @@ class Seen:
                 read_desired=lambda: self.desired,
                 read_live=lambda: self.live,
                 read_store=lambda: self.store,
+                now=lambda: NOW,
+                read_series=lambda key, window: self.series,
                 read_plan=self.plans.read,
                 read_workers=lambda: self.workers,
             )
