@@ -43,6 +43,8 @@ _PROBES = 16
 _ANALYSES = 4
 _STARTS = 6
 _STOPS = 64
+# They wait for an engine elsewhere, which may take a second for each answer.
+_READS = 64
 
 
 @struct
@@ -70,6 +72,7 @@ class App:
     analyses: Pool
     starts: Pool
     stops: Pool
+    reads: Pool
     cancel: threading.Event
     on_effect: Callable[[str], None]
 
@@ -102,6 +105,7 @@ def open_app(
             "analysis": _ANALYSES,
             "start": _STARTS,
             "stop": _STOPS,
+            "read": _READS,
         }
         pools = {name: Pool(size, name) for name, size in sizes.items()}
         for pool in pools.values():
@@ -119,6 +123,7 @@ def open_app(
             pools["analysis"],
             pools["start"],
             pools["stop"],
+            pools["read"],
             cancel,
             on_effect,
         )
@@ -155,6 +160,7 @@ def open_providers(app: App, spec: ControlPlane) -> Iterator[Mapping[str, Provid
                     state_dir=str(plane_dir(app.settings, spec.name)),
                     start_all=app.starts.run_all,
                     stop_all=app.stops.run_all,
+                    read_all=app.reads.run_all,
                     on_effect=app.on_effect,
                     environ=app.environ,
                 )

@@ -150,6 +150,12 @@ SERVE = (
     Flag("poll", "look for new commits this often", parse_time, "DURATION", "60s"),
     Flag("gc-interval", "clear away what is old this often", parse_time, "DURATION", "5m"),
     Flag("public-url", "where people look at this service, for links to it", str, "URL"),
+    Flag(
+        "health-interval", "look for what is to be probed this often", parse_time, "DURATION", "30s"
+    ),
+    Flag(
+        "telemetry-interval", "measure what replicas use this often", parse_time, "DURATION", "10s"
+    ),
     Flag("insecure", "let in whoever reaches the address while no tokens are declared"),
 )
 

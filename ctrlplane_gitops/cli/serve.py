@@ -40,6 +40,8 @@ _NAP = timedelta(milliseconds=200)
 # Of malloc.h.
 _M_ARENA_MAX = -8
 _SHORTEST = timedelta(seconds=1)
+# In the order of ``Intervals``.
+_INTERVALS = ("poll", "interval", "gc-interval", "health-interval", "telemetry-interval")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -48,7 +50,7 @@ def run_serve(context: Context) -> ExitCode:
     options, note = context.options, context.terminal.note
     _share_one_heap()
     place = _find_place(context)
-    for name in ("interval", "poll", "gc-interval"):
+    for name in _INTERVALS:
         if options[name.replace("-", "_")] < _SHORTEST:
             raise UsageError(f"--{name}: the shortest is 1s")
     followed = load_followed(context.environ, place, options["public_url"] or "")
@@ -63,7 +65,7 @@ def run_serve(context: Context) -> ExitCode:
     with listening, stopping(context.cancel), opened(context, repo=place) as app:
         _require_folder(app, place)
         output = _build_output(context)
-        intervals = Intervals(options["poll"], options["interval"], options["gc_interval"])
+        intervals = Intervals(*(options[name.replace("-", "_")] for name in _INTERVALS))
         service = Service(app, context.cancel, intervals, output, followed)
         # Whoever listens for others does so under names that are not known here.
         is_local = is_loopback(listening) and not options["insecure"]
