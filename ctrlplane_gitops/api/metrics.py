@@ -15,6 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from ctrlplane_gitops.api.vital_metrics import VitalMetrics
 from ctrlplane_gitops.reconcile.report import PassOutcome, PassReport
 from ctrlplane_gitops.status.view import InstancePhase
 
@@ -26,6 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        self.vitals = VitalMetrics(registry)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -47,7 +49,8 @@ class Metrics:
         )
         self._parsed = counter("files_parsed", "Files of specs that were parsed.")
         self._calls = counter(
-            "provider_calls", "Calls to providers: observe looks, perform changes.",
+            "provider_calls",
+            "Calls to providers: observe (passes) and watch look, perform changes, usage measures.",
             "provider", "call",
         )  # fmt: skip
         self._instances = gauge("instances", "Instances by phase.", "phase")

@@ -27,9 +27,11 @@ from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.renewing import build_renewer
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.serving.telling import Telling
+from ctrlplane_gitops.serving.vitals import Pace, Vitals
 from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.access import AccessToken
+from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.board import Board, Sources
 from ctrlplane_gitops.status.passing import Plans
@@ -60,11 +62,14 @@ _LOOK_SPACING = timedelta(seconds=1)
 @struct
 class Intervals:
     """How often the source is looked at (``poll``), everything held against what runs, and what is
-    old or nobody's cleared away (``collect``)."""
+    old or nobody's cleared away (``collect``); how often those who probe look for what there is
+    (``health``), and what replicas use is measured (``telemetry``)."""
 
     poll: timedelta = timedelta(seconds=60)
     reconcile: timedelta = timedelta(seconds=60)
     collect: timedelta = timedelta(minutes=5)
+    health: timedelta = timedelta(seconds=30)
+    telemetry: timedelta = timedelta(seconds=10)
 
 
 class Service:
@@ -105,8 +110,7 @@ class Service:
                 lambda: self._run_now(_RECONCILER),
             ),
         )
-        begin_look = self._following.ledger.begin_look
-        poller = Poller(source, self._take_snapshot, self._end_look, on_begin=begin_look)
+        poller = self._build_poller(source)
         self._renewer_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         self._renewer = build_renewer(app, self._renewer_planes, source, self._reconciler, cancel)
         self._status = StatusReader(app, self._reconciler, clock, lambda: self._renewer.ends)
@@ -117,9 +121,15 @@ class Service:
         self._acting = self._build_acting(app)
         self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
+        pace = Pace(intervals.health, intervals.telemetry)
+        self._vitals = Vitals(app, self._planes, self._read_desired, cancel, pace, self._metrics)
         workers = self._build_workers(intervals, poller, collector)
         self.scheduler = Scheduler(workers, clock, self._take_run, self._narrator.take_overdue)
         self.views = self._build_views()
+
+    def _build_poller(self, source: LatestSource) -> Poller:
+        begin_look = self._following.ledger.begin_look
+        return Poller(source, self._take_snapshot, self._end_look, on_begin=begin_look)
 
     def _build_workers(
         self, intervals: Intervals, poller: Poller, collector: GarbageCollector
@@ -130,9 +140,13 @@ class Service:
             Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
             Worker(garbage_collector.NAME, intervals.collect, collector.run, _COLLECT_LIMIT),
             Worker(cert_renewer.NAME, _RENEW_INTERVAL, self._renewer.run, _COLLECT_LIMIT),
+            *self._vitals.workers,
             *self._telling.build_workers(lambda: self._reconciler.plane),
             *self._following.build_workers(),
         ]
+
+    def _read_desired(self) -> DesiredState | None:
+        return self._reconciler.desired
 
     def _run_now(self, name: str) -> None:
         self.scheduler.run_now(name)
@@ -164,7 +178,7 @@ class Service:
 
     def _build_views(self) -> Views:
         sources = Sources(
-            read_desired=lambda: self._reconciler.desired,
+            read_desired=self._read_desired,
             read_live=lambda: self._status.live,
             read_store=self._reading.read_store,
             now=self._clock.now,
@@ -203,6 +217,7 @@ class Service:
         """Only when no worker runs any more."""
         self._reading.close()
         self._following.close()
+        self._vitals.close()
         self._planes.close()
         self._collector_planes.close()
         self._renewer_planes.close()

@@ -12,10 +12,10 @@ from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.execute.prober import Prober
 from ctrlplane_gitops.providers.counted import CountedProvider
-from ctrlplane_gitops.serving.output import Output
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.telemetry.series import Telemetry
+from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers.fleet import Fleet, Looks
 from ctrlplane_gitops.workers.health_runner import HealthFigures, HealthRunner
 from ctrlplane_gitops.workers.telemetry_collector import TelemetryCollector, UsageFigures
@@ -29,6 +29,14 @@ _TELEMETRY_LIMIT = timedelta(minutes=1)
 _LOOKS = 8
 
 
+@struct
+class Pace:
+    """How often those who probe look for what there is, and what replicas use is measured."""
+
+    health: timedelta
+    telemetry: timedelta
+
+
 class Vitals:
     """``workers`` are to be run; ``health`` and ``telemetry`` are what they know."""
 
@@ -38,10 +46,8 @@ class Vitals:
         planes: Planes,
         read_desired: Callable[[], DesiredState | None],
         cancel: threading.Event,
-        health_interval: timedelta,
-        telemetry_interval: timedelta,
+        pace: Pace,
         metrics: Metrics,
-        output: Output,
     ) -> None:
         self._planes, self._read_desired, self._metrics = planes, read_desired, metrics
         clock = app.clock
@@ -54,23 +60,22 @@ class Vitals:
             self._prober,
             clock,
             cancel,
-            health_interval,
-            output.on_event,
+            pace.health,
             self._take_health,
         )
-        self.telemetry = Telemetry(telemetry_interval)
+        self.telemetry = Telemetry(pace.telemetry)
         collector = TelemetryCollector(
             self._find_fleet,
             looks,
             self.telemetry,
             self._pool,
             clock,
-            telemetry_interval,
+            pace.telemetry,
             self._take_usage,
         )
         self.workers = (
-            Worker(HEALTH, health_interval, self.health.run, _HEALTH_LIMIT),
-            Worker(TELEMETRY, telemetry_interval, collector.run, _TELEMETRY_LIMIT),
+            Worker(HEALTH, pace.health, self.health.run, _HEALTH_LIMIT),
+            Worker(TELEMETRY, pace.telemetry, collector.run, _TELEMETRY_LIMIT),
         )
 
     def close(self) -> None:
@@ -99,11 +104,11 @@ class Vitals:
         self._metrics.count_call(provider, "watch" if call == "observe" else call)
 
     def _take_health(self, figures: HealthFigures) -> None:
-        self._metrics.count_health(
+        self._metrics.vitals.count_health(
             figures.instances, figures.passed, figures.failed, figures.lateness_s
         )
 
     def _take_usage(self, figures: Mapping[str, UsageFigures]) -> None:
         for provider, item in figures.items():
             cpu, memory, _, _ = item.total
-            self._metrics.set_usage(provider, item.running, item.measured, cpu, memory)
+            self._metrics.vitals.set_usage(provider, item.running, item.measured, cpu, memory)

@@ -45,8 +45,8 @@ class HealthFigures:
 
 
 class HealthRunner:
-    """Probes every live replica of the fleet on each check's own interval, writes down what turned
-    and tells of it. ``run`` is for one thread, the rest for any.
+    """Probes every live replica of the fleet on each check's own interval, and writes down what
+    turned: who follows the store's events hears of it. ``run`` is for one thread, the rest for any.
 
     All providers are looked at every ``interval``, and an instance once more before bad news of it
     are believed: what was stopped on purpose fails as well. Of several processes with one store
@@ -60,7 +60,6 @@ class HealthRunner:
         clock: Clock,
         cancel: threading.Event,
         interval: timedelta,
-        on_event: Callable[[Event], None] = lambda event: None,
         on_figures: Callable[[HealthFigures], None] = lambda figures: None,
     ) -> None:
         self._find_fleet = find_fleet
@@ -69,7 +68,6 @@ class HealthRunner:
         self._clock = clock
         self._cancel = cancel
         self._interval = interval
-        self._on_event = on_event
         self._on_figures = on_figures
         self._turn = Turn("health", interval * 2 + timedelta(seconds=30))
         self._lock = threading.Lock()
@@ -209,8 +207,6 @@ class HealthRunner:
         if batch is not None:
             fleet.store.health.record(batch)
             self._unwritten = None
-            for event in batch.events:
-                self._on_event(event)
 
     def _tell(self, watch: Watch) -> None:
         answers, self._answers = self._answers, []

@@ -1,7 +1,8 @@
 """What the replicas of these tests run: plain Python, no third-party package.
 
-``/`` greets, ``/healthz`` answers with the status in HEALTH, ``/env/NAME`` and ``/file/PATH`` show
-the digest of a variable and of a file relative to the working directory.
+``/`` greets, ``/healthz`` answers with the status in HEALTH (503 while there is a file ``sick`` in
+the working directory), ``/env/NAME`` and ``/file/PATH`` show the digest of a variable and of a file
+relative to the working directory.
 """
 
 import hashlib
@@ -30,7 +31,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         is_check = self.path == "/healthz"
         body = ("ok" if is_check else answer(self.path)).encode()
-        self.send_response(int(os.environ.get("HEALTH", "200")) if is_check else 200)
+        status = 503 if Path("sick").exists() else int(os.environ.get("HEALTH", "200"))
+        self.send_response(status if is_check else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -11,6 +11,10 @@ from tests.e2e.serve_kit import RARELY, serving, took
 WEB, OTHER = "instance/acme/web", "instance/globex/web"
 FILE = "tenants/acme.yaml"
 V2 = ('VERSION: "1"', 'VERSION: "2"')
+WORKERS = {
+    "cert-renewer", "garbage-collector", "health", "log", "notifier", "reconciler", "source",
+    "status", "telemetry",
+}  # fmt: skip
 HELLO = "Hello from acme, version {}\n"
 
 
@@ -38,15 +42,7 @@ def test_the_first_pass_converges_and_the_answers_say_so(begun: Plane) -> None:
         assert begun.answers(WEB) == [HELLO.format(1)]
 
         workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
-        assert workers.keys() == {
-            "cert-renewer",
-            "garbage-collector",
-            "log",
-            "notifier",
-            "reconciler",
-            "source",
-            "status",
-        }
+        assert workers.keys() == WORKERS
         assert workers["reconciler"]["runs"] >= 1 and workers["reconciler"]["errors"] == 0
 
         took(lambda: serve.figures().get('ctrlplane_instances{phase="running"}') == 2)

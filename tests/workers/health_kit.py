@@ -123,6 +123,7 @@ class Watching:
         self.told: list[str] = []
         self.figures = HealthFigures({})
         self.pool = Pool(2, "look")
+        world.store.watch_events(lambda rows: self.told.extend(row.event.type for row in rows))
         self.runner = HealthRunner(
             world.find_fleet,
             Looks(self.pool, world.clock),
@@ -130,7 +131,6 @@ class Watching:
             world.clock,
             self.cancel,
             interval,
-            lambda event: self.told.append(event.type),
             self._take,
         )
 

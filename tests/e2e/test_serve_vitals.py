@@ -1,0 +1,58 @@
+"""``serve`` watches what it runs: health turns into events, use into figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.plane import Plane, wait_until
+from tests.e2e.serve_kit import RARELY, serving
+
+WEB = "instance/acme/web"
+HEALTH = 'ctrlplane_health_instances{{health="{}"}}'
+QUICK = ("--health-interval", "1s", "--telemetry-interval", "1s")
+
+
+def health_events(plane: Plane) -> list[str]:
+    return [item["type"] for item in plane.events("health.") if item["address"] == WEB]
+
+
+def work_folders(plane: Plane) -> list[Path]:
+    """Where the replicas of web run, by index."""
+    return sorted(plane.state.glob("*/processes/acme/web/v1/*/work"))
+
+
+def test_sick_replicas_are_told_of_until_they_recover(local: Plane) -> None:
+    local.begin("acme", replicas=2)
+    with serving(local, *RARELY, *QUICK) as serve:
+        wait_until(lambda: health_events(local) == ["health.passed"])
+        first, second = work_folders(local)
+        (first / "sick").touch()
+        wait_until(lambda: health_events(local)[1:] == ["health.degraded"])
+        assert serve.figures()[HEALTH.format("degraded")] == 1
+        (second / "sick").touch()
+        wait_until(lambda: health_events(local)[2:] == ["health.failed"])
+        (first / "sick").unlink()
+        (second / "sick").unlink()
+        wait_until(lambda: health_events(local)[-1] == "health.recovered")
+        assert serve.figures()[HEALTH.format("healthy")] == 1
+        assert serve.has_said("health.failed", "0 of 2 replicas healthy")
+    # A restart is no news.
+    before = health_events(local)
+    with serving(local, *RARELY, *QUICK) as serve:
+        wait_until(lambda: serve.figures().get(HEALTH.format("healthy")) == 1)
+        assert health_events(local) == before
+    local.assert_settled()
+
+
+def test_what_replicas_use_is_measured(local: Plane) -> None:
+    local.begin("acme", replicas=2)
+    with serving(local, *RARELY, *QUICK) as serve:
+        label = '{provider="here"}'
+        wait_until(lambda: serve.figures().get(f"ctrlplane_replicas_measured{label}") == 2)
+        wait_until(lambda: serve.figures()[f"ctrlplane_usage_cpu_cores{label}"] >= 0)
+        figures = serve.figures()
+        assert figures[f"ctrlplane_replicas_running{label}"] == 2
+        assert figures[f"ctrlplane_usage_memory_bytes{label}"] > 10 << 20
+        workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
+        assert workers["telemetry"]["last_error"] is None
+        assert workers["health"]["errors"] == 0
