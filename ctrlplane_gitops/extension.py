@@ -115,7 +115,7 @@ class _Mounted:
         )
         if isinstance(self._app.source, DirectorySource) and not Path(self._source).is_dir():
             raise UsageError(f"{self._source} is not a directory", hint="see CTRLPLANE_SOURCE")
-        intervals = Intervals(*map(settings.duration, ("poll", "interval", "gc_interval")))
+        intervals = Intervals(*map(settings.duration, _INTERVALS))
         followed = load_followed(settings.environ, self._source, settings.get("public_url"))
         self.service = Service(self._app, self._cancel, intervals, self._output, followed)
         access = Access(self.service.read_tokens, settings.is_set("insecure"), clock)
@@ -154,7 +154,12 @@ class _Mounted:
         self._output.log(f"changes of files are not watched, only polled for: {reason}")
 
 
-_DEFAULTS = {"poll": "60s", "interval": "60s", "gc_interval": "5m", "prefix": "/ctrlplane"}
+# In the order of ``Intervals``.
+_INTERVALS = ("poll", "interval", "gc_interval", "health_interval", "telemetry_interval")
+_DEFAULTS = {
+    **dict(zip(_INTERVALS, ("60s", "60s", "5m", "30s", "10s"), strict=True)),
+    "prefix": "/ctrlplane",
+}
 
 
 class _Settings:
