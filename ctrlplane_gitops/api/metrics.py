@@ -49,8 +49,7 @@ class Metrics:
         )
         self._parsed = counter("files_parsed", "Files of specs that were parsed.")
         self._calls = counter(
-            "provider_calls",
-            "Calls to providers: observe (passes) and watch look, perform changes, usage measures.",
+            "provider_calls", "Calls to providers: observe and watch look, perform changes.",
             "provider", "call",
         )  # fmt: skip
         self._instances = gauge("instances", "Instances by phase.", "phase")
