@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.api.errors import status_of
 from ctrlplane_gitops.auth.roles import LEAST_ROLE, Permission
 from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
 from ctrlplane_gitops.cli.flags import APPLY, COMMON, DESTROY, PLAN
 from ctrlplane_gitops.cli.verb import VERBS
+from ctrlplane_gitops.errors import CtrlplaneError, DeliveryError
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.events.notice import RULES
 from ctrlplane_gitops.providers.registry import PROVIDER_TYPES
@@ -59,6 +61,22 @@ def test_what_each_role_may_is_the_code_s() -> None:
     cells = section("Serving").split(f"| {' | '.join(Role)} |\n")[1].split("\n")[1]
     listed = [set(re.findall("`([a-z-]+)`", cell)) for cell in cells.strip("|").split("|")]
     assert listed == [{item for item in Permission if LEAST_ROLE[item] is role} for role in Role]
+
+
+def test_every_error_is_listed_with_its_status() -> None:
+    table = section("Serving").split("| status | code |\n|---|---|\n")[1].split("\n\n")[0]
+    listed = {
+        code: int(row.split("|")[1])
+        for row in table.splitlines()
+        for code in re.findall(r"`([a-z-]+)`", row.split("|")[2])
+    }
+    # A delivery brings its own status.
+    kinds = [CtrlplaneError, *(item for item in _below(CtrlplaneError) if item != DeliveryError)]
+    assert {kind.code: status_of(kind("why")) for kind in kinds}.items() <= listed.items()
+
+
+def _below(kind: type) -> list[type]:
+    return [item for sub in kind.__subclasses__() for item in (sub, *_below(sub))]
 
 
 def test_the_example_of_an_analysis_is_sound() -> None:

@@ -56,6 +56,8 @@ class Streams:
 
     def open(self, begin: Callable[[], Source], interval: timedelta) -> Response:
         """A stream of what ``begin`` gives, asked every ``interval``."""
+        if request.method == "HEAD":
+            return Response(content_type=f"{MEDIA}; charset=utf-8")
         if not self._free.acquire(blocking=False):
             raise Refusal(
                 503, "too-many-streams", f"there are {MOST} streams already", {"Retry-After": "5"}

@@ -36,6 +36,7 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.board import Board, Sources
 from ctrlplane_gitops.status.passing import Plans
 from ctrlplane_gitops.status.row import WorkerRow
+from ctrlplane_gitops.status.view import InstancePhase
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers import cert_renewer, garbage_collector
@@ -52,6 +53,8 @@ _LOOK_LIMIT = timedelta(minutes=6)
 # A rollout has ten minutes to progress by default; what takes longer is worth a look.
 _PASS_LIMIT = timedelta(minutes=15)
 _STATUS_INTERVAL, _STATUS_LIMIT = timedelta(seconds=30), timedelta(minutes=1)
+_STATUS_SOON = timedelta(seconds=5)
+_MOVING = frozenset({InstancePhase.PROGRESSING, InstancePhase.ROLLING_BACK})
 _COLLECT_LIMIT = timedelta(minutes=5)
 # Several who ask at the same time are one look.
 _STATUS_AGE = timedelta(seconds=1)
@@ -232,9 +235,15 @@ class Service:
     def _run_status(self) -> Ran:
         if self._reconciler.desired is None:
             return Ran(after=timedelta(seconds=1))
+        began = monotonic_s()
         document = self._status.read(timedelta()).document
-        self._metrics.set_instances(Counter(item.phase for item in document.instances))
-        return Ran()
+        phases = Counter(item.phase for item in document.instances)
+        self._metrics.set_instances(phases)
+        if not phases.keys() & _MOVING:
+            return Ran()
+        # Somebody may be watching a rollout; a tenth of the time is enough for them.
+        took = timedelta(seconds=monotonic_s() - began)
+        return Ran(after=min(_STATUS_INTERVAL, max(_STATUS_SOON, 10 * took)))
 
     def _take_look(self, seen: Look) -> None:
         part = seen.wanted.part

@@ -29,6 +29,14 @@ LISTS = [
 PLANE = [item for item in GUARDED if item.reach is Reach.PLANE]
 
 
+def test_what_is_about_a_tenant_says_which() -> None:
+    assert all("<tenant>" in item.path for item in OF_TENANT)
+    # Whoever adds a route decides who may ask: nothing is open that is not listed here.
+    opened = {item.path for item in ROUTES if item.reach is Reach.OPEN and not item.is_page}
+    assert opened == {"/healthz", "/readyz", "/login", "/logout"}
+    assert all(item.permission for item in GUARDED)
+
+
 def by_name(rows: list[Route]) -> Any:
     return pytest.mark.parametrize("route", rows, ids=lambda item: item.name)
 

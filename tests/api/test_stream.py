@@ -108,6 +108,16 @@ def test_there_are_no_more_streams_than_threads_can_be_spared_for(scene: Scene) 
     assert client.get(EVENTS).status_code == 200
 
 
+def test_who_only_looks_at_the_head_of_a_stream_holds_none(scene: Scene) -> None:
+    client = scene.client()
+    for _ in range(MOST + 1):
+        assert client.head(EVENTS).status_code == 200
+    gone = "/api/v1/instances/acme/nobody/logs/stream"
+    for _ in range(MOST + 1):
+        assert client.get(gone).status_code == 404
+    assert client.get(EVENTS).status_code == 200
+
+
 def test_logs_come_as_they_are_printed_until_the_replicas_end(scene: Scene) -> None:
     path = "/api/v1/instances/acme/web/logs/stream"
     text = scene.client().get(f"{path}?tail=7").get_data(as_text=True)
