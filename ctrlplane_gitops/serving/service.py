@@ -187,6 +187,8 @@ class Service:
             now=self._clock.now,
             read_plan=self._plans.read,
             read_workers=self._read_workers,
+            read_health=self._vitals.health.read_one,
+            read_series=self._vitals.read_series,
         )
         return Views(
             board=Board(sources),

@@ -14,7 +14,8 @@ from ctrlplane_gitops.execute.prober import Prober
 from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.state.desired import DesiredState
-from ctrlplane_gitops.telemetry.series import Telemetry
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.telemetry.series import Series, Telemetry
 from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers.fleet import Fleet, Looks
 from ctrlplane_gitops.workers.health_runner import HealthFigures, HealthRunner
@@ -50,7 +51,7 @@ class Vitals:
         metrics: Metrics,
     ) -> None:
         self._planes, self._read_desired, self._metrics = planes, read_desired, metrics
-        clock = app.clock
+        self._clock = clock = app.clock
         self._pool = Pool(_LOOKS, "vitals")
         self._prober = Prober(clock)
         looks = Looks(self._pool, clock)
@@ -77,6 +78,14 @@ class Vitals:
             Worker(HEALTH, pace.health, self.health.run, _HEALTH_LIMIT),
             Worker(TELEMETRY, pace.telemetry, collector.run, _TELEMETRY_LIMIT),
         )
+
+    def read_series(
+        self, key: ResourceKey, window: timedelta
+    ) -> tuple[Series, Mapping[str, Series]]:
+        """What an instance used in the window that ends now, and each of its replicas."""
+        now = self._clock.now()
+        whole = self.telemetry.read_instance(key, now, window)
+        return whole, self.telemetry.read_replicas(key, now, window)
 
     def close(self) -> None:
         """Only when no worker runs any more, and before the store is closed."""

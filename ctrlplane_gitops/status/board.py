@@ -280,10 +280,10 @@ class Board:
         return show_health(store, known.key, live, self._sources.now())
 
     def get_telemetry(self, tenant: str, name: str, window: timedelta) -> TelemetryRow | None:
-        """What an instance used lately; None where nobody measures."""
-        key = instance_key(tenant, name)
-        found = self._sources.read_series(key, window)
-        return None if found is None else show_telemetry(key, *found)
+        """What an instance used lately; None where nobody measures, or knows of it."""
+        known = self._look_up(tenant, name)
+        found = self._sources.read_series(known.key, window) if known.is_there else None
+        return None if found is None else show_telemetry(known.key, *found)
 
     def list_deliveries(
         self, sender: str, outcome: str, page: Page = _FIRST

@@ -56,3 +56,10 @@ def test_what_replicas_use_is_measured(local: Plane) -> None:
         workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
         assert workers["telemetry"]["last_error"] is None
         assert workers["health"]["errors"] == 0
+        used = serve.get("/api/v1/instances/acme/web/telemetry?window_s=60")[1]
+        assert len(used["replicas"]) == 2
+        assert max(item or 0 for item in used["total"]["memory_bytes"]) > 10 << 20
+        assert serve.get("/api/v1/instances/acme/nobody/telemetry")[0] == 404
+        health = serve.get("/api/v1/instances/acme/web/health")[1]
+        assert health["health"] == "healthy" and len(health["replica_checks"]) == 2
+        assert serve.get("/api/v1/health")[1]["items"][0]["healthy"] == 2
