@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Protocol
 
-from flask import Response, abort, jsonify, request
+from flask import Response, abort, request
 
 from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.route import Call, Reach, Route
@@ -56,9 +57,10 @@ def build_hook_routes(receiver: Receiver | None) -> tuple[Route, ...]:
         except StoreError as error:
             text = "deliveries cannot be written down now"
             raise Refusal(503, error.code, text, {"Retry-After": "5"}) from None
-        made = jsonify(id=row.id, outcome=row.outcome.value, message=row.message or None)
-        made.status_code = 202 if row.outcome is DeliveryOutcome.ACCEPTED else 200
-        return made
+        said = {"id": row.id, "outcome": row.outcome.value, "message": row.message or None}
+        status = 202 if row.outcome is DeliveryOutcome.ACCEPTED else 200
+        # What jsonify does besides takes longer than the rest of an answer.
+        return Response(json.dumps(said) + "\n", status, content_type="application/json")
 
     return (
         Route(

@@ -24,12 +24,25 @@ _TRIM_EVERY = 256
 
 
 class _Waiting:
-    """A delivery that is to be written, and what came of that."""
+    """A delivery that is to be written, and what came of that. Whoever brought it sleeps until
+    ``wake`` unless it is its turn to write for all."""
 
     def __init__(self, record: DeliveryRecord) -> None:
         self.record = record
         self.written: DeliveryRecord | None = None
         self.error: StoreError | None = None
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    @property
+    def is_over(self) -> bool:
+        return self.written is not None or self.error is not None
+
+    def wait(self) -> None:
+        self._gate.acquire()
+
+    def wake(self) -> None:
+        self._gate.release()
 
 
 class SqliteDeliveries:
@@ -41,19 +54,21 @@ class SqliteDeliveries:
         self._beside = Beside(path, "deliveries", is_read_only=is_read_only)
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Waiting] = []
+        self._is_writing = False
         self._added = 0
 
     def accept(self, record: DeliveryRecord) -> DeliveryRecord:
         waiting = _Waiting(record)
         with self._waiting_lock:
             self._waiting.append(waiting)
-        with self._beside.lock:
-            # Whoever had the lock before may have written ours along with its own.
-            if waiting.written is None and waiting.error is None:
-                self._write_waiting()
-        if waiting.error is not None:
-            raise StoreError(waiting.error.message, hint=waiting.error.hint, is_retryable=True)
-        assert waiting.written is not None
+            is_writer, self._is_writing = not self._is_writing, True
+        if not is_writer:
+            waiting.wait()
+        if not waiting.is_over:
+            self._write_waiting()
+        if waiting.written is None:
+            error = waiting.error or StoreError("the delivery was not written")
+            raise StoreError(error.message, hint=error.hint, is_retryable=True)
         return waiting.written
 
     def tally(self, key: str, record: DeliveryRecord) -> None:
@@ -98,18 +113,25 @@ class SqliteDeliveries:
         self._beside.close()
 
     def _write_waiting(self) -> None:
+        """Write what everybody has brought so far, and wake them; whoever came meanwhile writes
+        next, so that nobody writes for others for ever."""
         with self._waiting_lock:
             waiting, self._waiting = self._waiting, []
         try:
             with self._beside.writing() as connection:
                 written = [_put(connection, item.record) for item in waiting]
                 self._trim(connection, len(waiting))
+            for item, row in zip(waiting, written, strict=True):
+                item.written = row
         except StoreError as error:
             for item in waiting:
                 item.error = error
-        else:
-            for item, row in zip(waiting, written, strict=True):
-                item.written = row
+        finally:
+            with self._waiting_lock:
+                following = self._waiting[:1]
+                self._is_writing = bool(following)
+            for item in (*waiting, *following):
+                item.wake()
 
     def _trim(self, connection: sqlite3.Connection, added: int) -> None:
         before, self._added = self._added, self._added + added

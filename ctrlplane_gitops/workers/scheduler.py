@@ -63,6 +63,9 @@ class Scheduler:
         spacing is over. However often it is asked meanwhile, that is one run. KeyError for a name
         that is nobody's."""
         with self._lock:
+            if self._states[name].is_asked:
+                # Whoever asked before has said it: a storm must not keep the dispatcher busy.
+                return
             self._states[name] = replace(self._states[name], is_asked=True)
         self._wake.set()
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def replace_some(rng: random.Random, body: bytes) -> bytes:
             key = rng.choice(keys)
             inner = place[key]
             if not isinstance(inner, dict | list) or not inner or rng.random() < 0.3:
-                place[key] = rng.choice(ODD)
+                place[key] = deepcopy(rng.choice(ODD))
                 break
             place = inner
     return json.dumps(value).encode()

@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.bench.apply_row import measure_apply
+from tests.bench.hook_row import measure_hooks, measure_storm
 from tests.bench.journal_row import measure_journal
 from tests.bench.measure import ROUNDS, Verdict
 from tests.bench.memory_row import measure_memory
@@ -31,7 +32,9 @@ from tests.engines.dockerd import DEFAULT_HOST, connect
 from tests.engines.image import build_images
 from tests.engines.ping import is_answering
 
-ROWS = ("1a", "1b", "1c", "1d", "2", "3a", "3d", "5", "6", "8", "9")
+ROWS = (
+    "1a", "1b", "1c", "1d", "2", "3a", "3d", "4a", "4b", "4c", "5", "6", "8", "9", "storm",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -39,6 +42,7 @@ def main() -> int:
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {','.join(ROWS)}")
     parser.add_argument("--sizes", default="1000,10000", help="instances, for the rows 1 and 2")
     parser.add_argument("--memory-sizes", default="10000,100000", help="instances, for row 6")
+    parser.add_argument("--hook-size", default=10_000, type=int, help="instances, for the rows 4")
     parser.add_argument("--apply-sizes", default="100", help="instances, for the rows 3a and 3d")
     parser.add_argument("--apply-rounds", default=ROUNDS, type=int, help="of the rows 3a and 3d")
     plan = Plan()
@@ -81,6 +85,10 @@ def _measure(
         yield from measure_warm(root, sizes)
     if "6" in rows:
         yield from measure_memory(root, [int(size) for size in given.memory_sizes.split(",")])
+    if rows & {"4a", "4b", "4c"}:
+        yield from measure_hooks(root, rows, given.hook_size)
+    if "storm" in rows:
+        yield from measure_storm(root, 100)
     if "5" in rows:
         plan = Plan(given.rollouts, given.rate, only=given.traffic)
         yield from measure_traffic(root, engine, plan)

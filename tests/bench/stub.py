@@ -1,6 +1,7 @@
 """A stand-in for a Docker engine: it answers the list call with a recorded list, at once.
 
-``python -m tests.bench.stub SOCKET LIST`` serves until it is ended.
+``python -m tests.bench.stub SOCKET LIST [LOOKS]`` serves until it is ended; to the file LOOKS goes
+a line for each list call, the time of ``monotonic_s``, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ctrlplane_gitops.clock import parse_rfc3339
+from ctrlplane_gitops.clock import monotonic_s, parse_rfc3339
 from ctrlplane_gitops.providers.base import LABEL_RELEASE, LABEL_REPLICA, LABEL_REVISION
 from ctrlplane_gitops.providers.docker.translate import LABEL_PORTS, owner_labels
 from ctrlplane_gitops.providers.memory_world import MemoryReplica
@@ -53,11 +54,14 @@ def make_row(replica: MemoryReplica) -> dict[str, Any]:
 
 
 @contextmanager
-def engine_stub(path: Path, replicas: list[MemoryReplica]) -> Iterator[None]:
+def engine_stub(
+    path: Path, replicas: list[MemoryReplica], looks: Path | None = None
+) -> Iterator[None]:
     """The stub in a process of its own, listening at ``path``."""
     listing = path.with_suffix(".json")
     listing.write_text(json.dumps([make_row(item) for item in replicas]))
-    process = subprocess.Popen([sys.executable, "-m", __name__, str(path), str(listing)])
+    command = [sys.executable, "-m", __name__, str(path), str(listing)]
+    process = subprocess.Popen([*command, str(looks)] if looks else command)
     try:
         while not is_answering(f"unix://{path}"):
             if process.poll() is not None:
@@ -96,7 +100,7 @@ class _Lists:
         return json.dumps(list(kept.values())).encode()
 
 
-def serve(path: str, listing: str) -> None:
+def serve(path: str, listing: str, looks: str = "") -> None:
     lists = _Lists(Path(listing).read_bytes())
 
     class Handler(socketserver.StreamRequestHandler):
@@ -107,6 +111,9 @@ def serve(path: str, listing: str) -> None:
             if not line:
                 return  # Whoever asked has ended.
             target = line.split(" ")[1]
+            if looks and "/containers/json" in target:
+                with Path(looks).open("a") as log:
+                    log.write(f"{monotonic_s()}\n")
             while self.rfile.readline().strip():
                 continue
             content = lists.answer(target)
@@ -118,4 +125,4 @@ def serve(path: str, listing: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:3])
+    serve(*sys.argv[1:4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ctrlplane_gitops.http.clone_url import parse_clone_url
 from ctrlplane_gitops.source.hook.delivery import Delivery, Event
@@ -37,6 +38,7 @@ def find_other(delivery: Delivery, served: Served) -> str:
     return ""
 
 
+@lru_cache(maxsize=256)
 def find_repository(location: str) -> tuple[str, str]:
     """Host and path of a clone URL, the same however it is reached; no host for a path.
 
