@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples/packages").glob("*_alone.py"))
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples/packages").glob("*_alone.py"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -17,3 +18,9 @@ def test_a_package_is_usable_alone(path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.strip()
     assert not ran.stderr
+
+
+def test_every_package_has_an_example() -> None:
+    packages = {path.parent.name for path in (ROOT / "ctrlplane_gitops").glob("*/__init__.py")}
+    # The command line is shown by the other examples.
+    assert {path.stem.removesuffix("_alone") for path in EXAMPLES} == packages - {"cli"}

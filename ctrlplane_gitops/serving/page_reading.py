@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from ctrlplane_gitops.api.page import PageViews, SourceView
+from ctrlplane_gitops.api.vital_page import WINDOW, show_health
 from ctrlplane_gitops.app import App, open_providers
 from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.health.view import view_spans
 from ctrlplane_gitops.reconcile.report import PassReport
 from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.serving.reading import ReadingStores
@@ -57,7 +60,7 @@ class PageReading:
             read_plane=self._read_plane,
             read_source=self._read_source,
             read_logs=self._read_logs,
-            read_health=lambda key: None,
+            read_health=self._read_health,
             read_telemetry=lambda key: None,
             read_deliveries=self._read_deliveries,
             now=self._now,
@@ -79,6 +82,11 @@ class PageReading:
         return self._stores.read_store().deliveries.read(
             DeliveryFilter(), before=before, limit=limit
         )
+
+    def _read_health(self, key: ResourceKey) -> dict[str, Any] | None:
+        health, now = self._stores.read_store().health, self._now()
+        seen_at, spans = health.read_seen_at(), health.read_spans([key], now - WINDOW)
+        return show_health(view_spans(key, spans, seen_at, now), spans, seen_at, now)
 
     def _read_logs(self, key: ResourceKey) -> Sequence[str]:
         """By parts of its own, so that a provider that hangs holds up nobody else."""
