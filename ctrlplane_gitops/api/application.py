@@ -84,15 +84,16 @@ def mount(
     """Put all our routes below ``prefix`` into an application that may have others, which notice
     nothing of it: what we do before, after and on errors is about ours alone."""
     guard = Guard(access)
+    actions = build_action_routes(views.actions)
     routes = (
         *_build_own(views, guard),
         *build_login_routes(guard),
         *build_read_routes(views.board),
         *build_vital_routes(views.board),
-        *build_action_routes(views.actions),
+        *actions,
         *build_stream_routes(views.board, views.actions, Streams(access.clock, views.stop)),
         *build_hook_routes(views.receiver),
-        *page_routes(views.board, views.pages, guard),
+        *page_routes(views.board, views.pages, guard, actions),
         *more,
     )
     described = build_openapi((*routes, _OPENAPI))
@@ -214,7 +215,8 @@ def _admit(guard: Guard, route: Route) -> Any:
         g.who = guard.authenticate(request)
     except Refusal as refusal:
         if route.is_page and refusal.status == 401:
-            place = quote(request.script_root + request.path)
+            here = request.path if request.method == "GET" else f"{g.ctrlplane_prefix}/"
+            place = quote(request.script_root + here)
             return redirect(f"{root_path()}/login?next={place}", 303)
         raise
     guard.authorize(g.who, route, request.view_args or {})

@@ -3,7 +3,7 @@ script; with it they follow the events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from ctrlplane_gitops.api import fleet_page, log_page
 from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.guard import Guard, not_found
 from ctrlplane_gitops.api.instance_page import show_detail
+from ctrlplane_gitops.api.page_action import action_pages
 from ctrlplane_gitops.api.page_frame import PATHS, Framer, answer_static
 from ctrlplane_gitops.api.query import flag, natural, text
 from ctrlplane_gitops.api.route import Call, Reach, Route
@@ -52,8 +53,7 @@ class SourceView:
 class PageViews:
     """Where the pages' answers come from besides the board. Each is called by many threads and may
     raise CtrlplaneError. ``read_logs`` gives the last lines of an instance. ``read_health`` and
-    ``read_telemetry`` give what the templates draw, None where nothing is recorded.
-    ``has_actions``: there are routes for what the pages' buttons do."""
+    ``read_telemetry`` give what the templates draw, None where nothing is recorded."""
 
     read_plane: Callable[[], str]
     read_source: Callable[[], SourceView]
@@ -62,11 +62,12 @@ class PageViews:
     read_telemetry: Callable[[ResourceKey], Any]
     read_deliveries: Callable[[int | None, int], Sequence[DeliveryRecord]]
     now: Callable[[], datetime]
-    has_actions: bool = False
 
 
-def page_routes(board: Board, views: PageViews, guard: Guard) -> tuple[Route, ...]:
-    """A route for each page."""
+def page_routes(
+    board: Board, views: PageViews, guard: Guard, actions: Iterable[Route] = ()
+) -> tuple[Route, ...]:
+    """A route for each page, and for each of the API's ``actions`` that they have a button for."""
     framer = Framer(guard, views.read_plane, views.now)
     pages = _Pages(board, views, framer)
     rows = (
@@ -87,6 +88,7 @@ def page_routes(board: Board, views: PageViews, guard: Guard) -> tuple[Route, ..
     )
     return (
         *shown,
+        *action_pages(actions, framer),
         _get("login", None, Reach.OPEN, pages.login, ("next", "failed")),
         _get("static", None, Reach.OPEN, answer_static, ("v",)),
     )
@@ -147,10 +149,6 @@ class _Pages:
             "nothing": _tell_nothing(search, bool(phases)),
         }
         return self._framer.page("fleet.html", "fleet", call.who, values)
-
-    def _may(self, call: Call) -> Callable[[Permission], bool]:
-        """What is offered."""
-        return call.who.may if self._views.has_actions else lambda permission: False
 
     def _show_source(self) -> dict[str, Any]:
         seen = self._views.read_source()
@@ -237,7 +235,7 @@ class _Pages:
         log = LogWhere(scope=call.who.tenants, tenant=key.tenant, address=key.address)
         lines, why = self._read_logs(key, call)
         values = {
-            **show_detail(detail, self._may(call)),
+            **show_detail(detail, call.who.may),
             "health": views.read_health(key),
             "health_nothing": _NOT_RECORDED,
             "telemetry": views.read_telemetry(key),
@@ -258,7 +256,7 @@ class _Pages:
             "made_at": None if row is None else row.made_at,
             "lines": lines,
             "nothing": "No pass has made a plan yet.",
-            "may_act": self._may(call)(Permission.RECONCILE),
+            "may_act": call.who.may(Permission.RECONCILE),
         }
         return self._framer.page("plan.html", "plan", call.who, values)
 
@@ -336,7 +334,7 @@ class _Pages:
     def workers(self, call: Call) -> Response:
         values = {
             "rows": [log_page.show_worker(row) for row in self._board.list_workers()],
-            "may_act": self._may(call)(Permission.RUN_WORKER),
+            "may_act": call.who.may(Permission.RUN_WORKER),
             "nothing": "No worker runs here.",
         }
         return self._framer.page("workers.html", "workers", call.who, values)

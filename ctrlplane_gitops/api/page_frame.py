@@ -31,7 +31,13 @@ PATHS = {
     "audit": "/audit",
     "login": "/login",
     "logout": "/logout",
-    "act": "/actions/<action>",
+    **{
+        name: f"/instances/<tenant>/<name>/{name}"
+        for name in ("promote", "abort", "pause", "resume", "rollback", "run-check")
+    },
+    "reconcile": "/reconcile",
+    "run": "/workers/<worker>/run",
+    "stream": "/api/v1/events/stream",
     "static": "/static/<file>",
 }
 # Title, and whether it is about the whole control plane.
@@ -62,7 +68,7 @@ DONE = {
     "abort": "The release before is returned to.",
     "rollback": "The release is pinned; the next pass rolls back to it.",
     "unpin": "Git is followed again from the next pass on.",
-    "check": "The checks are run now.",
+    "run-check": "Every check was run once; what it came to is shown here.",
     "run": "The worker runs as soon as it can.",
     "reconcile": "Everything is looked at again.",
 }
@@ -117,6 +123,7 @@ class Framer:
             links=() if who is None else self._links(who),
             query=str(values.get("query", "")),
             csrf=self._guard.csrf_of(request),
+            stream="" if who is None else self.url("stream"),
             said=DONE.get(request.args.get("done", ""), ""),
             is_signed_in=bool(request.cookies.get(COOKIE)) and who is not None,
         )

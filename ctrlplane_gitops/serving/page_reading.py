@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from ctrlplane_gitops.api.page import PageViews, SourceView
-from ctrlplane_gitops.api.vital_page import WINDOW, show_health
+from ctrlplane_gitops.api.vital_page import WINDOW, show_health, show_telemetry
 from ctrlplane_gitops.app import App, open_providers
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.health.view import view_spans
@@ -18,12 +18,15 @@ from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.state.delivery import DeliveryRecord
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.live import Live
+from ctrlplane_gitops.status.vital import ReadSeries
 from ctrlplane_gitops.store.delivery import DeliveryFilter
 from ctrlplane_gitops.value import replace
 from ctrlplane_gitops.workers.reconciler import Reconciler
 
 # Of the newest release's first replicas, and of each the last lines.
 _REPLICAS, _LINES = 3, 15
+# As far back as every round is kept by itself.
+_MEASURED = timedelta(minutes=15)
 
 
 class PageReading:
@@ -36,9 +39,11 @@ class PageReading:
         stores: ReadingStores,
         read_live: Callable[[], Live | None],
         find_unready: Callable[[], str],
+        read_series: ReadSeries,
     ) -> None:
         self._app, self._reconciler, self._stores = app, reconciler, stores
         self._read_live, self._find_unready = read_live, find_unready
+        self._read_series = read_series
         self._seen = SourceView()
 
     def take_look(self, error: str) -> None:
@@ -61,7 +66,7 @@ class PageReading:
             read_source=self._read_source,
             read_logs=self._read_logs,
             read_health=self._read_health,
-            read_telemetry=lambda key: None,
+            read_telemetry=self._read_telemetry,
             read_deliveries=self._read_deliveries,
             now=self._now,
         )
@@ -87,6 +92,10 @@ class PageReading:
         health, now = self._stores.read_store().health, self._now()
         seen_at, spans = health.read_seen_at(), health.read_spans([key], now - WINDOW)
         return show_health(view_spans(key, spans, seen_at, now), spans, seen_at, now)
+
+    def _read_telemetry(self, key: ResourceKey) -> dict[str, Any] | None:
+        found = self._read_series(key, _MEASURED)
+        return None if found is None else show_telemetry(found[0])
 
     def _read_logs(self, key: ResourceKey) -> Sequence[str]:
         """By parts of its own, so that a provider that hangs holds up nobody else."""

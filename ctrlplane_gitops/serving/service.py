@@ -118,9 +118,7 @@ class Service:
         self._renewer = build_renewer(app, self._renewer_planes, source, self._reconciler, cancel)
         self._status = StatusReader(app, self._reconciler, clock, lambda: self._renewer.ends)
         self._reading = ReadingStores(app, self._planes)
-        self._pages = PageReading(
-            app, self._reconciler, self._reading, lambda: self._status.live, self._find_unready
-        )
+        self._pages = self._build_pages(app)
         self._acting = self._build_acting(app)
         self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
@@ -178,6 +176,16 @@ class Service:
             self._reconciler.ask()
         self._run_now(name)
         return True
+
+    def _build_pages(self, app: App) -> PageReading:
+        return PageReading(
+            app,
+            self._reconciler,
+            self._reading,
+            lambda: self._status.live,
+            self._find_unready,
+            lambda key, window: self._vitals.read_series(key, window),
+        )
 
     def _build_views(self) -> Views:
         sources = Sources(

@@ -19,7 +19,8 @@ fence = store.acquire("apply", "me", timedelta(seconds=15), datetime.now(UTC))
 spec = json.dumps({"displayName": "Acme Corp", "quota": {"instances": 5}})
 store.record(RecordBatch(resources=(RecordedResource(tenant_key("acme"), "f", spec),)), fence)
 desired = DesiredState(ControlPlane("prod", {}, "local"), {}, {})
-board = Board(Sources(lambda: desired, lambda: None, lambda: store))
+clock = SystemClock()
+board = Board(Sources(lambda: desired, lambda: None, lambda: store, clock.now))
 [tenant] = board.list_tenants(Where()).items
 print(json.dumps(as_json(tenant))[:100], "...")
 assert tenant.quota.instances.limit == 5
@@ -31,9 +32,9 @@ views = PageViews(
     read_health=lambda key: None,
     read_telemetry=lambda key: None,
     read_deliveries=lambda before, limit: (),
-    now=SystemClock().now,
+    now=clock.now,
 )
-guard = Guard(Access(read_tokens=tuple, is_open=True, clock=SystemClock()))
+guard = Guard(Access(read_tokens=tuple, is_open=True, clock=clock))
 routes = (*build_read_routes(board), *page_routes(board, views, guard))
 for route in routes[:4]:
     print(route.method, route.path, route.reach.value, route.summary)

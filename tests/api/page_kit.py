@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+from flask.testing import FlaskClient
+
+from ctrlplane_gitops.state.recorded import (
+    RecordBatch,
+    RecordedInstance,
+    RolloutPhase,
+    RolloutStatus,
+)
+from tests.api.scene import Scene, bearer
+from tests.status.board_kit import NOW, WEB
+
 _VOID = frozenset({"meta", "link", "input", "br", "hr", "img"})
 
 
@@ -74,3 +85,23 @@ def read_page(text: str) -> Document:
     page = Document(text)
     assert page.problems == []
     return page
+
+
+def open_page(client: FlaskClient, path: str, token: str | None = None) -> Document:
+    answer = client.get(path, headers=bearer(token) if token else {})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    return read_page(answer.get_data(as_text=True))
+
+
+def csrf_of(text: str) -> str:
+    """What a form of the page has to send along."""
+    return text.split('name="csrf" value="')[1].split('"')[0]
+
+
+def make_waiting(scene: Scene) -> None:
+    """A canary of ``web`` is in its second step."""
+    status = RolloutStatus(RolloutPhase.PROGRESSING, 2, 1, NOW, NOW, step=1, step_at=NOW)
+    place = RecordedInstance(WEB, "local", 1, rollout=status)
+    scene.seen.store.record(RecordBatch(instances=(place,)), scene.seen.fence)
+    scene.seen.live = scene.seen.look()

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 
 from ctrlplane_gitops.api.page_frame import FILES
 from ctrlplane_gitops.api.rendering import digest_of
@@ -24,7 +23,7 @@ from ctrlplane_gitops.state.recorded import (
 )
 from ctrlplane_gitops.status.paging import Page
 from ctrlplane_gitops.value import replace
-from tests.api.page_kit import Document, read_page
+from tests.api.page_kit import csrf_of, make_waiting, open_page, read_page
 from tests.api.scene import Scene, bearer
 from tests.status.board_kit import DB, NOW, OTHER, WEB
 
@@ -49,13 +48,6 @@ def scene() -> Scene:
 def place_of(route: Route, tenant: str = "acme") -> str:
     path = route.path.replace("<tenant>", tenant).replace("<name>", "web")
     return path.replace("<commit>", "c0ffee")
-
-
-def open_page(client: FlaskClient, path: str, token: str | None = None) -> Document:
-    answer = client.get(path, headers=bearer(token) if token else {})
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    return read_page(answer.get_data(as_text=True))
 
 
 @each(PAGES)
@@ -100,20 +92,16 @@ def test_whoever_has_not_come_in_is_led_to_the_login_and_back(scene: Scene, rout
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/login?next={path}")
     login = client.get(answer.headers["Location"]).get_data(as_text=True)
     assert f'name="next" value="{path}"' in login
-    sent = {"token": token, "next": path, "csrf": _csrf_of(login)}
+    sent = {"token": token, "next": path, "csrf": csrf_of(login)}
     done = client.post("/login", data=sent, headers={"Origin": "http://localhost"})
     assert (done.status_code, done.headers["Location"]) == (303, path)
     assert "Sign out" in open_page(client, path).text
 
 
-def _csrf_of(text: str) -> str:
-    return text.split('name="csrf" value="')[1].split('"')[0]
-
-
 def test_a_wrong_token_is_told_and_nobody_comes_in(scene: Scene) -> None:
     scene.declare()
     client = scene.client()
-    sent = {"token": "wrong", "next": "/plan", "csrf": _csrf_of(client.get("/login").text)}
+    sent = {"token": "wrong", "next": "/plan", "csrf": csrf_of(client.get("/login").text)}
     answer = client.post("/login", data=sent, headers={"Origin": "http://localhost"})
     page = open_page(client, answer.headers["Location"])
     assert "not one of those" in page.text
@@ -123,9 +111,9 @@ def test_a_wrong_token_is_told_and_nobody_comes_in(scene: Scene) -> None:
 def test_who_signs_out_is_out(scene: Scene) -> None:
     token, client = scene.declare(), scene.client()
     origin = {"Origin": "http://localhost"}
-    sent = {"token": token, "csrf": _csrf_of(client.get("/login").text)}
+    sent = {"token": token, "csrf": csrf_of(client.get("/login").text)}
     assert client.post("/login", data=sent, headers=origin).headers["Location"] == "/"
-    csrf = _csrf_of(client.get("/").text)
+    csrf = csrf_of(client.get("/").text)
     assert client.post("/logout", data={"csrf": csrf}, headers=origin).status_code == 303
     assert client.get("/").status_code == 303
 
@@ -243,13 +231,7 @@ def test_a_fleet_of_many_is_shown_in_pages_that_hold_everybody_once(scene: Scene
 
 
 def test_a_rollout_is_shown_with_its_step_its_weights_and_what_it_waits_for(scene: Scene) -> None:
-    seen = scene.seen
-    status = RolloutStatus(
-        RolloutPhase.PROGRESSING, 2, 1, NOW, NOW, step=1, step_at=NOW, message="at 50%"
-    )
-    place = RecordedInstance(WEB, "local", 1, rollout=status)
-    seen.store.record(RecordBatch(instances=(place,)), seen.fence)
-    seen.live = seen.look()
+    make_waiting(scene)
     text = scene.client().get("/tenants/acme/instances/web").text
     page = read_page(text)
     assert "Step 2 of 3: 10% 2m, then 50% until promote, then 100%" in text

@@ -72,13 +72,24 @@
   if (document.querySelector("[data-live]")) {
     // What is no event changes too: ages, health, telemetry.
     setInterval(ask, 15000);
-    document.addEventListener("visibilitychange", () => document.hidden || ask());
-    if (source) {
-      const stream = new EventSource(source);
+    // A browser has few connections to a host: who is not looked at keeps none.
+    let stream = null;
+    const follow = () => {
+      if (document.hidden) {
+        if (stream) stream.close();
+        stream = null;
+        return;
+      }
+      ask();
+      if (!source || stream) return;
+      stream = new EventSource(source);
       stream.onopen = () => say("live", "live");
       stream.onerror = () => say("lost", "connection lost; trying again");
-      stream.onmessage = ask;
-    }
+      stream.addEventListener("event", ask);
+    };
+    document.addEventListener("visibilitychange", follow);
+    last = Date.now();
+    follow();
   }
 
   document.addEventListener("keydown", (event) => {
