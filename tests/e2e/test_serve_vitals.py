@@ -36,6 +36,16 @@ def test_sick_replicas_are_told_of_until_they_recover(local: Plane) -> None:
         wait_until(lambda: health_events(local)[-1] == "health.recovered")
         assert serve.figures()[HEALTH.format("healthy")] == 1
         assert serve.has_said("health.failed", "0 of 2 replicas healthy")
+        status, told = serve.get("/api/v1/instances/acme/web/health")
+        assert (status, told["health"], told["healthy"]) == (200, "healthy", 2)
+        assert [item["health"] for item in told["history"] if item["check"] is None] == [
+            "healthy",
+            "unhealthy",
+            "degraded",
+            "healthy",
+        ]
+        assert told["uptime"]["24h"]["known_s"] > 0
+        assert {item["health"] for item in told["replica_checks"]} == {"healthy"}
     # A restart is no news.
     before = health_events(local)
     with serving(local, *RARELY, *QUICK) as serve:
@@ -53,6 +63,9 @@ def test_what_replicas_use_is_measured(local: Plane) -> None:
         figures = serve.figures()
         assert figures[f"ctrlplane_replicas_running{label}"] == 2
         assert figures[f"ctrlplane_usage_memory_bytes{label}"] > 10 << 20
+        status, told = serve.get("/api/v1/instances/acme/web/telemetry")
+        assert status == 200 and len(told["replicas"]) == 2
+        assert any(told["total"]["memory_bytes"])
         workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
         assert workers["telemetry"]["last_error"] is None
         assert workers["health"]["errors"] == 0
