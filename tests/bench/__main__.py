@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.bench.apply_row import measure_apply
+from tests.bench.health_row import measure_health
 from tests.bench.hook_row import measure_hooks, measure_storm
 from tests.bench.journal_row import measure_journal
 from tests.bench.measure import ROUNDS, Verdict
@@ -27,14 +28,32 @@ from tests.bench.plan_row import measure_plans
 from tests.bench.raw import RawEngine
 from tests.bench.start_row import measure_start
 from tests.bench.traffic_row import Plan, measure_traffic
+from tests.bench.usage_row import measure_usage
 from tests.bench.warm_row import measure_warm
 from tests.engines.dockerd import DEFAULT_HOST, connect
 from tests.engines.image import build_images
 from tests.engines.ping import is_answering
 
 ROWS = (
-    "1a", "1b", "1c", "1d", "2", "3a", "3d", "4a", "4b", "4c", "5", "6", "8", "9", "storm",
-)  # fmt: skip
+    "1a",
+    "1b",
+    "1c",
+    "1d",
+    "2",
+    "3a",
+    "3d",
+    "4a",
+    "4b",
+    "4c",
+    "5",
+    "6",
+    "7a",
+    "7b",
+    "7c",
+    "8",
+    "9",
+    "storm",
+)
 
 
 def main() -> int:
@@ -45,6 +64,7 @@ def main() -> int:
     parser.add_argument("--hook-size", default=10_000, type=int, help="instances, for the rows 4")
     parser.add_argument("--apply-sizes", default="100", help="instances, for the rows 3a and 3d")
     parser.add_argument("--apply-rounds", default=ROUNDS, type=int, help="of the rows 3a and 3d")
+    parser.add_argument("--containers", default=300, type=int, help="of the row 7c")
     plan = Plan()
     parser.add_argument("--traffic", default=plan.only, help="engine/router/strategy, for row 5")
     parser.add_argument("--rollouts", default=plan.rollouts, type=int, help="each, for row 5")
@@ -81,6 +101,10 @@ def _measure(
         yield from measure_start(root)
     if "9" in rows:
         yield from measure_journal(root)
+    if rows & {"7a", "7b"}:
+        yield from measure_health(root, rows)
+    if "7c" in rows:
+        yield from measure_usage(root, engine, given.containers)
     if "2" in rows:
         yield from measure_warm(root, sizes)
     if "6" in rows:
