@@ -172,13 +172,13 @@ class HealthRunner:
             return
         else:
             return
-        now = self._clock.now()
-        if answers and not watch.is_dirty:
-            # What turns at the same time is one piece of news.
-            self._write_at = max(self._write_at, now + _NAP)
+        now, was_dirty = self._clock.now(), watch.is_dirty
         with self._lock:
             for answer in answers:
                 watch.take(answer.item, answer.result, now)
+        if watch.is_dirty and not was_dirty:
+            # What turns at the same time is one piece of news.
+            self._write_at = max(self._write_at, now + _NAP)
         self._answers += answers
 
     def _write(self, fleet: Fleet, watch: Watch) -> None:

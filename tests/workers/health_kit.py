@@ -114,14 +114,14 @@ class World:
 
 
 class Watching:
-    """One process that watches a world."""
+    """One process that watches a world. ``count`` is how often it gave figures."""
 
     def __init__(self, world: World, interval: timedelta = 30 * SECOND) -> None:
         self.world = world
         self.probes = ScriptedProbes()
         self.cancel = threading.Event()
         self.told: list[str] = []
-        self.figures = HealthFigures({})
+        self.figures, self.count = HealthFigures({}), 0
         self.pool = Pool(2, "look")
         world.store.watch_events(lambda rows: self.told.extend(row.event.type for row in rows))
         self.runner = HealthRunner(
@@ -136,6 +136,7 @@ class Watching:
 
     def _take(self, figures: HealthFigures) -> None:
         self.figures = figures
+        self.count += 1
 
     def go_on(self, time: timedelta) -> None:
         """Run as a scheduler would for so long."""

@@ -241,6 +241,18 @@ def test_the_figures_are_of_what_should_run(world: World) -> None:
     assert watching.figures.instances == {Health.HEALTHY: 1}
 
 
+def test_what_turns_is_written_while_a_run_goes_on(tmp_path: Path) -> None:
+    """Checks so frequent that a run never finds itself idle."""
+    world = World(tmp_path, desire(checks=(replace(READY, interval=timedelta(seconds=0.1)),)))
+    watching = Watching(world)
+    told_at = []
+    world.store.watch_events(lambda rows: told_at.append(world.clock.now()))
+    watching.runner.run()
+    assert world.clock.now() - START >= 10 * SECOND
+    assert [at - START <= 2 * SECOND for at in told_at] == [True]
+    assert watching.count >= 9
+
+
 def test_it_stops_when_it_is_told_to(world: World) -> None:
     watching = Watching(world)
     watching.cancel.set()
