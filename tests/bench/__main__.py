@@ -35,25 +35,9 @@ from tests.engines.image import build_images
 from tests.engines.ping import is_answering
 
 ROWS = (
-    "1a",
-    "1b",
-    "1c",
-    "1d",
-    "2",
-    "3a",
-    "3d",
-    "4a",
-    "4b",
-    "4c",
-    "5",
-    "6",
-    "7a",
-    "7b",
-    "7c",
-    "8",
-    "9",
+    "1a", "1b", "1c", "1d", "2", "3a", "3d", "4a", "4b", "4c", "5", "6", "7a", "7b", "7c", "8", "9",
     "storm",
-)
+)  # fmt: skip
 
 
 def main() -> int:
