@@ -57,6 +57,8 @@ def run_serve(context: Context) -> ExitCode:
     host, port = parse_listen(options["listen"])
     listening = bind(host, port)
     is_open = is_loopback(listening) or options["insecure"]
+    if not is_open:
+        note("whoever comes in here needs one of the tokens of spec.access; see the verb token")
     if options["insecure"]:
         note(
             "warning: --insecure: while the control plane declares no tokens, whoever reaches this "

@@ -234,13 +234,15 @@ def test_an_address_that_others_reach_is_closed_without_tokens(local: Plane) -> 
     process = local.start("serve", "--listen", "0.0.0.0:0", *RARELY)
     try:
         assert process.stderr is not None
-        port = 0
+        port, is_told = 0, False
         for line in process.stderr:
             local.said.append(line)
+            is_told = is_told or "needs one of the tokens" in line
             if "listening on" in line:
                 port = int(line.rsplit(":", 1)[1])
             if "pass applied" in line:
                 break
+        assert is_told
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 401), ("/", 303)):
             connection.request("GET", path)
