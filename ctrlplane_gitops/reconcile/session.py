@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 
-from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.errors import CtrlplaneError, LockError
 from ctrlplane_gitops.execute.batch import Alert, Batch
 from ctrlplane_gitops.execute.lease import HeldLease, hold_lease
 from ctrlplane_gitops.execute.loop import Loop
@@ -24,7 +24,7 @@ from ctrlplane_gitops.reconcile.run import (
     build_parts,
     read_again,
 )
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import replace, struct
 
 
 @struct
@@ -75,10 +75,11 @@ class Session:
         ``open_parts`` is asked when nothing is. Raises what ``run_pass`` raises before it acts."""
         while True:
             open_ = self._open or self._begin(ask, open_parts())
-            seen = self._look(ask, open_)
-            if seen is not None:
-                return seen
+            found = self._look(ask, open_)
+            if isinstance(found, Look):
+                return found
             # It ended while we looked: somebody else may have acted since.
+            ask = found
             self.wait(timedelta(seconds=1))
 
     def wait(self, within: timedelta) -> bool:
@@ -96,17 +97,24 @@ class Session:
         self._open = _Open(stack, held, parts, loop, threading.Event())
         return self._open
 
-    def _look(self, ask: Ask, open_: _Open) -> Look | None:
-        """None where it turns out to be too late to join."""
+    def _look(self, ask: Ask, open_: _Open) -> Look | Ask:
+        """What is still to be asked where it turns out to be too late to join."""
         is_first = not open_.is_running.is_set()
         try:
             seen, batch = self._prepare(ask, open_)
+        except LockError:
+            if not is_first:
+                # What we would have joined has given the lease back, so nothing was written.
+                return ask
+            self._end(open_)
+            raise
         except BaseException:
             if is_first:
                 self._end(open_)
             raise
         if not open_.loop.admit(batch):
-            return None
+            # The record has been changed already.
+            return replace(ask, amendment=None)
         if is_first:
             open_.is_running.set()
             Begun(lambda: self._run(open_))
