@@ -11,10 +11,11 @@ import pytest
 
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import HeldLease
+from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.run import Amendment, PassParts
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.desired import ControlPlane
-from ctrlplane_gitops.state.recorded import Event, RecordedState
+from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import replace
 from tests.reconcile.follow_kit import app, tenant
@@ -31,10 +32,11 @@ class HeldScene(Scene):
         super().__init__(root)
 
     def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
-        return replace(super().open_parts(spec, stop), on_event=self._hold)
+        held = CountedProvider(self.provider, self._hold)
+        return replace(super().open_parts(spec, stop), providers={"here": held})
 
-    def _hold(self, event: Event) -> None:
-        if threading.current_thread() is not threading.main_thread():
+    def _hold(self, alias: str, call: str) -> None:
+        if call == "perform":
             self.gate.wait(10)
 
 
@@ -45,7 +47,8 @@ def scene(tmp_path: Path) -> Iterator[HeldScene]:
     made.gate.set()
     made.run()
     made.gate.clear()
-    made.push("a", tenant("a") + app("a").replace("image: shop,", "image: shop2,"))
+    newer = "image: shop2, strategy: {minReady: 0s},"
+    made.push("a", tenant("a") + app("a").replace("image: shop,", newer))
     made.begin()
     yield made
     made.gate.set()
