@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
 from ctrlplane_gitops.api.action import MAX_OUTPUT, Actions, CheckRow, ExecRow, LogRow, Told
+from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.guard import not_found
 from ctrlplane_gitops.app import App, open_providers
 from ctrlplane_gitops.errors import CtrlplaneError, SourceError, UsageError
@@ -31,6 +33,8 @@ from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 
 _LOOKS, _PROBES = 4, 16
+# Each holds one of the threads that answer for as long as its command runs.
+_COMMANDS = 8
 
 
 @struct
@@ -57,6 +61,7 @@ class Acting:
     ) -> None:
         self._app, self._wishes = app, wishes
         self._read_desired, self._read_store = read_desired, read_store
+        self._commands = threading.Semaphore(_COMMANDS)
         self._looks, self._probes = Pool(_LOOKS, "ask-look"), Pool(_PROBES, "ask-probe")
 
     @property
@@ -146,6 +151,22 @@ class Acting:
         timeout: timedelta,
     ) -> ExecRow:
         self._require(key)
+        if not self._commands.acquire(blocking=False):
+            said = f"{_COMMANDS} commands are running already"
+            raise Refusal(503, "too-many-commands", said, {"Retry-After": "5"})
+        try:
+            return self._run_command(actor, key, command, index, timeout)
+        finally:
+            self._commands.release()
+
+    def _run_command(
+        self,
+        actor: str,
+        key: ResourceKey,
+        command: Sequence[str],
+        index: int | None,
+        timeout: timedelta,
+    ) -> ExecRow:
         # Arguments may be secret; who ran what program is not.
         action = f"exec {command[0][:80]}"
         with self._providers(self._desired()) as providers:

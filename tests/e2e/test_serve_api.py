@@ -7,6 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -171,6 +172,21 @@ def test_a_command_runs_in_a_replica_and_its_logs_and_checks_are_read(
             assert next(found)[0] == "log"
         lines = clients["view"].ok("GET", f"{PATH}/logs?tail=1")["items"]
         assert len(lines) == 1 and lines[0]["replica"] == replica["name"]
+
+
+def test_commands_leave_threads_for_those_who_ask_for_something_else(
+    local: Plane, tokens: dict[str, str]
+) -> None:
+    with serving_for(local, tokens) as (_, clients):
+        root, body = clients["root"], {"command": ["sleep", "3"]}
+
+        def execute() -> int:
+            return root.ask("POST", f"{PATH}/exec", body)[0]
+
+        with ThreadPoolExecutor(10) as pool:
+            codes = list(pool.map(lambda _: execute(), range(10)))
+        assert sorted(codes) == [200] * 8 + [503] * 2
+        assert root.ok("POST", f"{PATH}/exec", {"command": ["true"]})["exit_code"] == 0
 
 
 def test_a_killed_replica_is_back_when_somebody_asks_for_a_pass(
