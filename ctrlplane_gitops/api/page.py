@@ -365,12 +365,15 @@ def _outcome_of(row: PlanRow) -> str:
 
 def _summarise(row: PlanRow) -> list[str]:
     summary = row.plan["summary"]
+    errors = sum(item["severity"] == "error" for item in row.plan["diagnostics"])
+    wrong = [f"{errors} error{'s' if errors > 1 else ''} in the specs"] if errors else []
     if summary["is_empty"] and not summary["blocked"]:
-        return ["Nothing to change: what runs is what Git says"]
+        sound = "Nothing to change in what is sound" if errors else "Nothing to change"
+        return [sound, *wrong]
     texts = [
         f"{summary['add']} to add", f"{summary['change']} to change",
         f"{summary['destroy']} to destroy",
     ]  # fmt: skip
     if summary["blocked"]:
         texts.append(f"{summary['blocked']} blocked")
-    return texts
+    return [*texts, *wrong]

@@ -28,12 +28,15 @@ def show_health(
         return None
     uptime = compute_uptime(whole, seen_at, now, WINDOW)
     text = "not known" if uptime.percent is None else percent(uptime.percent / 100)
+    is_whole = uptime.known >= WINDOW * 0.99
+    known = "the last 24 h" if is_whole else f"the {lasting(uptime.known)} that are known"
     return {
         "state": view.health.value,
         "uptime": text,
+        "known": known,
         "span": "24 h",
         "bars": draw_strip(_cells(whole, seen_at, now)),
-        "text": f"Up {text} of what is known of the last 24 hours",
+        "text": f"Up {text} of {known}",
         "checks": [
             {"name": item.check, "state": item.health.value, "said": item.message}
             for item in view.checks

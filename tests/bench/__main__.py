@@ -23,6 +23,7 @@ from tests.bench.hook_row import measure_hooks, measure_storm
 from tests.bench.journal_row import measure_journal
 from tests.bench.measure import ROUNDS, Verdict
 from tests.bench.memory_row import measure_memory
+from tests.bench.page_row import measure_pages
 from tests.bench.peer import find_compose, find_terraform, version_of
 from tests.bench.plan_row import measure_plans
 from tests.bench.raw import RawEngine
@@ -36,7 +37,7 @@ from tests.engines.ping import is_answering
 
 ROWS = (
     "1a", "1b", "1c", "1d", "2", "3a", "3d", "4a", "4b", "4c", "5", "6", "7a", "7b", "7c", "8", "9",
-    "storm",
+    "7p", "storm",
 )  # fmt: skip
 
 
@@ -103,6 +104,8 @@ def _measure(
     if rows & {"3a", "3d"}:
         counts = [int(size) for size in given.apply_sizes.split(",")]
         yield from measure_apply(root, counts, engine, given.apply_rounds)
+    if "7p" in rows:
+        yield from measure_pages(root, sizes)
     if rows & {"1a", "1b", "1c", "1d"}:
         yield from measure_plans(root, rows, sizes, engine)
 

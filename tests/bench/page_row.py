@@ -22,7 +22,7 @@ def measure_pages(root: Path, sizes: list[int]) -> Iterator[Verdict]:
     for size in sizes:
         fleet = make_fleet(root / f"pages-{size}", size, "{type: memory, path: world.json}")
         environ = {**fleet.environ, "CTRLPLANE_LISTEN": "127.0.0.1:0"}
-        with _serving(fleet.repo, environ) as url:
+        with _serving(fleet.repo, environ, size) as url:
             for path in _paths(url):
                 _ask(url + path)
                 times = sorted(_ask(url + path) for _ in range(_ROUNDS))
@@ -47,7 +47,7 @@ def _ask(url: str) -> float:
 
 
 @contextmanager
-def _serving(repo: Path, environ: dict[str, str]) -> Iterator[str]:
+def _serving(repo: Path, environ: dict[str, str], size: int) -> Iterator[str]:
     command = [*COMMAND, "--chdir", str(repo), "serve", "--ref", "main", "--poll", "1h"]
     with subprocess.Popen(
         command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -56,20 +56,20 @@ def _serving(repo: Path, environ: dict[str, str]) -> Iterator[str]:
             assert process.stderr is not None
             line = next(item for item in process.stderr if "listening on" in item)
             url = line.split()[-1]
-            _wait_ready(url)
+            _wait_ready(url, size)
             yield url
         finally:
             process.terminate()
             process.communicate(timeout=30)
 
 
-def _wait_ready(url: str) -> None:
-    """Until a pass is over and everything was looked at."""
+def _wait_ready(url: str, size: int) -> None:
+    """Until a pass is over and everybody was seen to run."""
     deadline = monotonic_s() + _PATIENCE_S
     while True:
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
-                if b"running" in answer.read():
+                if f"<b>{size}</b> running".encode() in answer.read():
                     return
         except OSError:
             pass

@@ -144,3 +144,28 @@ def test_a_page_follows_what_happens_by_itself(
     assert page.evaluate("window.isTheSamePage") is True
     assert tab.said == []
     tab.context.close()
+
+
+def test_a_rollout_is_steered_by_its_buttons(browser: Any, url: str) -> None:
+    tab = Tab(browser, 390)
+    page = tab.page
+    page.goto(url + WEB)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_text("The rollout is paused").wait_for()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_text("The rollout goes on.").wait_for()
+    page.get_by_role("button", name="Pause").wait_for()
+    # Whoever thinks better of it has asked nothing.
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Abort").click()
+    assert page.get_by_role("button", name="Abort").is_visible()
+    assert tab.said == []
+    tab.context.close()
+
+
+def test_a_page_says_that_it_is_live(browser: Any, url: str) -> None:
+    tab = Tab(browser, 1440)
+    tab.page.goto(url)
+    tab.page.locator("#live[data-state=live]").wait_for()
+    assert tab.page.locator("#live").inner_text() == "live"
+    tab.context.close()
