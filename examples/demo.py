@@ -90,7 +90,13 @@ class Demo:
         """Where it answers; it is told to stop at the end."""
         command = [*COMMAND, "--chdir", str(self.repo), *verb]
         with subprocess.Popen(
-            command, env=self.environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Ctrl-C is for the demo, which then tells it to stop.
+            start_new_session=True,
         ) as process:
             try:
                 line = next((item for item in process.stderr if "listening on" in item), None)
