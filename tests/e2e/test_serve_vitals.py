@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.plane import Plane, wait_until
+import pytest
+
+from tests.e2e.plane import Engine, Plane, wait_until
 from tests.e2e.serve_kit import RARELY, serving
 
 WEB = "instance/acme/web"
@@ -76,3 +79,33 @@ def test_what_replicas_use_is_measured(local: Plane) -> None:
         health = serve.get("/api/v1/instances/acme/web/health")[1]
         assert health["health"] == "healthy" and len(health["replica_checks"]) == 2
         assert serve.get("/api/v1/health")[1]["items"][0]["healthy"] == 2
+
+
+@pytest.mark.docker
+def test_thirty_containers_are_measured_in_every_round(
+    make_plane: Callable[[Engine], Plane], docker_engine: str
+) -> None:
+    plane = make_plane(Engine("docker", {"host": docker_engine}))
+    plane.begin("acme", replicas=30)
+    with serving(plane, *RARELY, "--telemetry-interval", "5s") as serve:
+        label = '{provider="here"}'
+        measured = f"ctrlplane_replicas_measured{label}"
+        wait_until(lambda: serve.figures().get(measured) == 30, 90)
+
+        def read_rows() -> list[list[int | None]]:
+            told = serve.get("/api/v1/instances/acme/web/telemetry")[1]
+            return [item["memory_bytes"] for item in told["replicas"].values()]
+
+        def have_three_rounds() -> bool:
+            rows = read_rows()
+            return len(rows) == 30 and all(sum(map(bool, row)) >= 3 for row in rows)
+
+        wait_until(have_three_rounds, 60)
+        for row in read_rows():
+            known = [place for place, value in enumerate(row) if value]
+            assert known == list(range(known[0], known[-1] + 1)), "no round is missed"
+        workers = {item["name"]: item for item in serve.get("/api/v1/workers")[1]["items"]}
+        print(workers["telemetry"]["last_duration_s"])
+        assert workers["telemetry"]["errors"] == 0
+        cpu = serve.get("/api/v1/instances/acme/web/telemetry")[1]["total"]["rx_bytes_per_s"]
+        assert any(value is not None for value in cpu)
