@@ -102,18 +102,19 @@ class Watch:
         """Those of whom bad news would be told now."""
         return [key for key in self._dirty if self._tallies[key].is_worse()]
 
-    def settle(self, now: datetime) -> Turned:
-        """Come to verdicts where something has changed."""
+    def settle(self, now: datetime, besides: Collection[ResourceKey] = ()) -> Turned:
+        """Come to verdicts where something has changed, but for those that are left for later."""
         begun: list[HealthSpan] = []
         told: list[tuple[Health | None, HealthSpan]] = []
         ended, self._ended = self._ended, []
-        for key in sorted(self._dirty):
+        later = self._dirty.intersection(besides)
+        for key in sorted(self._dirty - later):
             turns = self._tallies[key].settle(now)
             begun += turns.begun
             ended += turns.ended
             if turns.told is not None:
                 told.append(turns.told)
-        self._dirty.clear()
+        self._dirty = later
         return Turned(tuple(begun), tuple(ended), tuple(told))
 
     def close(self) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.events.event import EventType, make_event
+from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.execute.prober import Answer, Probes
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.view import InstanceHealth, view_tally
@@ -29,8 +32,20 @@ _SAID = timedelta(seconds=30)
 # What is missing is looked for sooner than everything is looked at.
 _MISSING = timedelta(seconds=5)
 _NAP = timedelta(milliseconds=250)
+_POLL = timedelta(milliseconds=50)
 # Until there is something to watch, or until somebody else has stopped watching it.
 _NOT_YET = timedelta(seconds=1)
+
+
+class Job(Protocol):
+    """A call that was begun."""
+
+    @property
+    def is_done(self) -> bool: ...
+
+    def result(self) -> Any:
+        """Wait for it; raises what the call raised."""
+        ...
 
 
 @struct
@@ -50,7 +65,8 @@ class HealthRunner:
 
     All providers are looked at every ``interval``, and an instance once more before bad news of it
     are believed: what was stopped on purpose fails as well. Of several processes with one store
-    one probes."""
+    one probes. ``begin`` looks and writes in a thread of its own: no provider that hangs and no
+    disk that is busy holds up a probe."""
 
     def __init__(
         self,
@@ -61,6 +77,7 @@ class HealthRunner:
         cancel: threading.Event,
         interval: timedelta,
         on_figures: Callable[[HealthFigures], None] = lambda figures: None,
+        begin: Callable[[Callable[[], Any]], Job] = Begun,
     ) -> None:
         self._find_fleet = find_fleet
         self._looks = looks
@@ -69,12 +86,16 @@ class HealthRunner:
         self._cancel = cancel
         self._interval = interval
         self._on_figures = on_figures
+        self._begin = begin
         self._turn = Turn("health", interval * 2 + timedelta(seconds=30))
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._desired: DesiredState | None = None
         self._seen: Seen | None = None
         self._unwritten: HealthBatch | None = None
+        self._looking: Job | None = None
+        self._checking: tuple[list[ResourceKey], Job] | None = None
+        self._writing: Job | None = None
         self._answers: list[Answer] = []
         self._look_at = self._write_at = self._say_at = clock.now()
 
@@ -105,17 +126,17 @@ class HealthRunner:
             self._desired, self._look_at = fleet.desired, began
         now = began
         while not self._cancel.is_set():
-            if now >= self._look_at:
-                self._look(fleet, watch)
+            self._look(fleet, watch, now)
             self._start_due(fleet, watch, now)
             self._collect(watch, self._next_at(watch) - now)
             now = self._clock.now()
             if now >= self._write_at:
                 self._write(fleet, watch)
-            is_idle = not self._probes.pending and self._next_at(watch) - now > _NAP
-            if is_idle or now - began >= _RUN:
+            if not self._probes.pending and self._next_at(watch) - now > _NAP:
                 break
-        self._write(fleet, watch)
+            if now - began >= _RUN:
+                return Ran(timedelta())
+        self._write_all(fleet, watch)
         return Ran(max(timedelta(), self._next_at(watch) - self._clock.now()))
 
     def close(self) -> None:
@@ -123,7 +144,7 @@ class HealthRunner:
         fleet, watch = self._find_fleet(), self._watch
         if fleet is not None and watch is not None:
             self._say_at = self._clock.now()
-            self._write(fleet, watch)
+            self._write_all(fleet, watch)
             self._turn.give_back(fleet.store)
 
     def _take_turn(self, fleet: Fleet, now: datetime) -> Watch | None:
@@ -133,7 +154,8 @@ class HealthRunner:
         if is_ours and was_ours and self._watch is not None:
             return self._watch
         watch = Watch(fleet.store.health.resume()) if is_ours else None
-        self._desired, self._seen, self._unwritten = None, None, None
+        self._desired = self._seen = self._unwritten = None
+        self._looking = self._checking = self._writing = None
         with self._lock:
             before, self._watch = self._watch, watch
         if before is not None:
@@ -141,13 +163,17 @@ class HealthRunner:
         return watch
 
     def _next_at(self, watch: Watch) -> datetime:
-        due = watch.next_due()
-        return self._look_at if due is None else min(due, self._look_at)
+        due, is_busy = watch.next_due(), self._looking or self._checking
+        look_at = self._clock.now() + _POLL if is_busy else self._look_at
+        return look_at if due is None else min(due, look_at)
 
-    def _look(self, fleet: Fleet, watch: Watch) -> None:
-        seen = self._looks.read(fleet, _MISSING)
-        now = self._clock.now()
-        is_missing = False
+    def _look(self, fleet: Fleet, watch: Watch, now: datetime) -> None:
+        if self._looking is None and now >= self._look_at:
+            self._looking = self._begin(partial(self._looks.read, fleet, _MISSING))
+        if self._looking is None or not self._looking.is_done:
+            return
+        seen, self._looking = self._looking.result(), None
+        now, is_missing = self._clock.now(), False
         if seen is not self._seen:
             with self._lock:
                 is_missing = watch.take_look(seen.observed, now)
@@ -181,32 +207,64 @@ class HealthRunner:
             self._write_at = max(self._write_at, now + _NAP)
         self._answers += answers
 
+    def _write_all(self, fleet: Fleet, watch: Watch) -> None:
+        """To the end. StoreError where that fails; it is kept for the next time."""
+        self._is_written(fleet, is_awaited=True)
+        self._write(fleet, watch)
+        self._is_written(fleet, is_awaited=True)
+
     def _write(self, fleet: Fleet, watch: Watch) -> None:
         """Settle what has changed; write it down, and from time to time that somebody looks."""
         self._write_at = self._clock.now() + _WRITE
-        self._record(fleet)
-        worse = watch.find_worse()
-        if worse:
-            seen = self._looks.look_again(fleet, worse)
-            with self._lock:
-                if watch.take_look(seen.observed, seen.at, worse):
-                    self._look_at = min(self._look_at, self._clock.now() + _MISSING)
+        if not self._is_written(fleet):
+            return
+        doubted = self._check_doubts(fleet, watch)
         now = self._clock.now()
         with self._lock:
-            turned = watch.settle(now)
+            turned = watch.settle(now, doubted)
         if turned != _NOTHING or now >= self._say_at:
             events = tuple(_make_event(before, span) for before, span in turned.told)
             self._unwritten = HealthBatch(now, turned.begun, turned.ended, events)
-            self._record(fleet)
+            self._writing = self._begin(partial(fleet.store.health.record, self._unwritten))
             self._say_at = now + _SAID
         self._tell(watch)
 
-    def _record(self, fleet: Fleet) -> None:
-        """What could not be written before comes first: nothing new is settled until then."""
-        batch = self._unwritten
-        if batch is not None:
-            fleet.store.health.record(batch)
-            self._unwritten = None
+    def _is_written(self, fleet: Fleet, *, is_awaited: bool = False) -> bool:
+        """Whether nothing waits to be written: until then nothing new is settled. What failed
+        before is begun again; StoreError where it fails now."""
+        if self._unwritten is not None and self._writing is None:
+            self._writing = self._begin(partial(fleet.store.health.record, self._unwritten))
+        writing = self._writing
+        if writing is None:
+            return True
+        if not (is_awaited or writing.is_done):
+            return False
+        self._writing = None
+        writing.result()
+        self._unwritten = None
+        return True
+
+    def _check_doubts(self, fleet: Fleet, watch: Watch) -> list[ResourceKey]:
+        """Those of whom there would be bad news that another look has not confirmed yet."""
+        certain = self._take_check(watch)
+        doubted = [key for key in watch.find_worse() if key not in certain]
+        if doubted and self._checking is None:
+            look = partial(self._looks.look_again, fleet, doubted)
+            self._checking = (doubted, self._begin(look))
+            certain |= self._take_check(watch)
+        return [] if self._checking is None else [key for key in doubted if key not in certain]
+
+    def _take_check(self, watch: Watch) -> frozenset[ResourceKey]:
+        """What the other look has shown; whom it was about."""
+        if self._checking is None or not self._checking[1].is_done:
+            return frozenset()
+        (keys, job), self._checking = self._checking, None
+        seen = job.result()
+        known = [key for key in keys if key in watch.tallies]
+        with self._lock:
+            if watch.take_look(seen.observed, seen.at, known):
+                self._look_at = min(self._look_at, self._clock.now() + _MISSING)
+        return frozenset(known)
 
     def _tell(self, watch: Watch) -> None:
         answers, self._answers = self._answers, []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ctrlplane_gitops.clock import FakeClock
 from ctrlplane_gitops.diagnostics import Origin
@@ -31,7 +33,7 @@ from ctrlplane_gitops.state.template import Port, Release, ReleaseTemplate
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.memory import MemoryStore
 from ctrlplane_gitops.workers.fleet import Fleet, Looks
-from ctrlplane_gitops.workers.health_runner import HealthFigures, HealthRunner
+from ctrlplane_gitops.workers.health_runner import HealthFigures, HealthRunner, Job
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEB, DB = instance_key("acme", "web"), instance_key("acme", "db")
@@ -113,10 +115,33 @@ class World:
         return [(row.event.type, row.event.message) for row in reversed(rows)]
 
 
+class AtOnce:
+    """A call that is over when it has begun, so that the clock has not moved meanwhile."""
+
+    is_done = True
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._error: Exception | None = None
+        try:
+            self._found = call()
+        except Exception as error:
+            self._error = error
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
 class Watching:
     """One process that watches a world. ``count`` is how often it gave figures."""
 
-    def __init__(self, world: World, interval: timedelta = 30 * SECOND) -> None:
+    def __init__(
+        self,
+        world: World,
+        interval: timedelta = 30 * SECOND,
+        begin: Callable[[Callable[[], Any]], Job] = AtOnce,
+    ) -> None:
         self.world = world
         self.probes = ScriptedProbes()
         self.cancel = threading.Event()
@@ -132,6 +157,7 @@ class Watching:
             self.cancel,
             interval,
             self._take,
+            begin,
         )
 
     def _take(self, figures: HealthFigures) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.uptime import compute_uptime
 from ctrlplane_gitops.health.view import health_as_json, history_as_json, view_spans
 from ctrlplane_gitops.state.health import WHOLE, Health
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.store.health import HealthBatch
 from ctrlplane_gitops.store.memory import MemoryStore
 from ctrlplane_gitops.store.sqlite import SqliteStore
 from ctrlplane_gitops.value import replace
+from tests.e2e.plane import wait_until
 from tests.workers.health_kit import DB, MINUTE, READY, SECOND, START, WEB, Watching, World, desire
 
 BAD = ProbeResult(False, "connection refused")
@@ -251,6 +257,31 @@ def test_what_turns_is_written_while_a_run_goes_on(tmp_path: Path) -> None:
     assert world.clock.now() - START >= 10 * SECOND
     assert [at - START <= 2 * SECOND for at in told_at] == [True]
     assert watching.count >= 9
+
+
+def test_a_provider_that_hangs_holds_up_no_probe(tmp_path: Path) -> None:
+    """Looks are in threads of their own; this one lasts until the gate is opened."""
+    world = World(tmp_path, desire())
+    watching = Watching(world, begin=Begun)
+    wait_until(lambda: watching.runner.run() is not None and watching.health() == "healthy")
+    gate, observe = threading.Event(), world.provider.observe
+
+    def hang(keys: Collection[ResourceKey] | None = None) -> ObservedState:
+        gate.wait(20)
+        return observe(keys)
+
+    world.provider.observe = hang  # type: ignore[method-assign]
+    world.clock.advance(MINUTE)
+    before = watching.probes.asked[FIRST]
+    for _ in range(5):
+        watching.runner.run()
+    assert watching.probes.asked[FIRST] > before + 5
+    watching.probes.says[FIRST] = BAD
+    for _ in range(5):
+        watching.runner.run()
+    assert watching.health() == "healthy", "nobody can confirm it"
+    gate.set()
+    wait_until(lambda: watching.runner.run() is not None and watching.health() == "degraded")
 
 
 def test_it_stops_when_it_is_told_to(world: World) -> None:
