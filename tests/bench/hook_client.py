@@ -42,8 +42,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """``statuses`` counts answers by status, "0" for none. Times are in seconds."""
+    """``statuses`` counts answers by status, "0" for none. Times are seconds; ``began`` is one of
+    ``monotonic_s``."""
 
+    began: float
     statuses: dict[str, int]
     took_s: float
     p50_s: float
@@ -161,7 +163,8 @@ def send_all(url: str, order: Order, run: int) -> Told:
             if number is None:
                 line.close()
                 return
-            due = began + number / order.rate if order.rate else monotonic_s()
+            planned = began + (number / order.rate if order.rate else 0)
+            due = planned if order.rate else max(planned, monotonic_s())
             sleep(max(0.0, due - monotonic_s()))
             if order.ref:
                 _move(order.ref, commits[min(number, len(commits) - 1)], number)
@@ -178,7 +181,7 @@ def send_all(url: str, order: Order, run: int) -> Told:
     times = sorted(time for _, time in found)
     statuses = Counter(str(status) for status, _ in found)
     at = [times[min(len(times) - 1, int(len(times) * share))] for share in (0.5, 0.99)]
-    return Told(dict(statuses), took, at[0], at[1], times[-1])
+    return Told(began, dict(statuses), took, at[0], at[1], times[-1])
 
 
 _moving = threading.Lock()
