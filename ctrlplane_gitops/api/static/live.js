@@ -49,7 +49,11 @@
     isAsking = true;
     try {
       const answer = await fetch(location.href, { headers: { "X-Requested-With": "live" } });
-      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      if (answer.redirected) {
+        say("lost", "signed out; load the page again");
+        return;
+      }
+      if (!answer.ok) throw new Error(String(answer.status));
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of document.querySelectorAll("[data-live]")) {
         const other = fresh.getElementById(part.id);
