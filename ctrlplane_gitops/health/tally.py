@@ -15,6 +15,8 @@ from ctrlplane_gitops.value import struct
 
 # A replica that is missing in one look may be on its way; in two it is not.
 _MISSING_LOOKS = 2
+# What is asked for anew has to be started first: a minute of looks.
+_NEW_LOOKS = 12
 _QUOTED = 3
 
 
@@ -142,7 +144,7 @@ class Tally:
     @property
     def is_missing(self) -> bool:
         """Whether fewer live than should, and it is not certain yet."""
-        return 0 < self._missing < _MISSING_LOOKS
+        return len(self._replicas) < self.wanted and self._missing < _MISSING_LOOKS
 
     @property
     def replicas(self) -> Iterator[tuple[ObservedReplica, bool | None, tuple[Probed, ...]]]:
@@ -155,6 +157,8 @@ class Tally:
         wanted = desired.replicas if desired.template is not None else 0
         if (wanted, desired.provider, desired.health) == (self.wanted, self.provider, self._checks):
             return False
+        if wanted > self.wanted:
+            self._missing = _MISSING_LOOKS - _NEW_LOOKS
         self.wanted, self.provider = wanted, desired.provider
         if desired.health != self._checks:
             self._checks = desired.health

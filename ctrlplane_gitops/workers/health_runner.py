@@ -15,7 +15,7 @@ from ctrlplane_gitops.execute.prober import Answer, Probes
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.view import InstanceHealth, view_tally
 from ctrlplane_gitops.health.watch import Turned, Watch
-from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.health import Health, HealthSpan
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.recorded import Event
@@ -91,6 +91,7 @@ class HealthRunner:
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._desired: DesiredState | None = None
+        self._instances: Mapping[ResourceKey, DesiredInstance] = {}
         self._seen: Seen | None = None
         self._unwritten: HealthBatch | None = None
         self._looking: Job | None = None
@@ -121,9 +122,8 @@ class HealthRunner:
         if watch is None:
             return Ran(_NOT_YET)
         if fleet.desired is not self._desired:
-            with self._lock:
-                watch.take_desired(fleet.desired.instances)
-            self._desired, self._look_at = fleet.desired, began
+            self._take_desired(fleet.desired, watch)
+            self._look_at = began
         now = began
         while not self._cancel.is_set():
             self._look(fleet, watch, now)
@@ -161,6 +161,14 @@ class HealthRunner:
         if before is not None:
             before.close()
         return watch
+
+    def _take_desired(self, desired: DesiredState, watch: Watch) -> None:
+        """A tenant that is frozen is watched as it was: nobody has changed what it runs."""
+        before = self._instances.items()
+        kept = {key: item for key, item in before if key.tenant in desired.frozen}
+        self._desired, self._instances = desired, {**kept, **desired.instances}
+        with self._lock:
+            watch.take_desired(self._instances)
 
     def _next_at(self, watch: Watch) -> datetime:
         due, is_busy = watch.next_due(), self._looking or self._checking

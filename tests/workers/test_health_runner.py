@@ -171,6 +171,31 @@ def test_what_is_suspended_or_removed_ends_without_a_word(tmp_path: Path) -> Non
     assert watching.health() == "healthy"
 
 
+def test_a_frozen_tenant_is_watched_as_it_was(world: World) -> None:
+    watching = Watching(world)
+    watching.go_on(MINUTE)
+    assert world.desired is not None
+    world.desired = replace(world.desired, instances={}, frozen={"acme": "a broken file"})
+    watching.go_on(MINUTE)
+    assert watching.health() == "healthy"
+    world.desired = replace(world.desired, frozen={})
+    watching.go_on(MINUTE)
+    assert watching.health() == "nobody"
+
+
+def test_what_is_asked_for_anew_has_time_to_start(world: World) -> None:
+    watching = Watching(world)
+    watching.go_on(MINUTE)
+    world.desire(desire(replicas=3))
+    watching.go_on(40 * SECOND)
+    assert watching.health() == "healthy"
+    watching.go_on(MINUTE)
+    assert watching.health() == "degraded"
+    world.scale(WEB, 3)
+    watching.go_on(MINUTE)
+    assert watching.health() == "healthy"
+
+
 def test_a_provider_that_does_not_answer_makes_no_bad_news(tmp_path: Path) -> None:
     world = World(tmp_path, desire(), desire(DB, 1, ()))
     watching = Watching(world)
