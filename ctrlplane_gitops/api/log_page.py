@@ -62,13 +62,35 @@ def show_delivery(record: DeliveryRecord) -> dict[str, Any]:
     }
 
 
-def group_commits(entries: Iterable[AuditRow], current: str) -> list[dict[str, Any]]:
-    """What each commit did, from the audit newest first; the newest commit first."""
+def group_commits(
+    entries: Iterable[AuditRow], current: str, deliveries: Iterable[DeliveryRecord] = ()
+) -> list[dict[str, Any]]:
+    """What each commit did, from the audit newest first, and those of deliveries that led to
+    nothing; the newest commit first."""
     found: dict[str, list[AuditRow]] = {}
     for entry in entries:
         if entry.commit:
             found.setdefault(entry.commit, []).append(entry)
-    return [_show_commit(commit, rows, current) for commit, rows in found.items()]
+    shown = {commit: _show_commit(commit, rows, current) for commit, rows in found.items()}
+    for record in deliveries:
+        if record.commit and record.commit not in shown:
+            shown[record.commit] = _show_idle(record, current)
+    return sorted(shown.values(), key=lambda item: item["at"], reverse=True)
+
+
+def _show_idle(record: DeliveryRecord, current: str) -> dict[str, Any]:
+    return {
+        "at": record.ended_at or record.at,
+        "commit": record.commit,
+        "state": record.outcome.value,
+        "is_current": record.commit == current,
+        "text": record.message or "nothing was changed",
+    }
+
+
+def show_unknown(commit: str) -> dict[str, Any]:
+    """A commit that is in force and of which nothing is recorded."""
+    return {"commit": commit, "state": "unchanged", "is_current": True}
 
 
 def _show_commit(commit: str, rows: Sequence[AuditRow], current: str) -> dict[str, Any]:

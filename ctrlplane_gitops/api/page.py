@@ -264,7 +264,9 @@ class _Pages:
         cursor = call.get("cursor")
         entries = self._board.list_audit(LogWhere(), Page(_SCANNED, cursor))
         current = self._views.read_source().commit
-        rows = log_page.group_commits(entries.items, current)
+        # Those that led to nothing are few pages back: a look is one row for as long as it is so.
+        deliveries = () if cursor else self._views.read_deliveries(None, _SCANNED)
+        rows = log_page.group_commits(entries.items, current, deliveries)
         values = {
             "rows": rows,
             "pager": self._cursor_pages("commits", len(rows), entries.next),
@@ -275,11 +277,14 @@ class _Pages:
     def commit(self, call: Call) -> Response:
         commit = call.path["commit"]
         entries = self._board.list_audit(LogWhere(commit=commit), Page(limit=200))
-        if not entries.items:
-            raise Refusal(404, "not-found", f"nothing was done from the commit {commit[:40]}")
         current = self._views.read_source().commit
+        deliveries = [] if entries.items else self._views.read_deliveries(None, _SCANNED)
+        ours = [item for item in deliveries if item.commit == commit]
+        known = log_page.group_commits(entries.items, current, ours)
+        if not known and commit != current:
+            raise Refusal(404, "not-found", f"nothing is known of the commit {commit[:40]}")
         values = {
-            "item": log_page.group_commits(entries.items, current)[0],
+            "item": known[0] if known else log_page.show_unknown(commit),
             "deeds": [log_page.show_entry(item) for item in entries.items],
             "is_cut": entries.next is not None,
         }

@@ -284,6 +284,18 @@ def test_a_commit_shows_what_was_done_from_it(scene: Scene) -> None:
     assert "user:me" in page.text
 
 
+def test_a_commit_that_led_to_nothing_is_known_by_its_delivery(scene: Scene) -> None:
+    scene.deliveries = [
+        DeliveryRecord("del_1", NOW, "github", DeliveryOutcome.UNCHANGED, commit="facade", number=1)
+    ]
+    scene.source = replace(scene.source, commit="decade")
+    client = scene.client()
+    assert "/commits/facade" in open_page(client, "/commits").links
+    assert "Nothing: what runs" in open_page(client, "/commits/facade").text
+    assert "in force" in open_page(client, "/commits/decade").text
+    assert client.get("/commits/ba5eba11").status_code == 404
+
+
 def test_deliveries_go_on_from_the_last_one(scene: Scene) -> None:
     scene.deliveries = [
         DeliveryRecord(f"del_{n}", NOW, "github", DeliveryOutcome.APPLIED, number=n)
