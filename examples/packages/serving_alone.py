@@ -45,13 +45,14 @@ with tempfile.TemporaryDirectory() as scratch:
         service = Service(app, cancel, Intervals(), Output(log=print), followed)
         service.scheduler.start()
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+        phase = ""
+        while phase != "running" and time.monotonic() < deadline:
             time.sleep(0.05)
-            if not service.views.find_unready() and service.views.read_status().instances[0].ready:
-                break
-        [web] = service.views.read_status().instances
-        print(web.key, web.phase, f"{web.ready}/{web.desired}")
+            if not service.views.find_unready():
+                [web] = service.views.read_status().instances
+                phase = web.phase.value
+        print(web.key, phase, f"{web.ready}/{web.desired}")
         cancel.set()
         assert service.scheduler.stop(timedelta(seconds=5)) == ()
         service.close()
-        assert web.ready == 2
+        assert phase == "running" and web.ready == 2
