@@ -24,6 +24,7 @@ from ctrlplane_gitops.state.delivery import DeliveryRecord
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.status.board import Board, Where
 from ctrlplane_gitops.status.history import LogWhere
+from ctrlplane_gitops.status.message import MessageWhere
 from ctrlplane_gitops.status.paging import Page
 from ctrlplane_gitops.status.row import PlanRow
 from ctrlplane_gitops.value import struct
@@ -324,6 +325,7 @@ class _Pages:
             "rows": [log_page.show_delivery(item) for item in found],
             "pager": self._cursor_pages("deliveries", len(found), more),
             "nothing": "No delivery has come in yet.",
+            "messages": self._board.list_messages(MessageWhere(), Page(limit=_FEW)).items,
         }
         return self._framer.page("deliveries.html", "deliveries", call.who, values)
 

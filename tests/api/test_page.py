@@ -14,6 +14,7 @@ from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.state.access import Role
 from ctrlplane_gitops.state.delivery import DeliveryOutcome, DeliveryRecord
+from ctrlplane_gitops.state.notification import Message
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
     RecordBatch,
@@ -22,6 +23,7 @@ from ctrlplane_gitops.state.recorded import (
     RolloutStatus,
 )
 from ctrlplane_gitops.status.paging import Page
+from ctrlplane_gitops.store.outbox import Reading
 from ctrlplane_gitops.value import replace
 from tests.api.page_kit import csrf_of, make_waiting, open_page, read_page
 from tests.api.scene import Scene, bearer
@@ -151,6 +153,7 @@ def make_hostile(scene: Scene) -> None:
         ),
         seen.fence,
     )
+    tell(scene, HOSTILE)
     seen.workers = [replace(seen.workers[0], name=HOSTILE, last_error=HOSTILE)]
     seen.live = seen.look(web=1)
     scene.logs = [HOSTILE]
@@ -159,6 +162,13 @@ def make_hostile(scene: Scene) -> None:
         DeliveryRecord("del_1", NOW, HOSTILE, DeliveryOutcome.FAILED, HOSTILE, ref=HOSTILE,
                        message=HOSTILE, number=1)
     ]  # fmt: skip
+
+
+def tell(scene: Scene, text: str) -> None:
+    """A message to somebody is pending; its body is nobody's business."""
+    body = '{"secret": "of-the-body"}'
+    message = Message("msg_1", text, "evt_1", text, WEB.address, NOW, body, next_at=NOW)
+    assert scene.seen.store.outbox.read_on(Reading(None, 1, messages=(message,)))
 
 
 @each(PAGES)
@@ -303,6 +313,14 @@ def test_deliveries_go_on_from_the_last_one(scene: Scene) -> None:
     ]
     page = open_page(scene.client(), "/deliveries")
     assert "/deliveries?cursor=11" in page.links
+
+
+def test_what_others_are_told_is_shown_without_what_it_says(scene: Scene) -> None:
+    assert "Nobody was told anything" in open_page(scene.client(), "/deliveries").text
+    tell(scene, "pager")
+    page = open_page(scene.client(), "/deliveries")
+    assert "to pager, 0 attempts" in page.text
+    assert "of-the-body" not in page.text
 
 
 def test_events_go_on_from_the_last_one_with_the_same_filter(scene: Scene) -> None:
