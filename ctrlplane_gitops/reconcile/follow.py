@@ -13,6 +13,7 @@ from ctrlplane_gitops.reconcile.gather import (
     Part,
     Wanted,
     holds_specs,
+    is_still_so,
     read_documents,
     resolve_wanted,
 )
@@ -20,6 +21,7 @@ from ctrlplane_gitops.reconcile.reader import Reader
 from ctrlplane_gitops.secrets.base import SecretBackend
 from ctrlplane_gitops.source.base import Snapshot, Source
 from ctrlplane_gitops.source.cache import ParseCache
+from ctrlplane_gitops.source.latest import is_same
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.state.key import Kind, ResourceKey
@@ -28,7 +30,8 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey
 @dataclass(slots=True)
 class _Known:
     """What the last look at the source gave. ``due`` are the tenants that changed since everything
-    was last settled, with the instances they had or have; ``is_all_due``: all of them."""
+    was last settled, with the instances they had or have; ``is_all_due``: all of them. ``whole`` is
+    what all of it means, None once a part of it has changed."""
 
     snapshot: Snapshot
     plane: ControlPlane
@@ -37,6 +40,7 @@ class _Known:
     faulty: frozenset[str]
     is_all_due: bool = True
     due: dict[str, set[ResourceKey]] = field(default_factory=dict)
+    whole: Wanted | None = None
 
 
 class Follower:
@@ -88,6 +92,24 @@ class Follower:
             self._known.due.clear()
 
     def _gather(self, snapshot: Snapshot) -> Wanted:
+        return self._gather_again(snapshot) or self._gather_anew(snapshot)
+
+    def _gather_again(self, snapshot: Snapshot) -> Wanted | None:
+        """What was gathered before, where it says and means the same by now: it need not be there
+        twice, and making it anew is most of a pass that finds nothing to do."""
+        known = self._known
+        whole = None if known is None else known.whole
+        if known is None or whole is None or not is_same(snapshot, whole.snapshot):
+            return None
+        if not is_still_so(whole, self._backends, self._certify):
+            return None
+        known.snapshot = snapshot
+        return replace(whole, snapshot=snapshot, parsed=0)
+
+    def _gather_anew(self, snapshot: Snapshot) -> Wanted:
+        # It must not be there while the next one is made.
+        if self._known is not None:
+            self._known.whole = None
         read = read_documents(snapshot, self._cache)
         wanted = resolve_wanted(read, self._backends, self._certify)
         self._known = None
@@ -98,6 +120,7 @@ class Follower:
                 Library(wanted.documents),
                 frozenset(wanted.desired.frozen),
                 frozenset(x.origin.path for x in wanted.diagnostics if x.is_error and x.origin),
+                whole=wanted,
             )
         return wanted
 
@@ -116,6 +139,8 @@ class Follower:
         )
         if reader.diagnostics:
             return None
+        if changed:
+            known.whole = None
         is_contained = _take_in(known, changed, found)
         known.snapshot = snapshot
         tenants = known.library.reach(known.due)

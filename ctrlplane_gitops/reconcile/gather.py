@@ -166,6 +166,23 @@ def resolve_wanted(
     )
 
 
+def is_still_so(
+    wanted: Wanted, backends: Mapping[str, SecretBackend], certify: Certify | None
+) -> bool:
+    """Whether the same documents would mean the same: no secret was rotated meanwhile and no
+    certificate issued. Where something was wrong, only resolving it again can tell."""
+    desired = wanted.desired
+    if desired is None or wanted.diagnostics or desired.frozen:
+        return False
+    values, failures = resolve_all(desired.secret_refs.values(), backends)
+    looked = look_at_certificates(wanted, certify)
+    if looked is not None:
+        if looked.error is not None or of_served(looked, desired) != desired.certificates:
+            return False
+        values.update(looked.values)
+    return not failures and values == wanted.secrets
+
+
 def _check_router(wanted: Wanted) -> list[Diagnostic]:
     """What is wrong with the options of ``spec.router``, as the router itself says it."""
     router = wanted.plane.router if wanted.plane else None
