@@ -31,7 +31,7 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey
 class _Known:
     """What the last look at the source gave. ``due`` are the tenants that changed since everything
     was last settled, with the instances they had or have; ``is_all_due``: all of them. ``whole`` is
-    what all of it means, None once a part of it has changed."""
+    what all of it means, without the documents, None once a part of it has changed."""
 
     snapshot: Snapshot
     plane: ControlPlane
@@ -111,6 +111,9 @@ class Follower:
         if self._known is not None:
             self._known.whole = None
         read = read_documents(snapshot, self._cache)
+        if self._cache is not None:
+            # The library has all of it, in less space.
+            self._cache.forget()
         wanted = resolve_wanted(read, self._backends, self._certify)
         self._known = None
         if wanted.desired is not None and wanted.desired.is_complete:
@@ -120,7 +123,7 @@ class Follower:
                 Library(wanted.documents),
                 frozenset(wanted.desired.frozen),
                 frozenset(x.origin.path for x in wanted.diagnostics if x.is_error and x.origin),
-                whole=wanted,
+                whole=replace(wanted, documents=()),
             )
         return wanted
 
@@ -130,7 +133,7 @@ class Follower:
             return None
         if not known.faulty.isdisjoint(changed) or ROOT_FILE in changed:
             return None
-        reader = Reader(snapshot, self._cache)
+        reader = Reader(snapshot, None)
         entries, ignored = snapshot.entries, known.plane.ignore
         found = group_by_path(
             reader.read(

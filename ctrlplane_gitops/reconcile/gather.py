@@ -63,7 +63,7 @@ class Wanted:
 def is_empty(wanted: Wanted) -> bool:
     """Whether there is nothing at all: an emptied repo and a wrong folder look alike, so nobody
     should act on it."""
-    is_all = wanted.part is None and not wanted.documents
+    is_all = wanted.part is None and wanted.plane is None and not wanted.documents
     return is_all and not any(item.code != _NO_PLANE for item in wanted.diagnostics)
 
 
@@ -175,9 +175,10 @@ def is_still_so(
     if desired is None or wanted.diagnostics or desired.frozen:
         return False
     values, failures = resolve_all(desired.secret_refs.values(), backends)
-    looked = look_at_certificates(wanted, certify)
-    if looked is not None:
-        if looked.error is not None or of_served(looked, desired) != desired.certificates:
+    hosts = {key: item.hosts for key, item in desired.certificates.items()}
+    if hosts and certify is not None:
+        looked = certify(desired.plane).look(hosts)
+        if looked.error is not None or dict(looked.found) != desired.certificates:
             return False
         values.update(looked.values)
     return not failures and values == wanted.secrets

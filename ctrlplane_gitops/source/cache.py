@@ -56,6 +56,10 @@ class ParseCache:
             return False
         return True
 
+    def forget(self) -> None:
+        """Hold nothing in memory until somebody asks again."""
+        self._entries = None
+
     def _load_entries(self) -> dict[str, list[Any]]:
         if self._entries is None:
             self._entries = self._read_file()

@@ -91,7 +91,7 @@ def test_a_part_agrees_with_the_whole(
         if wanted.part is not None:
             _check_part(wanted, whole, settled)
         else:
-            assert wanted.documents == whole.documents
+            assert wanted.desired == whole.desired
             assert wanted.diagnostics == whole.diagnostics
         if is_settled:
             follower.settle(wanted)
