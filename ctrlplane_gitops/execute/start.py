@@ -86,11 +86,12 @@ def begin_run(
 
 
 def _tell_start(work: Work, release: Release, run: InstanceRun, journal: Journal) -> None:
-    if release.number == work.active:
-        return
     is_resumed = run.status.phase in (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
+    if release.number == work.active or is_resumed:
+        # A rollout that waits for somebody is taken up by every pass.
+        return
     before = f"from v{work.active}" if work.active is not None else "first release"
-    text = f"{'going on with' if is_resumed else 'rolling out'} {release.label} ({before})"
+    text = f"rolling out {release.label} ({before})"
     data = {"release": release.label, "revision": release.revision, "reason": work.reason}
     journal.tell(EventType.ROLLOUT_STARTED, work.instance.address, text, data)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Gives the desk of a control plane; made only where a route asks for a certificate.
 Certify: TypeAlias = "Callable[[ControlPlane], CertificateDesk]"
 _AUTO = "auto"
+# What is said while what runs out cannot be issued anew.
+NOT_RENEWED = "certificate-not-renewed"
 
 
 def hosts_of(documents: Iterable[Document]) -> Mapping[ResourceKey, tuple[str, ...]]:
@@ -51,7 +53,7 @@ def explain_unready(wanted: Wanted, looked: Looked | None) -> list[Diagnostic]:
     cause = looked.error
     if not looked.unready:
         text = f"certificates are not renewed: {cause.message}"
-        return [warning("certificate-not-renewed", text, hint=cause.hint or "")]
+        return [warning(NOT_RENEWED, text, hint=cause.hint or "")]
     routes = {item.key: item for item in wanted.documents if item.kind is Kind.ROUTE}
     found = []
     for key in looked.unready:

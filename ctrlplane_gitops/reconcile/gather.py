@@ -10,6 +10,7 @@ from ctrlplane_gitops.catalog.control_plane import ROUTER_TYPES, parse_control_p
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.reconcile.certify import (
+    NOT_RENEWED,
     Certify,
     explain_unready,
     look_at_certificates,
@@ -172,7 +173,7 @@ def is_still_so(
     """Whether the same documents would mean the same: no secret was rotated meanwhile and no
     certificate issued. Where something was wrong, only resolving it again can tell."""
     desired = wanted.desired
-    if desired is None or wanted.diagnostics or desired.frozen:
+    if desired is None or desired.frozen or any(map(_may_pass, wanted.diagnostics)):
         return False
     values, failures = resolve_all(desired.secret_refs.values(), backends)
     hosts = {key: item.hosts for key, item in desired.certificates.items()}
@@ -182,6 +183,11 @@ def is_still_so(
             return False
         values.update(looked.values)
     return not failures and values == wanted.secrets
+
+
+def _may_pass(item: Diagnostic) -> bool:
+    """Whether it may be over although the documents are the same."""
+    return item.is_error or item.code == NOT_RENEWED
 
 
 def _check_router(wanted: Wanted) -> list[Diagnostic]:
