@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ctrlplane_gitops.cli.flags import Flag, parse_natural, parse_time
+from ctrlplane_gitops.cli.flags import Flag, parse_moment, parse_natural, parse_time
 from ctrlplane_gitops.cli.main import main, parse_arguments
 from ctrlplane_gitops.cli.verb import VERBS, Verb
 from ctrlplane_gitops.errors import UsageError
@@ -29,7 +29,9 @@ def samples(flag: Flag) -> tuple[str, str]:
         return flag.choices[1], flag.choices[0]
     if flag.parse is parse_natural:
         return "7", "8"
-    return ("5m", "1h30m") if flag.parse is parse_time else ("one", "two")
+    if flag.parse is parse_moment:
+        return "2026-01-31T12:00:00Z", "2026-02-01T12:00:00Z"
+    return ("7m", "1h30m") if flag.parse is parse_time else ("one", "two")
 
 
 def as_words(flag: Flag, value: str) -> list[str]:

@@ -80,8 +80,8 @@ def _sum(fields: list[bytes], places: tuple[int, ...]) -> int:
 
 def _below(pid: int) -> Iterator[int]:
     """Every process below this one."""
-    with suppress(OSError):
-        for task in os.scandir(f"/proc/{pid}/task"):
+    with suppress(OSError), os.scandir(f"/proc/{pid}/task") as tasks:
+        for task in tasks:
             for child in map(int, Path(task.path, "children").read_bytes().split()):
                 yield child
                 yield from _below(child)
