@@ -70,18 +70,18 @@ class ProviderSettings:
     """What every provider is built from. ``state_dir`` is the control plane's own directory (not
     the store's file). ``start_all`` and ``stop_all`` run calls side by side where the caller has
     threads: few that work (starting), many that mostly wait (a graceful stop).
-    ``read_all`` is for as many calls as there are replicas, each of which waits for an answer.
     ``on_effect`` is told before and after every mutating call: the seam crash tests use.
-    ``environ`` is the controller's environment (``DOCKER_HOST``, ``PATH``)."""
+    ``environ`` is the controller's environment (``DOCKER_HOST``, ``PATH``).
+    ``read_all`` is for as many calls as there are replicas, each of which waits for an answer."""
 
     plane: str
     config: ProviderConfig
     state_dir: str
     start_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
     stop_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
-    read_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
     on_effect: Callable[[str], None] = lambda effect: None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    read_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
 
 
 class Provider(Protocol):
