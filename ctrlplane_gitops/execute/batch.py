@@ -51,9 +51,8 @@ class Alert:
 class Batch:
     """``plan`` as it was made from ``recorded`` and ``observed``. ``materials`` and ``secrets``
     are what its works need besides. ``mark`` is the loop's at the time before anybody looked.
-    ``issued`` is told of at the beginning.
-    ``on_end`` is told what came of it once that is written down, ``on_error`` why nothing can be
-    written down any more.
+    ``alerts`` are told at the beginning. ``on_end`` is told what came of it once that is written
+    down, ``on_error`` why nothing can be written down any more.
 
     ``left`` are the instances whose works have not ended; ``tenants`` those being removed."""
 

@@ -9,29 +9,10 @@ https://docs.gitea.com/development/api-usage, https://forgejo.org/docs/latest/us
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
-from ctrlplane_gitops.forge.base import (
-    CommitState,
-    CommitStatus,
-    ForgeSettings,
-    Telling,
-    shorten,
-)
-
-_STATES = {CommitState.CANCELLED: "error"}
+from ctrlplane_gitops.forge.base import CommitStatus, ForgeSettings, Telling
+from ctrlplane_gitops.forge.shape import shape_status
 
 
 def tell_gitea(settings: ForgeSettings, status: CommitStatus) -> Telling:
-    body = {
-        "state": _STATES.get(status.state, status.state.value),
-        "description": shorten(status.description, 255),
-        "context": status.context,
-    }
-    if status.url:
-        body["target_url"] = status.url
-    return Telling(
-        f"{settings.api}/repos/{quote(settings.repository)}/statuses/{quote(status.commit)}",
-        body,
-        {"Authorization": f"token {settings.token.reveal().decode()}"},
-    )
+    headers = {"Authorization": f"token {settings.token.reveal().decode()}"}
+    return shape_status(settings, status, 255, headers)

@@ -8,33 +8,14 @@ Source: https://docs.github.com/en/rest/commits/statuses#create-a-commit-status
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
-from ctrlplane_gitops.forge.base import (
-    CommitState,
-    CommitStatus,
-    ForgeSettings,
-    Telling,
-    shorten,
-)
-
-_STATES = {CommitState.CANCELLED: "error"}
+from ctrlplane_gitops.forge.base import CommitStatus, ForgeSettings, Telling
+from ctrlplane_gitops.forge.shape import shape_status
 
 
 def tell_github(settings: ForgeSettings, status: CommitStatus) -> Telling:
-    body = {
-        "state": _STATES.get(status.state, status.state.value),
-        "description": shorten(status.description, 140),
-        "context": status.context,
+    headers = {
+        "Accept": "application/vnd.github+json",
+        "Authorization": f"Bearer {settings.token.reveal().decode()}",
+        "X-GitHub-Api-Version": "2022-11-28",
     }
-    if status.url:
-        body["target_url"] = status.url
-    return Telling(
-        f"{settings.api}/repos/{quote(settings.repository)}/statuses/{quote(status.commit)}",
-        body,
-        {
-            "Accept": "application/vnd.github+json",
-            "Authorization": f"Bearer {settings.token.reveal().decode()}",
-            "X-GitHub-Api-Version": "2022-11-28",
-        },
-    )
+    return shape_status(settings, status, 140, headers)
