@@ -22,7 +22,7 @@ from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.secrets.registry import resolve_all
 from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
-from ctrlplane_gitops.status.read import read_status
+from ctrlplane_gitops.status.read import read_live
 from ctrlplane_gitops.status.render import render_status, status_as_json
 from ctrlplane_gitops.status.table import render_table
 
@@ -34,11 +34,11 @@ def run_status(context: Context) -> ExitCode:
         spec = require_plane(context, wanted)
         with open_plane(app, spec, is_read_only=True) as plane:
             observed = observe_all(plane.providers, app.looks, router=plane.router)
-            document = read_status(
+            document = read_live(
                 spec.name, wanted.snapshot.commit, wanted.desired, plane.store.load_state(),
                 observed, plane.providers, app.probes, context.clock.now(),
                 _find_ends(app, wanted.desired),
-            )  # fmt: skip
+            ).document  # fmt: skip
     note_errors(context, wanted)
     for gap in observed.gaps:
         text = f"warning: provider {gap.provider} did not answer: {gap.reason}"

@@ -13,24 +13,7 @@ from ctrlplane_gitops.state.observed import ObservedState, ReplicaPhase
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.status.certificate import Ends
 from ctrlplane_gitops.status.live import Live
-from ctrlplane_gitops.status.view import StatusDocument, build_status
-
-
-def read_status(
-    plane: str,
-    commit: str,
-    desired: DesiredState | None,
-    recorded: RecordedState,
-    observed: ObservedState,
-    providers: Mapping[str, Provider],
-    pool: Pool,
-    now: datetime,
-    ends: Ends | None = None,
-) -> StatusDocument:
-    """The status with health as it is now. Takes as long as the slowest probe."""
-    return read_live(
-        plane, commit, desired, recorded, observed, providers, pool, now, ends
-    ).document
+from ctrlplane_gitops.status.view import build_status
 
 
 def read_live(
@@ -44,7 +27,8 @@ def read_live(
     now: datetime,
     ends: Ends | None = None,
 ) -> Live:
-    """The same with all that it was made from."""
+    """The status with health as it is now, and all that it was made from. Takes as long as the
+    slowest probe."""
     instances = desired.instances if desired else {}
     wanted = [
         (providers[item.provider], replica, instances[item.instance].health)

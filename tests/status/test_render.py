@@ -16,7 +16,7 @@ from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, ProviderConfi
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ReplicaPhase
 from ctrlplane_gitops.status.certificate import CertificateStatus
-from ctrlplane_gitops.status.read import read_status
+from ctrlplane_gitops.status.read import read_live
 from ctrlplane_gitops.status.render import render_status, status_as_json, url_of
 from ctrlplane_gitops.status.table import render_table, width_of
 from ctrlplane_gitops.status.view import (
@@ -171,10 +171,10 @@ def read(world: World, pool: Pool, replicas: int, *, has_git: bool = True) -> In
     key = instance_key("acme", "web")
     wanted = replace(desired, instances={key: replace(desired.instances[key], health=(check,))})
     local = MemoryProvider(ProviderSettings("prod", ProviderConfig("local", "memory"), ""))
-    document = read_status(
+    document = read_live(
         "prod", "", wanted if has_git else None, world.recorded, world.observed,
         {"local": local}, pool, NOW,
-    )  # fmt: skip
+    ).document  # fmt: skip
     return document.instances[0]
 
 
