@@ -1,0 +1,1 @@
+"""Kubernetes API servers: who the operator lets us be there, and requests as raw JSON."""

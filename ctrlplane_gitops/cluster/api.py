@@ -1,0 +1,184 @@
+"""The calls of the Kubernetes API that providers and routers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+from ctrlplane_gitops.cluster.connection import APPLY, JSON, MERGE, Connection
+from ctrlplane_gitops.cluster.failure import ApiError
+from ctrlplane_gitops.cluster.resource import ResourceType, label_selector
+from ctrlplane_gitops.value import struct
+
+Object: TypeAlias = dict[str, Any]
+_T = TypeVar("_T")
+
+# Who we are in ``metadata.managedFields``.
+FIELD_MANAGER = "ctrlplane-gitops"
+# A page is held in memory as text and as objects for a moment: some 5 MB.
+PAGE_SIZE = 1000
+
+
+@struct
+class Applied:
+    """The object as it is now. ``warnings`` are the server's, or admission's."""
+
+    object: Object
+    is_created: bool
+    warnings: tuple[str, ...] = ()
+
+
+class Api:
+    """Objects are JSON as it comes. Errors are those of ``Connection``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def read_all(
+        self,
+        kind: ResourceType,
+        labels: Mapping[str, str],
+        read: Callable[[Object], _T],
+        *,
+        namespace: str | None = None,
+    ) -> list[_T]:
+        """What ``read`` makes of each object that carries these labels, page by page, so that no
+        more than one page of them is held. A list that takes too long to read is begun again, for
+        its second half would be of another time."""
+        for _ in range(3):
+            try:
+                return self._list(kind, labels, read, namespace)
+            except ApiError as error:
+                if error.status != 410:
+                    raise
+                expired = error
+        raise expired
+
+    def _list(
+        self,
+        kind: ResourceType,
+        labels: Mapping[str, str],
+        read: Callable[[Object], _T],
+        namespace: str | None,
+    ) -> list[_T]:
+        query: dict[str, Any] = {"limit": PAGE_SIZE}
+        if labels:
+            query["labelSelector"] = label_selector(labels)
+        found: list[_T] = []
+        while True:
+            answer = self.connection.request(
+                "GET", kind.path(namespace), f"list {kind.plural}", query=query
+            )
+            page = answer.json()
+            found.extend(map(read, page.get("items") or ()))
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
+
+    def get(self, kind: ResourceType, namespace: str | None, name: str) -> Object | None:
+        """None when there is none."""
+        try:
+            answer = self.connection.request(
+                "GET", kind.path(namespace, name), f"read {_words(kind, namespace, name)}"
+            )
+        except ApiError as error:
+            if error.is_absent:
+                return None
+            raise
+        found: Object = answer.json()
+        return found
+
+    def apply(
+        self, kind: ResourceType, desired: Object, *, is_forced: bool = False, dry_run: bool = False
+    ) -> Applied:
+        """Server-side apply: made where missing, changed where different. ApiError with ``owners``
+        where somebody else has set one of our fields to another value; ``is_forced`` takes those
+        fields over, which is to be said to whoever asked."""
+        metadata = desired["metadata"]
+        namespace, name = metadata.get("namespace"), metadata["name"]
+        query = {"fieldManager": FIELD_MANAGER, "force": str(is_forced).lower()}
+        if dry_run:
+            query["dryRun"] = "All"
+        body = {"apiVersion": kind.api_version, "kind": kind.kind} | desired
+        answer = self.connection.request(
+            "PATCH",
+            kind.path(namespace, name),
+            f"apply {_words(kind, namespace, name)}",
+            query=query,
+            body=body,
+            content_type=APPLY,
+        )
+        return Applied(answer.json(), answer.status == 201, answer.warnings)
+
+    def create(self, kind: ResourceType, desired: Object) -> Applied:
+        """ApiError with the reason ``AlreadyExists`` where there is one of that name."""
+        metadata = desired["metadata"]
+        namespace, name = metadata.get("namespace"), metadata["name"]
+        answer = self.connection.request(
+            "POST",
+            kind.path(namespace),
+            f"create {_words(kind, namespace, name)}",
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            body={"apiVersion": kind.api_version, "kind": kind.kind} | desired,
+        )
+        return Applied(answer.json(), True, answer.warnings)
+
+    def patch(
+        self,
+        kind: ResourceType,
+        namespace: str | None,
+        name: str,
+        body: Any,
+        *,
+        content_type: str = MERGE,
+        subresource: str = "",
+    ) -> Object:
+        answer = self.connection.request(
+            "PATCH",
+            kind.path(namespace, name, subresource),
+            f"change {_words(kind, namespace, name)}",
+            query={"fieldManager": FIELD_MANAGER},
+            body=body,
+            content_type=content_type,
+        )
+        found: Object = answer.json()
+        return found
+
+    def delete(
+        self,
+        kind: ResourceType,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        grace_s: int | None = None,
+    ) -> bool:
+        """Ask for its end, and that of what it owns; False when it is gone already, or when there
+        is another one by that name (``uid`` is the one that was meant). It may take its time."""
+        options: Object = {"propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        try:
+            self.connection.request(
+                "DELETE",
+                kind.path(namespace, name),
+                f"delete {_words(kind, namespace, name)}",
+                body=options,
+                content_type=JSON,
+            )
+        except ApiError as error:
+            if error.is_absent or (error.status == 409 and uid is not None):
+                return False
+            raise
+        return True
+
+
+def _words(kind: ResourceType, namespace: str | None, name: str) -> str:
+    """
+    >>> _words(ResourceType("", "v1", "Pod", "pods"), "prod", "web")
+    "Pod 'prod/web'"
+    """
+    return f"{kind.kind} {(f'{namespace}/{name}' if namespace else name)!r}"
