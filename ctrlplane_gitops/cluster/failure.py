@@ -37,7 +37,7 @@ class ApiError(ProviderError):
         self,
         message: str,
         *,
-        status: int,
+        status: int = 500,
         reason: str = "",
         causes: tuple[Cause, ...] = (),
         retry_after_s: float | None = None,
