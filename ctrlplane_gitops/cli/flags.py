@@ -159,6 +159,13 @@ SERVE = (
     Flag("insecure", "let in whoever reaches the address while no tokens are declared"),
 )
 
+ADOPT = (
+    Flag("provider", "where it runs (default: defaultProvider)", str, "ALIAS"),
+    Flag("file", "write the YAML into FILE, below --chdir", str, "FILE"),
+    Flag("print", "print the YAML; write and take over nothing"),
+    _WAIT[0],
+)
+
 _ROLES = ("viewer", "operator", "admin")
 TOKEN = (
     Flag("role", "what it may do", str, "ROLE", "viewer", choices=_ROLES),

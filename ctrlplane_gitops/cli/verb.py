@@ -154,6 +154,13 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("resume", "go on with a paused rollout", "rollout:run_resume", flags.STEER, (_ADDRESS,)),
     Verb(
+        "adopt",
+        "describe what runs already in YAML, and take it over as it is",
+        "adopt:run_adopt",
+        flags.ADOPT,
+        (Argument("what", "CONTAINER", "its name or id"), _ADDRESS),
+    ),
+    Verb(
         "serve",
         "follow Git: apply what changes, repair what drifts",
         "serve:run_serve",

@@ -118,6 +118,14 @@ def _find_reason(look: Look, removal: Removal) -> Blocked | None:
             "the store is new although replicas of this control plane run",
             "this pass only writes down what is there; run it again",
         )
+    sets = look.sets.get(removal.instance, ()) if removal.instance else ()
+    is_known = removal.instance in look.recorded.instances
+    if any(item.is_adopted for item in sets) and not is_known and not policy.is_destroy:
+        return Blocked(
+            "adopted",
+            "it was adopted, and Git has never had it",
+            "commit what adopt wrote, or remove it by hand",
+        )
     if (row.recorded and row.recorded.is_protected) or (wanted and wanted.is_protected):
         return Blocked(
             "protected",

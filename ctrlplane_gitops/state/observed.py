@@ -49,13 +49,15 @@ class ObservedReplica:
 
 @struct
 class ObservedReplicaSet:
-    """All replicas of one release of one instance, sorted by index."""
+    """All replicas of one release of one instance, sorted by index. ``is_adopted``: one of them
+    ran before it was ours."""
 
     instance: ResourceKey
     provider: str
     release: int
     revision: str
     replicas: tuple[ObservedReplica, ...]
+    is_adopted: bool = False
 
     @property
     def live(self) -> tuple[ObservedReplica, ...]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
+from ctrlplane_gitops.providers.adopting import Adoption, Foreign
 from ctrlplane_gitops.providers.base import (
     LABEL_PLANE,
     LABEL_REPLICA,
@@ -23,12 +24,23 @@ from ctrlplane_gitops.providers.docker.failure import translated
 from ctrlplane_gitops.providers.docker.image import Images
 from ctrlplane_gitops.providers.docker.launch import Launcher
 from ctrlplane_gitops.providers.docker.limits import inspected_limits, update_limits
+from ctrlplane_gitops.providers.docker.marker import (
+    find_foreign,
+    mark,
+    marker_labels,
+    restore_markers,
+)
 from ctrlplane_gitops.providers.docker.network import remove_network
 from ctrlplane_gitops.providers.docker.secret_file import SecretFiles
-from ctrlplane_gitops.providers.docker.translate import Container, check_template, owner_labels
+from ctrlplane_gitops.providers.docker.translate import (
+    Container,
+    check_template,
+    network_name,
+    owner_labels,
+)
 from ctrlplane_gitops.providers.docker.volume import remove_volumes
 from ctrlplane_gitops.providers.halt import Halt
-from ctrlplane_gitops.providers.scaling import compute_scale
+from ctrlplane_gitops.providers.scaling import ScaleSteps, compute_scale
 from ctrlplane_gitops.redact import Redactor, SecretValue
 from ctrlplane_gitops.state.action import (
     Action,
@@ -113,6 +125,16 @@ class Acting:
         with translated(self.name, f"run {command[0]!r} in {replica}"):
             return run_in(self.engine.client, container.id, command, timeout, limit)
 
+    def find_foreign(self, name: str) -> Foreign:
+        with translated(self.name, f"look at {name}"):
+            return find_foreign(self.engine.client, name)
+
+    def adopt(self, adoption: Adoption) -> None:
+        plane, effects = self._settings.plane, Effects(self._settings.on_effect)
+        with translated(self.name, f"adopt {adoption.foreign.name}"):
+            network = self._launcher.ensure_network(adoption.instance.tenant, effects)
+            mark(self.engine.client, network, marker_labels(plane, adoption), effects)
+
     def close(self) -> None:
         self.engine.close()
 
@@ -140,15 +162,12 @@ class Acting:
     def _scale(
         self, action: ScaleReplicaSet, material: Material, effects: Effects, warnings: list[str]
     ) -> None:
-        number = action.release.number
-        rows = [item for item in self._of_instance(action.instance) if item.release == number]
-        found, surplus = _by_index(rows)
-        steps = compute_scale(
-            [item.slot for item in found.values()], action.replicas, action.retire
-        )
+        found, surplus, steps = self._find_steps(action)
+        if (steps.start or steps.replace) and self._restore(action.instance.tenant, effects):
+            found, surplus, steps = self._find_steps(action)
         surplus += [found[index] for index in steps.remove]
         self._remove(surplus, action.stop_timeout, effects)
-        starts = sorted(steps.start + steps.replace)
+        number, starts = action.release.number, sorted(steps.start + steps.replace)
         if starts:
             launch = self._launcher.prepare(action, material, effects)
             self._remove([found[index] for index in steps.replace], timedelta(0), effects)
@@ -163,6 +182,23 @@ class Acting:
                 warnings.extend(launch.warnings)
         elif action.replicas == 0:
             self._secret_files.remove_release(action.instance, number, effects)
+
+    def _find_steps(
+        self, action: ScaleReplicaSet
+    ) -> tuple[dict[int, Container], list[Container], ScaleSteps]:
+        """Who is there by index, those there should not be, and what is to be done."""
+        number = action.release.number
+        rows = [item for item in self._of_instance(action.instance) if item.release == number]
+        found, surplus = _by_index(rows)
+        slots = [item.slot for item in found.values()]
+        return found, surplus, compute_scale(slots, action.replicas, action.retire)
+
+    def _restore(self, tenant: str, effects: Effects) -> bool:
+        """What was adopted and has lost its marker runs on, and is not to be started again."""
+        plane = self._settings.plane
+        with translated(self.name, "look for adopted containers"):
+            network = network_name(plane, tenant)
+            return restore_markers(self.engine.client, plane, network, effects)
 
     def _remove(self, containers: Sequence[Container], grace: timedelta, effects: Effects) -> None:
         """Side by side: each may take its whole grace."""

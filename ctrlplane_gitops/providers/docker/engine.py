@@ -7,7 +7,9 @@ import os
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import docker
@@ -15,6 +17,7 @@ from docker.errors import NotFound
 from docker.utils import kwargs_from_env
 
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.providers.docker.adopted import follow_markers
 from ctrlplane_gitops.providers.docker.config import DockerConfig
 from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.failure import translated
@@ -55,8 +58,10 @@ class Engine:
         """Containers with these labels in one call, sorted; and how many of them carry them but
         are not of our making."""
         with translated(self.name, "list containers"):
-            rows = self.client.containers(all=True, filters=label_filter(labels))
-        return read_rows(rows)
+            ask = partial(self.client.containers, all=True)
+            found, strangers = read_rows(ask(filters=label_filter(labels)))
+            address = self._config.publish_address
+            return follow_markers(found, lambda it: ask(filters=it), address), strangers
 
     def list_networks(self, labels: Mapping[str, str]) -> Sequence[dict[str, Any]]:
         """The rows of networks with these labels."""
@@ -65,21 +70,19 @@ class Engine:
             return rows
 
     def remove(self, container: Container, grace: timedelta, effects: Effects) -> None:
-        """SIGTERM, ``grace``, SIGKILL; then remove it with its anonymous volumes. A container that
-        is gone is removed."""
+        """SIGTERM, ``grace``, SIGKILL; then remove it with its anonymous volumes, which one that
+        was adopted keeps: they are not ours. A container that is gone is removed."""
+        name = container.name
         if container.is_live:
-            with translated(self.name, f"stop {container.name}"):
-                try:
-                    with effects.made(f"stop:{container.name}"):
-                        self.client.stop(container.id, timeout=math.ceil(grace.total_seconds()))
-                except NotFound:
-                    return
-        with translated(self.name, f"remove {container.name}"):
-            try:
-                with effects.made(f"remove:{container.name}"):
-                    self.client.remove_container(container.id, v=True, force=True)
-            except NotFound:
-                return
+            seconds = math.ceil(grace.total_seconds())
+            made = effects.made(f"stop:{name}")
+            with translated(self.name, f"stop {name}"), suppress(NotFound), made:
+                self.client.stop(container.id, timeout=seconds)
+        is_ours = not container.marker
+        for id in (container.id,) if is_ours else (container.id, container.marker):
+            made = effects.made(f"remove:{name}")
+            with translated(self.name, f"remove {name}"), suppress(NotFound), made:
+                self.client.remove_container(id, v=is_ours, force=True)
 
     def check_name(self, name: str, labels: Mapping[str, str]) -> ProviderError:
         """Why a name was taken, when it was."""

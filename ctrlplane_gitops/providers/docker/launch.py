@@ -76,7 +76,7 @@ class Launcher:
         with translated(name, f"find image {image}"):
             images.ensure(image)
         with translated(name, f"make the network of {instance.tenant}"):
-            network = ensure_network(client, effects, self._plane, instance.tenant, self._networks)
+            network = self.ensure_network(instance.tenant, effects)
         with translated(name, f"make the volumes of {instance}"):
             volumes = ensure_volumes(client, effects, self._plane, instance, template)
         warnings = [
@@ -94,6 +94,11 @@ class Launcher:
             warnings,
             working_dir,
         )
+
+    def ensure_network(self, tenant: str, effects: Effects) -> str:
+        """The name of the tenant's network, made where it is not there."""
+        client = self._engine.client
+        return ensure_network(client, effects, self._plane, tenant, self._networks)
 
     def start(self, action: ScaleReplicaSet, launch: Launch, index: int, effects: Effects) -> None:
         """Create, fill, start. One that was left half-way is replaced by the next pass."""

@@ -54,8 +54,13 @@ def inspected_limits(host_config: Mapping[str, Any]) -> Resources:
 
     >>> inspected_limits({"CpuQuota": 50000, "CpuPeriod": 100000, "Memory": 0})
     Resources(cpu_millicores=500, memory_bytes=None)
+    >>> inspected_limits({"NanoCpus": 1_500_000_000}).cpu_millicores
+    1500
     """
     quota, period = host_config.get("CpuQuota") or 0, host_config.get("CpuPeriod") or _PERIOD_US
+    if host_config.get("NanoCpus"):
+        # `docker run --cpus`: somebody else made it.
+        quota, period = host_config["NanoCpus"] // 1000, 1_000_000
     return _resources(quota, period, host_config.get("Memory") or 0)
 
 

@@ -17,14 +17,13 @@ from ctrlplane_gitops.providers.docker.translate import label_filter
 
 
 def list_containers(
-    provider: str, path: str, timeout_s: float, labels: Mapping[str, str]
+    provider: str, path: str, timeout_s: float, filters: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The rows of every container that carries these labels, running or not, by one request.
+    """The rows of every container that passes the engine's filters, running or not, by one request.
 
     UnreachableError when the engine does not answer, ProviderError when it says no."""
-    filters = json.dumps(label_filter(labels))
     # Without a version in front the engine answers as itself: nobody has to be asked first.
-    target = "/containers/json?" + urlencode({"all": 1, "filters": filters})
+    target = "/containers/json?" + urlencode({"all": 1, "filters": json.dumps(filters)})
     return _list(provider, path, timeout_s, "containers", target)
 
 

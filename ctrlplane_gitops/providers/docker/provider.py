@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,16 @@ from ctrlplane_gitops.providers.base import (
     LogLine,
     ProviderSettings,
 )
+from ctrlplane_gitops.providers.docker.adopted import follow_markers
 from ctrlplane_gitops.providers.docker.config import parse_config
 from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.listing import list_containers, list_networks
-from ctrlplane_gitops.providers.docker.translate import Container, build_observed, read_rows
+from ctrlplane_gitops.providers.docker.translate import (
+    Container,
+    build_observed,
+    label_filter,
+    read_rows,
+)
 from ctrlplane_gitops.providers.docker.usage import usage_reader
 from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.state.key import ResourceKey
@@ -35,6 +42,7 @@ from ctrlplane_gitops.state.observed import (
 from ctrlplane_gitops.state.usage import Usage
 
 if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.adopting import Adoption, Foreign
     from ctrlplane_gitops.providers.docker.acting import Acting
     from ctrlplane_gitops.state.action import Action, Material, Outcome
 
@@ -67,6 +75,7 @@ class DockerProvider:
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
         groups: dict[tuple[ResourceKey, int], list[ObservedReplica]] = {}
         revisions: dict[tuple[ResourceKey, int], str] = {}
+        adopted = {(item.instance, item.release) for item in found if item.marker}
         is_blind = False
         read_limits = limit_reader()
         for item in found:
@@ -89,8 +98,15 @@ class DockerProvider:
                 "label but not the others; they are left alone"
             )
         sets = (
-            ObservedReplicaSet(key, self.name, release, revisions[key, release], tuple(replicas))
-            for (key, release), replicas in groups.items()
+            ObservedReplicaSet(
+                key,
+                self.name,
+                number,
+                revisions[key, number],
+                tuple(items),
+                (key, number) in adopted,
+            )
+            for (key, number), items in groups.items()
         )
         return ObservedState(tuple(sets), warnings=tuple(warnings))
 
@@ -147,6 +163,12 @@ class DockerProvider:
                 found |= ask_engine(self.acting.engine, left, self._settings.read_all)
         return found
 
+    def find_foreign(self, name: str) -> Foreign:
+        return self.acting.find_foreign(name)
+
+    def adopt(self, adoption: Adoption) -> None:
+        self.acting.adopt(adoption)
+
     def close(self) -> None:
         with self._lock:
             if self._acting is not None:
@@ -179,4 +201,6 @@ class DockerProvider:
             # Certificates and proxies are the SDK's business.
             return self.acting.engine.list(labels)
         path = config.host.removeprefix("unix://")
-        return read_rows(list_containers(self.name, path, config.timeout_s, labels))
+        ask = partial(list_containers, self.name, path, config.timeout_s)
+        found, strangers = read_rows(ask(label_filter(labels)))
+        return follow_markers(found, ask, config.publish_address), strangers

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # The list shows port numbers only; this label keeps their names: "http=8080,admin=9000".
 LABEL_PORTS = "ctrlplane.dev/ports"
+# On a container that only stands for another one, which we did not make: that one's id.
+LABEL_ADOPTS = "ctrlplane.dev/adopts"
 # Where relative paths are, and the working directory of whatever has some.
 WORKING_DIR = "/app"
 # Anything else is stopped. A paused container serves nobody, so it is replaced like a dead one.
@@ -41,7 +43,8 @@ _EXIT_CODE = re.compile(r"^(?:Exited|Restarting|Dead) \((\d+)\)")
 @struct
 class Container:
     """A row of the list that carries all of our labels. ``index`` and ``name`` come from the label:
-    a user may rename a container, and it stays the replica it is."""
+    a user may rename a container, and it stays the replica it is. ``adopts`` is the id of the
+    container it stands for; once that was followed, ``marker`` is its own."""
 
     id: str
     name: str
@@ -54,6 +57,9 @@ class Container:
     endpoints: tuple[Endpoint, ...] = ()
     exit_code: int | None = None
     reason: str = ""
+    adopts: str = ""
+    marker: str = ""
+    ports_label: str = ""
 
     @property
     def is_live(self) -> bool:
@@ -109,10 +115,8 @@ def parse_container(row: Mapping[str, Any]) -> Container | None:
         return None
     if index < 0 or name != replica_name(labels[LABEL_PLANE], instance, release, index):
         return None
-    state = str(row.get("State", ""))
-    phase = _PHASES.get(state, ReplicaPhase.STOPPED)
-    found = _EXIT_CODE.match(str(row.get("Status", "")))
-    exit_code = int(found[1]) if found else None
+    phase, exit_code = phase_of(row)
+    ports = labels.get(LABEL_PORTS, "")
     return Container(
         str(row["Id"]),
         name,
@@ -122,10 +126,19 @@ def parse_container(row: Mapping[str, Any]) -> Container | None:
         index,
         phase,
         datetime.fromtimestamp(int(row["Created"]), UTC),
-        _endpoints(labels.get(LABEL_PORTS, ""), row.get("Ports") or ()),
+        published_endpoints(ports, row.get("Ports") or ()),
         exit_code,
-        _reason(state, exit_code),
+        reason_of(str(row.get("State", "")), exit_code),
+        labels.get(LABEL_ADOPTS, ""),
+        ports_label=ports,
     )
+
+
+def phase_of(row: Mapping[str, Any]) -> tuple[ReplicaPhase, int | None]:
+    """The phase of a row of the list, and the exit code where it has ended."""
+    found = _EXIT_CODE.match(str(row.get("Status", "")))
+    phase = _PHASES.get(str(row.get("State", "")), ReplicaPhase.STOPPED)
+    return phase, int(found[1]) if found else None
 
 
 def read_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Container], int]:
@@ -135,7 +148,7 @@ def read_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Container], int]:
     return found, len(rows) - len(found)
 
 
-def _reason(state: str, exit_code: int | None) -> str:
+def reason_of(state: str, exit_code: int | None) -> str:
     if state == "running":
         return ""
     if state == "created":
@@ -143,7 +156,8 @@ def _reason(state: str, exit_code: int | None) -> str:
     return state if exit_code is None else f"{state} with {exit_code}"
 
 
-def _endpoints(label: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Endpoint, ...]:
+def published_endpoints(label: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Endpoint, ...]:
+    """The named ports of a row of the list that are published."""
     published = {
         row["PrivatePort"]: (str(row.get("IP", "")), int(row["PublicPort"]))
         for row in rows

@@ -1,0 +1,53 @@
+"""What runs already and is not ours: how a provider shows it, and takes it over as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.template import Port
+from ctrlplane_gitops.value import field, struct
+
+
+@struct
+class Foreign:
+    """Something that runs and is nobody's of ours, in the words of a release. ``env`` is what it
+    was given besides what its image says, values and all: whoever writes it down must sort out the
+    secrets. ``obstacles`` are why it cannot be adopted: what a release after it would lack.
+    ``notes`` are what a release after it will do otherwise."""
+
+    name: str
+    id: str
+    image: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
+    resources: Resources = Resources()
+    obstacles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@struct
+class Adoption:
+    """A foreign one, and the release it is from now on the only replica of."""
+
+    foreign: Foreign
+    instance: ResourceKey
+    release: int
+    revision: str
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A provider that can take over what it did not start, without a restart."""
+
+    def find_foreign(self, name: str) -> Foreign:
+        """What runs there under that name; ProviderError when nothing does."""
+        ...
+
+    def adopt(self, adoption: Adoption) -> None:
+        """Mark it as ours, so that whoever looks sees it, also after the store is lost. Twice is
+        once. ProviderError when it is somebody else's."""
+        ...
