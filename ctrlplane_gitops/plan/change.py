@@ -56,7 +56,7 @@ class Blocked:
     """Why something is not done, and the way out. ``code`` is one of ``bad-release``, ``gap``,
     ``frozen``, ``protected``, ``prune-limit``, ``prune-off``, ``empty-desired``, ``incomplete``,
     ``identity-lost``, ``mass-recreate``, ``provider-changed``, ``quota``, ``router-changed``,
-    ``router-gap``, ``backoff``, ``observed``, ``quarantined``."""
+    ``router-gap``, ``backoff``, ``observed``, ``quarantined``, ``adopted``."""
 
     code: str
     reason: str

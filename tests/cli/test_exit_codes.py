@@ -64,6 +64,7 @@ OF_BLOCKED = {
     "router-gap": ExitCode.OK,  # is_blind says it
     "identity-lost": ExitCode.PARTIAL,
     "prune-off": ExitCode.OK,  # asked for
+    "adopted": ExitCode.OK,  # it waits for its commit
     "gap": ExitCode.OK,  # is_blind says it
     "frozen": ExitCode.OK,  # is_valid says it
     "incomplete": ExitCode.OK,  # is_valid says it

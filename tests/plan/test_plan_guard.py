@@ -6,6 +6,7 @@ import pytest
 from plan_kit import App, World, applied, find, make_desired, rows
 
 from ctrlplane_gitops.plan.change import Plan, Policy
+from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.state.observed import Gap
 
 MANY = {f"acme/web-{index:02}": App() for index in range(12)}
@@ -134,3 +135,16 @@ def test_what_carries_our_labels_and_is_not_in_git_is_removed() -> None:
 
 def test_an_empty_world_is_not_refused() -> None:
     assert not World().plan(make_desired({})).refusals
+
+
+def test_what_was_adopted_waits_for_its_commit() -> None:
+    world = applied(FEW)
+    place, runs = next(iter(world.sets.items()))
+    key = instance_key("new", "web")
+    world.sets[key, *place[1:]] = replace(runs, instance=key, is_adopted=True)
+    plan = world.plan(make_desired(FEW))
+    assert rows(plan)["instance/new/web"] == "blocked:adopted" and not plan.works
+
+    # Once a pass has written it down it is like any other.
+    world.instances[key] = replace(world.instances[place[0]], key=key)
+    assert rows(world.plan(make_desired(FEW)))["instance/new/web"] == "delete"
