@@ -4,9 +4,27 @@ for a real engine is skipped where it is missing, or fails if ``CTRLPLANE_TEST_R
 
 import pytest
 
-from tests.engines.fixture import browser, docker_engine, haproxy, prometheus, registry, traefik
+from tests.engines.fixture import (
+    browser,
+    docker_engine,
+    haproxy,
+    kubernetes_cluster,
+    kubernetes_rig,
+    prometheus,
+    registry,
+    traefik,
+)
 
-__all__ = ["browser", "docker_engine", "haproxy", "prometheus", "registry", "traefik"]
+__all__ = [
+    "browser",
+    "docker_engine",
+    "haproxy",
+    "kubernetes_cluster",
+    "kubernetes_rig",
+    "prometheus",
+    "registry",
+    "traefik",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

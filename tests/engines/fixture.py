@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,10 @@ from tests.engines.program import MissingEngineError, give_up
 from tests.engines.prometheus import find_prometheus
 from tests.engines.registry import Registry, image_registry
 from tests.engines.router import find_haproxy, find_traefik
+
+if TYPE_CHECKING:
+    from tests.engines.kubernetes import Cluster
+    from tests.kubernetes.rig import Rig
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +88,30 @@ def browser() -> Iterator[Any]:
         except MissingEngineError as missing:
             give_up("chromium", str(missing))
         yield opened
+
+
+@pytest.fixture(scope="session")
+def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """An API server, its controllers and nodes: ours, or that of ``USE_EXISTING_CLUSTER``."""
+    with ExitStack() as stack:
+        try:
+            from tests.engines.kubernetes import existing_cluster, is_existing
+            from tests.kubernetes.rig import rig
+
+            make = existing_cluster if is_existing() else rig
+            started = stack.enter_context(make(tmp_path_factory.mktemp("kubernetes")))
+        except ModuleNotFoundError as missing:
+            give_up("kubernetes", f"the Python package {missing.name!r} is not installed")
+        except MissingEngineError as missing:
+            give_up("kubernetes", str(missing))
+        yield started
+
+
+@pytest.fixture(scope="session")
+def kubernetes_rig(kubernetes_cluster: Cluster) -> Rig:
+    """One of our own, which may be told to fail."""
+    from tests.kubernetes.rig import Rig
+
+    if not isinstance(kubernetes_cluster, Rig):
+        pytest.skip("the existing cluster cannot be told to fail")
+    return kubernetes_cluster

@@ -1,0 +1,1 @@
+"""A Kubernetes of the tests: a real control plane, and nodes and a gateway that are ours."""
