@@ -3,9 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.installed-peers
-# Most tests wait for something, so there are more processes than cores. Those that need the one
-# Docker engine take turns; each process whose tests need a Kubernetes starts one of its own.
-WORKERS ?= 4
+# Most tests wait for something, so there are more processes than cores. They share one Docker engine;
+# each process whose tests need a Kubernetes starts one of its own.
+WORKERS ?= 6
 
 .PHONY: help demo test bench lint
 
@@ -16,8 +16,7 @@ demo: $(STAMP) ## a control plane on this machine, from an empty folder to a rol
 	$(BIN)/python examples/demo.py
 
 test: lint ## lint, then every test; skipped ones say why
-	$(BIN)/python -m pytest -rs -m "not docker and not kubernetes" -n $(WORKERS) --dist worksteal
-	$(BIN)/python -m pytest -rs -m docker
+	$(BIN)/python -m pytest -rs -m "not kubernetes" -n $(WORKERS) --dist worksteal
 	$(BIN)/python -m pytest -rs -m kubernetes -n 2 --dist loadfile
 
 bench: $(STAMP) $(PEERS) ## measure what the documents promise

@@ -1,6 +1,9 @@
 """What all tests share. Golden files are written anew with ``--update-golden``. A test that asks
 for a real engine is skipped where it is missing, or fails if ``CTRLPLANE_TEST_REQUIRE`` names it.
+The order is another one each time, but those that run for longest come first.
 """
+
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,19 @@ __all__ = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+
+
+_SLOW = Path(__file__).with_name("e2e")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first, so that the processes that share the tests end together."""
+
+    def rank(item: pytest.Item) -> int:
+        """Those that say so, those that start real things, the others."""
+        if item.get_closest_marker("slow"):
+            return 0
+        return 1 if _SLOW in item.path.parents or item.get_closest_marker("docker") else 2
+
+    items.sort(key=rank)

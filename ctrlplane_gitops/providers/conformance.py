@@ -56,7 +56,7 @@ class ProviderConformance(InsideClaims, ConformanceKit):
     ) -> None:
         outcome = self.scale(provider, self.make_release(), 2)
         names = [replica.name for replica in self.live(provider)]
-        assert names == ["conf.acme.web.v1.0", "conf.acme.web.v1.1"]
+        assert names == [f"{self.plane}.acme.web.v1.0", f"{self.plane}.acme.web.v1.1"]
         assert [replica.index for replica in self.live(provider)] == [0, 1]
         assert outcome.effects > 0
         assert self.sets(provider)[1].revision == "rev1"
@@ -130,13 +130,13 @@ class ProviderConformance(InsideClaims, ConformanceKit):
     def test_replicas_named_in_retire_go_first(self, provider: Provider) -> None:
         release = self.make_release()
         self.scale(provider, release, 3)
-        self.scale(provider, release, 2, retire=("conf.acme.web.v1.0",))
+        self.scale(provider, release, 2, retire=(self.replica(0),))
         assert [replica.index for replica in self.live(provider)] == [1, 2]
 
     def test_missing_replicas_take_the_lowest_free_index(self, provider: Provider) -> None:
         release = self.make_release()
         self.scale(provider, release, 2)
-        self.scale(provider, release, 1, retire=("conf.acme.web.v1.0",))
+        self.scale(provider, release, 1, retire=(self.replica(0),))
         self.scale(provider, release, 3)
         assert [replica.index for replica in self.live(provider)] == [0, 1, 2]
 
@@ -152,7 +152,7 @@ class ProviderConformance(InsideClaims, ConformanceKit):
         self, provider: Provider, root: Path
     ) -> None:
         self.scale(provider, self.make_release(), 1)
-        stranger = self.make_provider("other", root)
+        stranger = self.make_provider(f"{self.plane}-other", root)
         assert stranger.observe().replica_sets == ()
         self.perform(stranger, RemoveInstance(WEB, self.alias, timedelta(0), is_volumes=True))
         stranger.close()
@@ -280,7 +280,7 @@ class ProviderConformance(InsideClaims, ConformanceKit):
     ) -> None:
         if not isinstance(provider, Keeping):
             pytest.skip("keeps nothing besides replicas")
-        other = self.make_provider("other", root / "other")
+        other = self.make_provider(f"{self.plane}-other", root / "other")
         self.scale(other, self.make_release(), 1)
         self.scale(other, self.make_release(), 0)
         assert provider.find_leftovers() == ()

@@ -48,7 +48,7 @@ class InsideClaims(ConformanceKit):
     def test_logs_of_an_unknown_replica_are_an_error(self, provider: Provider) -> None:
         self.needs(provider, Capability.LOGS)
         with pytest.raises(ProviderError, match="v9"):
-            list(provider.read_logs("conf.acme.web.v9.0", tail=None, is_follow=False))
+            list(provider.read_logs(self.replica(0, 9), tail=None, is_follow=False))
 
     def test_exec_gives_output_and_the_real_exit_code(self, provider: Provider) -> None:
         self.needs(provider, Capability.EXEC)
@@ -71,7 +71,7 @@ class InsideClaims(ConformanceKit):
         self.scale(provider, self.make_release(), 1)
         name = self.live(provider)[0].name
         with pytest.raises(ProviderError):
-            provider.execute("conf.acme.web.v9.0", ("python3", "-V"), timedelta(seconds=5))
+            provider.execute(self.replica(0, 9), ("python3", "-V"), timedelta(seconds=5))
         slow = ("python3", "-c", "import time; time.sleep(60)")
         with pytest.raises(ProviderError):
             provider.execute(name, slow, timedelta(seconds=1))

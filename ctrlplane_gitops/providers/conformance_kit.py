@@ -12,6 +12,7 @@ import pytest
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.providers.base import Capability, Provider
+from ctrlplane_gitops.providers.scaling import replica_name
 from ctrlplane_gitops.state.action import (
     Action,
     Material,
@@ -85,6 +86,7 @@ class ConformanceKit:
 
     alias = "here"
     image: str | None = None
+    # One of its own for each process that shares a backend with others.
     plane = "conf"
     # Whether what replicas use is asked of what may not answer, rather than of the kernel.
     is_usage_asked = True
@@ -107,6 +109,10 @@ class ConformanceKit:
     def path(self, name: str) -> str:
         """A path for files and volumes as this provider wants it (containers: absolute)."""
         return name
+
+    def replica(self, index: int, release: int = 1) -> str:
+        """The name of a replica of ``WEB``."""
+        return replica_name(self.plane, WEB, release, index)
 
     def observable_text(self, provider: Provider, root: Path) -> str:
         """All that others may see of the replicas: labels, arguments, files on disk."""

@@ -55,13 +55,16 @@ class MemoryWorld:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._world = World()
+        # Of which file the world is.
+        self._seen: tuple[int, ...] = ()
         self._lock = threading.RLock()
 
     def read(self) -> World:
         """The world as it is now; a copy as far as callers may change it."""
         with self._lock:
-            if self.path is not None:
-                self._world = _load(self.path)
+            if self.path is not None and (seen := _identity(self.path)) != self._seen:
+                # What is loaded may be newer than what was seen: then it is loaded once more.
+                self._world, self._seen = _load(self.path), seen
             world = self._world
             return replace(
                 world,
@@ -78,7 +81,17 @@ class MemoryWorld:
             yield world
             if self.path is not None:
                 _save(self.path, world)
+                self._seen = _identity(self.path)
             self._world = world
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Of the file, which is never written to but replaced; empty where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _load(path: Path) -> World:

@@ -13,6 +13,8 @@ WEB = "instance/acme/web"
 FILE = "tenants/acme.yaml"
 OLD = "Hello from acme, version 1\n"
 PATIENT, IMPATIENT = "healthyDeadline: 20s", "healthyDeadline: 3s"
+# So that it listens before it is over, also where the machine is busy.
+ANSWERING = "healthyDeadline: 8s"
 GOOD = 'env: {VERSION: "1"}'
 SICK = 'env: {VERSION: "2", HEALTH: "503"}'
 
@@ -24,14 +26,14 @@ def begin(plane: Plane, *tenants: str) -> Plane:
     return plane
 
 
-def spoil(plane: Plane, before: str, after: str) -> None:
+def spoil(plane: Plane, before: str, after: str, deadline: str = IMPATIENT) -> None:
     """Commit a release that does not come up, without waiting long for it."""
-    plane.edit(FILE, PATIENT, IMPATIENT)
+    plane.edit(FILE, PATIENT, deadline)
     plane.edit(FILE, before, after)
 
 
-def mend(plane: Plane, before: str, after: str) -> None:
-    plane.edit(FILE, IMPATIENT, PATIENT)
+def mend(plane: Plane, before: str, after: str, deadline: str = IMPATIENT) -> None:
+    plane.edit(FILE, deadline, PATIENT)
     plane.edit(FILE, before, after)
 
 
@@ -55,7 +57,7 @@ def assert_blocked(plane: Plane, cause: str) -> None:
 
 def test_release_that_never_becomes_healthy_is_rolled_back(running: Plane) -> None:
     before = running.identities()
-    spoil(running, GOOD, SICK)
+    spoil(running, GOOD, SICK, ANSWERING)
     with polling(running.urls(WEB)) as poll:
         done = running.apply()
         assert done.code == 4, done.text
@@ -75,7 +77,7 @@ def test_release_that_never_becomes_healthy_is_rolled_back(running: Plane) -> No
         assert word in told["message"]
         assert word in running.ok("status").out
 
-    mend(running, SICK, 'env: {VERSION: "3"}')
+    mend(running, SICK, 'env: {VERSION: "3"}', ANSWERING)
     done = running.apply()
     assert done.code == 0, done.text
     assert running.answers(WEB) == ["Hello from acme, version 3\n"] * 2
@@ -111,7 +113,7 @@ def test_changes_beside_a_bad_release_are_made(local: Plane) -> None:
 
 def test_first_release_that_fails_is_left_for_inspection(local: Plane) -> None:
     local.begin("acme")
-    spoil(local, GOOD, SICK)
+    spoil(local, GOOD, SICK, ANSWERING)
     done = local.apply()
     assert done.code == 1, done.text
     assert "left for inspection" in done.text
@@ -123,7 +125,7 @@ def test_first_release_that_fails_is_left_for_inspection(local: Plane) -> None:
     assert again.code != 0 and again.effects == (), again.text
     assert list(local.replicas()) == [name]
 
-    mend(local, SICK, GOOD)
+    mend(local, SICK, GOOD, ANSWERING)
     done = local.apply()
     assert done.code == 0, done.text
     assert local.answers(WEB) == [OLD]

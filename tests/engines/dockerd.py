@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
 
+from tests.engines.image import build_images
 from tests.engines.ping import is_answering
 from tests.engines.program import MissingEngineError, find_program, running
 
@@ -29,6 +30,15 @@ def docker_host() -> Iterator[str]:
             yield host
             return
     with private_engine() as host:
+        yield host
+
+
+@contextmanager
+def engine_with_images() -> Iterator[str]:
+    """The same, with the images of the tests."""
+    with docker_host() as host:
+        with closing(connect(host)) as client:
+            build_images(client)
         yield host
 
 

@@ -13,6 +13,7 @@ from tests.engines.program import MissingEngineError, give_up
 from tests.engines.prometheus import find_prometheus
 from tests.engines.registry import Registry, image_registry
 from tests.engines.router import find_haproxy, find_traefik
+from tests.engines.shared import shared
 
 if TYPE_CHECKING:
     from tests.engines.kubernetes import Cluster
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def docker_engine() -> Iterator[str]:
-    """The address of a Docker engine that holds ``ctrlplane-test-app:1`` and ``:2``."""
+def docker_engine(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The address of a Docker engine that holds ``ctrlplane-test-app:1`` and ``:2``. All processes
+    share it: what a test makes there bears a name of its own, and it counts nothing else."""
     try:
-        from tests.engines.dockerd import connect, docker_host
-        from tests.engines.image import build_images
+        from tests.engines.dockerd import engine_with_images
     except ModuleNotFoundError as missing:
         give_up("docker", f"the Python package {missing.name!r} is not installed")
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
     with ExitStack() as stack:
         try:
-            host = stack.enter_context(docker_host())
-            client = connect(host)
-            stack.callback(client.close)
-            build_images(client)
+            host = stack.enter_context(shared(folder / "docker-engine", engine_with_images))
         except MissingEngineError as missing:
             give_up("docker", str(missing))
         yield host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ def ignore(effect: str) -> None:
 
 
 class DockerHooks(ConformanceKit):
+    # Several processes share the engine.
+    plane = f"conf-{os.getpid()}"
     image = "ctrlplane-test-app:1"
     is_usage_asked = False
 

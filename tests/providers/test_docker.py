@@ -39,7 +39,8 @@ from tests.engines.registry import Registry
 from tests.providers.docker_kit import DockerHooks, run_beside
 
 pytestmark = pytest.mark.docker
-NAME = "conf.acme.web.v1.0"
+NAME = f"{DockerHooks.plane}.acme.web.v1.0"
+NETWORK = f"{DockerHooks.plane}.acme"
 
 
 class TestDockerConformance(DockerHooks, ProviderConformance):
@@ -118,13 +119,13 @@ class TestContainers(DockerHooks):
             self.client.remove_container(stranger, force=True)
 
     def test_a_strangers_network_is_left_alone(self, provider: DockerProvider) -> None:
-        stranger = self.client.create_network("conf.acme")["Id"]
+        stranger = self.client.create_network(NETWORK)["Id"]
         try:
             action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 1)
             outcome = self.attempt(provider, action)
             assert outcome.error is not None and "not ours" in outcome.error.message
             self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
-            assert self.client.inspect_network(stranger)["Name"] == "conf.acme"
+            assert self.client.inspect_network(stranger)["Name"] == NETWORK
         finally:
             self.client.remove_network(stranger)
 
@@ -132,22 +133,22 @@ class TestContainers(DockerHooks):
         keys = [instance_key("acme", f"web{number}") for number in range(8)]
         releases = [self.make_release(instance=key) for key in keys]
         run_beside([partial(self.scale, provider, release, 1) for release in releases])
-        assert len(self.client.networks(names=["conf.acme"])) == 1
+        assert len(self.client.networks(names=[NETWORK])) == 1
 
     def add_network(self) -> None:
         """Another network of the tenant's name: the engine forbids none that is asked for late."""
         labels = {LABEL_PLANE: self.plane, LABEL_TENANT: "acme"}
-        self.client.create_network("conf.acme", labels=labels, check_duplicate=False)
+        self.client.create_network(NETWORK, labels=labels, check_duplicate=False)
 
     def test_of_two_networks_of_the_tenant_the_one_in_use_stays(
         self, provider: DockerProvider
     ) -> None:
         """A call whose caller was killed may still be carried out after the next one has looked."""
         self.scale(provider, self.make_release(), 1)
-        [used] = self.client.networks(names=["conf.acme"])
+        [used] = self.client.networks(names=[NETWORK])
         self.add_network()
         self.scale(provider, self.make_release(), 2)
-        [left] = self.client.networks(names=["conf.acme"])
+        [left] = self.client.networks(names=[NETWORK])
         assert left["Id"] == used["Id"]
         assert len(self.live(provider)) == 2
 
@@ -155,7 +156,7 @@ class TestContainers(DockerHooks):
         self, root: Path, provider: DockerProvider
     ) -> None:
         def interfere(effect: str) -> None:
-            if effect == f"create:{NAME}" and len(self.client.networks(names=["conf.acme"])) == 1:
+            if effect == f"create:{NAME}" and len(self.client.networks(names=[NETWORK])) == 1:
                 self.add_network()
 
         late = self.build(self.plane, root, {}, on_effect=interfere)
@@ -165,14 +166,14 @@ class TestContainers(DockerHooks):
         assert outcome.error is not None and outcome.error.is_retryable, outcome.error
         self.perform(provider, action)
         assert len(self.live(provider)) == 1
-        assert len(self.client.networks(names=["conf.acme"])) == 1
+        assert len(self.client.networks(names=[NETWORK])) == 1
 
     def test_a_removed_tenant_leaves_nothing(self, provider: DockerProvider) -> None:
         self.scale(provider, self.make_release(), 1)
         self.perform(provider, RemoveInstance(WEB, self.alias, timedelta(0), is_volumes=True))
         self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
         with pytest.raises(NotFound):
-            self.client.inspect_network("conf.acme")
+            self.client.inspect_network(NETWORK)
 
     def test_secret_files_leave_this_machine_with_their_release(
         self, provider: DockerProvider
@@ -210,9 +211,9 @@ class TestContainers(DockerHooks):
     def test_a_network_that_only_looks_like_ours_is_no_leftover(
         self, provider: DockerProvider
     ) -> None:
-        labels = {LABEL_PLANE: "conf", LABEL_TENANT: "acme"}
-        mine = self.client.create_network("somebody-s-own", labels=labels)
-        theirs = self.client.create_network("conf.globex")
+        labels = {LABEL_PLANE: self.plane, LABEL_TENANT: "acme"}
+        mine = self.client.create_network(f"somebody-s-own-{self.plane}", labels=labels)
+        theirs = self.client.create_network(f"{self.plane}.globex")
         try:
             assert provider.find_leftovers() == ()
         finally:
@@ -283,12 +284,12 @@ class TestContainers(DockerHooks):
         dying.close()
         self.perform(provider, action)
         names = [item.name for item in self.sets(provider)[1].replicas]
-        assert names == [NAME, "conf.acme.web.v1.1"]
+        assert names == [NAME, self.replica(1)]
         assert self.perform(provider, action).effects == 0
 
     def test_an_engine_that_is_not_there_is_a_gap(self, tmp_path: Path) -> None:
         config = ProviderConfig("d", "docker", {"host": f"unix://{tmp_path}/none.sock"})
-        provider = DockerProvider(ProviderSettings("conf", config, str(tmp_path), run_beside))
+        provider = DockerProvider(ProviderSettings(self.plane, config, str(tmp_path), run_beside))
         assert "does not answer" in provider.observe().gaps[0].reason
         outcome = provider.perform(RemoveInstance(WEB, "d"), Material())
         assert isinstance(outcome.error, UnreachableError)

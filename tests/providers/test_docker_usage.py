@@ -79,6 +79,9 @@ class TestEngine(DockerHooks):
     def test_the_engine_says_what_the_kernel_does(self, provider: Provider) -> None:
         self.scale(provider, self.make_release(), 2)
         replicas = self.live(provider)
+        for item in replicas:  # what is being started uses more from one moment to the next
+            name = item.name
+            wait_until(lambda name=name: "hello" in self.log_text(provider, name), "the start")
         wait_until(
             lambda: all((item.rx_bytes or 0) > 0 for item in self.near(provider).values()),
             "traffic of the network itself",

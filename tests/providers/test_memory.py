@@ -142,3 +142,18 @@ def test_every_replica_has_an_address_of_its_own(tmp_path: Path) -> None:
     replicas = [x for item in provider.observe().replica_sets for x in item.replicas]
     ends = [(end.port, end.host, end.number) for x in replicas for end in x.endpoints]
     assert len(ends) == len(set(ends)) == 5
+
+
+def test_what_another_process_changes_in_the_file_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "world.json"
+    here, there = MemoryWorld(path), MemoryWorld(path)
+    for writer, reader in ((here, there), (there, here), (there, here), (here, there)):
+        with writer.change() as world:
+            world.effects += 1
+        assert reader.read() == writer.read() == world
+    assert here.read().effects == 4
+    with pytest.raises(ZeroDivisionError), there.change() as world:
+        world.effects = 1 // 0
+    assert there.read().effects == here.read().effects == 4
+    path.unlink()
+    assert here.read().effects == there.read().effects == 0
