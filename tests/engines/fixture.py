@@ -17,6 +17,7 @@ from tests.engines.shared import shared
 
 if TYPE_CHECKING:
     from tests.engines.kubernetes import Cluster
+    from tests.kubernetes.gateway import Gateway
     from tests.kubernetes.rig import Rig
 
 
@@ -116,3 +117,19 @@ def kubernetes_rig(kubernetes_cluster: Cluster) -> Rig:
     if not isinstance(kubernetes_cluster, Rig):
         pytest.skip("the existing cluster cannot be told to fail")
     return kubernetes_cluster
+
+
+@pytest.fixture(scope="session")
+def kubernetes_gateway(
+    kubernetes_rig: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """The Gateway API there, and a Gateway that really routes to pods that really run."""
+    from tests.kubernetes.gateway import gateway
+
+    with ExitStack() as stack:
+        try:
+            root = tmp_path_factory.mktemp("gateway")
+            started = stack.enter_context(gateway(kubernetes_rig, root))
+        except MissingEngineError as missing:
+            give_up("traefik", str(missing))
+        yield started

@@ -185,6 +185,19 @@ class Client:
         )
         return _checked(answer.status, answer.data)
 
+    def request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Any:
+        """As it is, its answer as a stream, whatever its status; whoever gets it closes it."""
+        return self._pool.request(
+            method,
+            self.access.server + path,
+            body=body,
+            headers={**headers, **self._headers},
+            preload_content=False,
+            timeout=urllib3.Timeout(connect=5, read=None),
+        )
+
     def text(self, path: str, **query: Any) -> str:
         """An answer that is no JSON, as logs are."""
         answer = self._pool.request("GET", self.url(path, query), headers=self._headers)
