@@ -1,5 +1,6 @@
 """Clock, units, ids, redaction, diagnostics, events: what their examples do not show."""
 
+import os
 import pickle
 import threading
 from datetime import UTC, datetime, timedelta, timezone
@@ -129,6 +130,21 @@ def test_a_share_is_rounded_as_asked_and_never_more_than_all(share: int, replica
 
 
 # Ids
+
+
+def test_a_child_makes_other_ids_than_its_parent() -> None:
+    new_id(IdPrefix.EVENT, NOW)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, "".join(new_id(IdPrefix.EVENT, NOW) for _ in range(70)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 65536).decode()
+    ours = [new_id(IdPrefix.EVENT, NOW) for _ in range(70)]
+    assert len(set(ours)) == 70 and not any(item in theirs for item in ours)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_ids_sort_by_time_and_come_back() -> None:

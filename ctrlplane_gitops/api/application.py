@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -36,6 +36,8 @@ from ctrlplane_gitops.value import replace, struct
 # A webhook may bring this much; nothing else that is served takes as large a body.
 MAX_BODY = 5 * 1024 * 1024
 _NAME = "ctrlplane"
+# Of every answer, unless it says otherwise.
+HARDENED = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 @struct
@@ -249,9 +251,13 @@ def _build_view(route: Route) -> Callable[..., Any]:
 
 
 def _refuse(hosts: tuple[str, ...]) -> None:
-    host = request.environ.get("HTTP_HOST")
-    if hosts and host is not None and _name_of(host) not in hosts:
+    if not is_addressed(request.environ.get("HTTP_HOST"), hosts):
         abort(400)
+
+
+def is_addressed(host: str | None, hosts: Collection[str]) -> bool:
+    """Whether a Host header names one of ``hosts``; () is any, and programs may send none."""
+    return not hosts or host is None or _name_of(host) in hosts
 
 
 def _name_of(host: str) -> str:
@@ -267,6 +273,6 @@ def _name_of(host: str) -> str:
 
 
 def _harden(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in HARDENED.items():
+        response.headers.setdefault(name, value)
     return response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from flask import Response, abort, request
@@ -12,6 +12,7 @@ from ctrlplane_gitops.api.errors import Refusal
 from ctrlplane_gitops.api.route import Call, Reach, Route
 from ctrlplane_gitops.errors import DeliveryError, StoreError
 from ctrlplane_gitops.state.delivery import DeliveryOutcome, DeliveryRecord
+from ctrlplane_gitops.value import struct
 
 _PATH = "/hooks/<sender>"
 _CODES = {400: "malformed", 401: "unauthorized", 413: "too-large"}
@@ -28,6 +29,14 @@ class Receiver(Protocol):
         self, sender: str, headers: Iterable[tuple[str, str]], body: bytes
     ) -> DeliveryRecord:
         """The row of the delivery, on disk; DeliveryError, StoreError."""
+        ...
+
+    def read(self, sender: str, headers: Iterable[tuple[str, str]], body: bytes) -> DeliveryRecord:
+        """What would be written down of the delivery, and nothing is; DeliveryError."""
+        ...
+
+    def accept(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
+        """The rows of what was read, on disk: all of them, or none and StoreError."""
         ...
 
     def refuse(self, sender: str, status: int, why: str) -> None:
@@ -57,10 +66,9 @@ def build_hook_routes(receiver: Receiver | None) -> tuple[Route, ...]:
         except StoreError as error:
             text = "deliveries cannot be written down now"
             raise Refusal(503, error.code, text, {"Retry-After": "5"}) from None
-        said = {"id": row.id, "outcome": row.outcome.value, "message": row.message or None}
-        status = 202 if row.outcome is DeliveryOutcome.ACCEPTED else 200
+        status, said = _say(row)
         # What jsonify does besides takes longer than the rest of an answer.
-        return Response(json.dumps(said) + "\n", status, content_type="application/json")
+        return Response(said, status, content_type="application/json")
 
     return (
         Route(
@@ -68,6 +76,43 @@ def build_hook_routes(receiver: Receiver | None) -> tuple[Route, ...]:
             answer, status=202,
         ),
     )  # fmt: skip
+
+
+@struct
+class Post:
+    """A request to ``/hooks/<sender>`` as it came in."""
+
+    sender: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+def answer_posts(receiver: Receiver, posts: Sequence[Post]) -> list[tuple[int, bytes] | None]:
+    """Status and content for each, once all are on disk together. None for one that is not simply
+    taken, and for all of them when they cannot be written down: nothing of it has been counted, so
+    that the route above can be asked."""
+    read = [_read(receiver, post) for post in posts]
+    taken = [record for record in read if record is not None]
+    try:
+        rows = iter(receiver.accept(taken) if taken else ())
+    except StoreError:
+        return [None] * len(posts)
+    return [None if record is None else _say(next(rows)) for record in read]
+
+
+def _read(receiver: Receiver, post: Post) -> DeliveryRecord | None:
+    if not receiver.listens_to(post.sender):
+        return None
+    try:
+        return receiver.read(post.sender, post.headers, post.body)
+    except DeliveryError:
+        return None
+
+
+def _say(row: DeliveryRecord) -> tuple[int, bytes]:
+    said = {"id": row.id, "outcome": row.outcome.value, "message": row.message or None}
+    status = 202 if row.outcome is DeliveryOutcome.ACCEPTED else 200
+    return status, (json.dumps(said) + "\n").encode()
 
 
 def refuse_large(receiver: Receiver | None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from waitress import create_server, wasyncore
 
 from ctrlplane_gitops.api.application import MAX_BODY
+from ctrlplane_gitops.api.lane import Lane, LaneChannel
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import UsageError
 from ctrlplane_gitops.execute.pool import Begun
@@ -21,6 +23,7 @@ from ctrlplane_gitops.execute.pool import Begun
 _THREADS = 64
 _CHANNEL_TIMEOUT_S = 120
 _CONNECTIONS = 1000
+MakeLane = Callable[[int], Lane]
 _REASONS = {
     errno.EADDRINUSE: "the port is in use",
     errno.EACCES: "the port is not ours to take",
@@ -83,11 +86,15 @@ def url_of(listening: socket.socket) -> str:
 
 
 class Server:
-    """Answers from ``start`` until ``stop``."""
+    """Answers from ``start`` until ``stop``. ``make_lane`` makes the lane of webhooks, beside so
+    many threads for all else; None where there is none."""
 
-    def __init__(self, application: Any, listening: socket.socket) -> None:
+    def __init__(
+        self, application: Any, listening: socket.socket, make_lane: MakeLane | None = None
+    ) -> None:
         self._server: Any = create_server(
             application,
+            _dispatcher=None if make_lane is None else make_lane(_THREADS),
             sockets=[listening],
             threads=_THREADS,
             channel_timeout=_CHANNEL_TIMEOUT_S,
@@ -99,6 +106,8 @@ class Server:
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
+        if make_lane is not None:
+            self._server.channel_class = LaneChannel
         self._loop: Begun[None] | None = None
 
     def start(self) -> None:

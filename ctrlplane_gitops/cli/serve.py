@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from ctrlplane_gitops.api.application import build_application
 from ctrlplane_gitops.api.guard import Access
+from ctrlplane_gitops.api.hook import answer_posts
+from ctrlplane_gitops.api.lane import Lane
 from ctrlplane_gitops.api.server import Server, bind, is_loopback, parse_listen, url_of
 from ctrlplane_gitops.app import App
 from ctrlplane_gitops.cli.context import Context, opened
@@ -73,7 +76,7 @@ def run_serve(context: Context) -> ExitCode:
         is_local = is_loopback(listening) and not options["insecure"]
         hosts = tuple(dict.fromkeys((*_LOOPBACK, host))) if is_local else ()
         access = Access(service.read_tokens, is_open, context.clock)
-        server = Server(build_application(service.views, access, hosts), listening)
+        server = _build_server(service, access, hosts, listening)
         with _ending(context.cancel, lambda: _give_up(service, output)):
             _watch(context, app, place, service, output)
             server.start()
@@ -85,6 +88,19 @@ def run_serve(context: Context) -> ExitCode:
             finally:
                 _stop(context, service, server, output)
     return ExitCode.OK
+
+
+def _build_server(
+    service: Service, access: Access, hosts: tuple[str, ...], listening: socket.socket
+) -> Server:
+    receiver = service.views.receiver
+
+    def make_lane(threads: int) -> Lane:
+        assert receiver is not None
+        return Lane(lambda posts: answer_posts(receiver, posts), hosts, threads)
+
+    application = build_application(service.views, access, hosts)
+    return Server(application, listening, None if receiver is None else make_lane)
 
 
 def _build_output(context: Context) -> Output:

@@ -110,6 +110,18 @@ class DeliveryClaims(StoreKit):
         assert store.deliveries.read_open() == [known]
         store.close()
 
+    def test_several_are_written_in_their_order_and_a_copy_may_be_among_them(
+        self, store: Store
+    ) -> None:
+        again = replace(make_delivery(1), id="dlv_c1")
+        given = [make_delivery(1), make_delivery(2), again, make_delivery(3), again]
+        rows = store.deliveries.accept_all(given)
+        assert [item.id for item in rows] == ["dlv_001", "dlv_002", "dlv_c1", "dlv_003", "dlv_c1"]
+        assert [item.count for item in rows] == [1, 1, 1, 1, 2]
+        copies = [item.original for item in rows if item.outcome is DeliveryOutcome.DUPLICATE]
+        assert copies == ["dlv_001", "dlv_001"]
+        assert store.deliveries.read_open() == [rows[0], rows[1], rows[3]]
+
     def test_another_sender_may_use_the_same_id(self, store: Store) -> None:
         store.deliveries.accept(make_delivery(1))
         other = replace(make_delivery(2, "gitlab"), given_id="id-1")

@@ -35,6 +35,10 @@ class Deliveries(Protocol):
         row of the copies of that delivery, ``duplicate``, counted up."""
         ...
 
+    def accept_all(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
+        """The same for each, in this order, in one transaction: all of them, or none."""
+        ...
+
     def tally(self, key: str, record: DeliveryRecord) -> None:
         """Count ``record`` onto the row that was begun with this ``key``, whose end and message
         become those of ``record``; without one, begin it."""

@@ -22,11 +22,17 @@ class MemoryDeliveries:
         self._found: dict[tuple[str, ...], int] = {}
 
     def accept(self, record: DeliveryRecord) -> DeliveryRecord:
+        return self.accept_all([record])[0]
+
+    def accept_all(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
         with self._lock:
-            known = self._find(*_signs_of(record))
-            if known is None:
-                return self._add(record, *_signs_of(record))
-            return self._count(("copy", known.id), copy_of(known, record))
+            return [self._accept(item) for item in records]
+
+    def _accept(self, record: DeliveryRecord) -> DeliveryRecord:
+        known = self._find(*_signs_of(record))
+        if known is None:
+            return self._add(record, *_signs_of(record))
+        return self._count(("copy", known.id), copy_of(known, record))
 
     def tally(self, key: str, record: DeliveryRecord) -> None:
         with self._lock:

@@ -24,12 +24,12 @@ _TRIM_EVERY = 256
 
 
 class _Waiting:
-    """A delivery that is to be written, and what came of that. Whoever brought it sleeps until
+    """Deliveries that are to be written, and what came of that. Whoever brought them sleeps until
     ``wake`` unless it is its turn to write for all."""
 
-    def __init__(self, record: DeliveryRecord) -> None:
-        self.record = record
-        self.written: DeliveryRecord | None = None
+    def __init__(self, records: Sequence[DeliveryRecord]) -> None:
+        self.records = records
+        self.written: Sequence[DeliveryRecord] | None = None
         self.error: StoreError | None = None
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -58,7 +58,10 @@ class SqliteDeliveries:
         self._added = 0
 
     def accept(self, record: DeliveryRecord) -> DeliveryRecord:
-        waiting = _Waiting(record)
+        return self.accept_all([record])[0]
+
+    def accept_all(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
+        waiting = _Waiting(records)
         with self._waiting_lock:
             self._waiting.append(waiting)
             is_writer, self._is_writing = not self._is_writing, True
@@ -67,7 +70,7 @@ class SqliteDeliveries:
         if not waiting.is_over:
             self._write_waiting()
         if waiting.written is None:
-            error = waiting.error or StoreError("the delivery was not written")
+            error = waiting.error or StoreError("the deliveries were not written")
             raise StoreError(error.message, hint=error.hint, is_retryable=True)
         return waiting.written
 
@@ -119,10 +122,10 @@ class SqliteDeliveries:
             waiting, self._waiting = self._waiting, []
         try:
             with self._beside.writing() as connection:
-                written = [_put(connection, item.record) for item in waiting]
-                self._trim(connection, len(waiting))
-            for item, row in zip(waiting, written, strict=True):
-                item.written = row
+                written = [[_put(connection, one) for one in item.records] for item in waiting]
+                self._trim(connection, sum(map(len, written)))
+            for item, rows in zip(waiting, written, strict=True):
+                item.written = rows
         except StoreError as error:
             for item in waiting:
                 item.error = error

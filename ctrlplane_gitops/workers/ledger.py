@@ -66,18 +66,20 @@ class Ledger:
             self._write_found(record, look)
         return bool(left)
 
-    def accept(self, record: DeliveryRecord) -> DeliveryRecord:
-        """The row it has become, for good: its own, or that of its copies. StoreError when it
-        cannot be written down."""
+    def accept(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
+        """The rows they have become, for good: each its own, or that of its copies. StoreError
+        when they cannot be written down; then none of them is."""
         store = self._store
         if store is None:
             raise StoreError("nothing is recorded yet", is_retryable=True)
-        written = store.accept(record)
-        if written.outcome is DeliveryOutcome.ACCEPTED:
-            with self._lock:
-                self._open[written.number] = written
-        else:
-            self._on_end(written)
+        written = store.accept_all(records)
+        with self._lock:
+            for item in written:
+                if item.outcome is DeliveryOutcome.ACCEPTED:
+                    self._open[item.number] = item
+        for item in written:
+            if item.outcome is not DeliveryOutcome.ACCEPTED:
+                self._on_end(item)
         return written
 
     def reject(self, sender: str, reason: str, message: str) -> bool:
@@ -219,7 +221,7 @@ class Ledger:
 
     def _write_found(self, record: DeliveryRecord, look: int) -> None:
         try:
-            written = self.accept(record)
+            [written] = self.accept([record])
         except StoreError:
             with self._lock:
                 # One that is older is of no use to anybody by then.

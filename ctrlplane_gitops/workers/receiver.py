@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import DeliveryError
@@ -43,14 +43,23 @@ class Receiver:
     ) -> DeliveryRecord:
         """The row of the delivery, on disk. DeliveryError for one that is refused, StoreError where
         it cannot be written down."""
-        now = self._clock.now()
         try:
-            delivery = read_delivery(sender, headers, body, self._secrets.get(sender, ()), now)
+            record = self.read(sender, headers, body)
         except DeliveryError as error:
             self.refuse(sender, error.status, error.message)
             raise
-        written = self._ledger.accept(self._judge(delivery))
-        if written.outcome is DeliveryOutcome.ACCEPTED:
+        return self.accept([record])[0]
+
+    def read(self, sender: str, headers: Iterable[tuple[str, str]], body: bytes) -> DeliveryRecord:
+        """What would be written down of the delivery; DeliveryError for one that is refused, which
+        is not counted."""
+        secrets = self._secrets.get(sender, ())
+        return self._judge(read_delivery(sender, headers, body, secrets, self._clock.now()))
+
+    def accept(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
+        """The rows of what was read, on disk; StoreError, and none of them is."""
+        written = self._ledger.accept(records)
+        if any(item.outcome is DeliveryOutcome.ACCEPTED for item in written):
             self._wake()
         return written
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from flask import Flask
 
+from ctrlplane_gitops.api.hook import answer_posts
+from ctrlplane_gitops.api.lane import Lane
 from ctrlplane_gitops.api.server import Server, bind
 from ctrlplane_gitops.clock import SystemClock
 from ctrlplane_gitops.source.hook.served import Served
@@ -111,12 +113,19 @@ class Hooks:
         return self.store.deliveries.read(DeliveryFilter(), limit=100_000)
 
 
+_HOSTS = ("127.0.0.1", "localhost")
+
+
 @contextmanager
-def running(hooks: Hooks) -> Iterator[int]:
-    """Answering on the real server; its port."""
+def running(hooks: Hooks, *, has_lane: bool = True) -> Iterator[int]:
+    """Answering on the real server, with the lane that ``serve`` has; its port."""
+
+    def make_lane(threads: int) -> Lane:
+        return Lane(lambda posts: answer_posts(hooks.receiver, posts), _HOSTS, threads)
+
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = Server(hooks.build(("127.0.0.1", "localhost")), listening)
+    server = Server(hooks.build(_HOSTS), listening, make_lane if has_lane else None)
     server.start()
     try:
         yield port

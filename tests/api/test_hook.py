@@ -38,9 +38,10 @@ def hooks(tmp_path: Path) -> Iterator[Hooks]:
     assert made.bugs == []
 
 
-@pytest.fixture
-def port(hooks: Hooks) -> Iterator[int]:
-    with running(hooks) as port:
+@pytest.fixture(params=[True, False], ids=["lane", "route"])
+def port(hooks: Hooks, request: pytest.FixtureRequest) -> Iterator[int]:
+    """With the lane of ``serve``, and as in somebody else's application."""
+    with running(hooks, has_lane=request.param) as port:
         yield port
 
 

@@ -102,6 +102,21 @@ def test_deliveries_that_come_while_one_is_written_are_one_transaction(store: Sq
     assert len(begun) <= 11
 
 
+def test_of_several_that_are_written_together_all_are_or_none(
+    store: SqliteStore, path: Path
+) -> None:
+    store.deliveries.accept(make_delivery(0))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON deliveries WHEN NEW.id = 'dlv_003' "
+            "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+    with pytest.raises(StoreError, match="full"):
+        store.deliveries.accept_all([make_delivery(number) for number in (1, 2, 3)])
+    assert [item.id for item in store.deliveries.read(EVERYTHING)] == ["dlv_000"]
+    assert [item.number for item in store.deliveries.accept_all([make_delivery(1)])] == [2]
+
+
 def test_nobody_is_forgotten_however_they_come(store: SqliteStore) -> None:
     count, rounds = 12, 40
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,9 +31,9 @@ class Brittle(MemoryDeliveries):
 
     is_broken = False
 
-    def accept(self, record: DeliveryRecord) -> DeliveryRecord:
+    def accept_all(self, records: Sequence[DeliveryRecord]) -> Sequence[DeliveryRecord]:
         self._check()
-        return super().accept(record)
+        return super().accept_all(records)
 
     def tally(self, key: str, record: DeliveryRecord) -> None:
         self._check()
@@ -68,7 +68,7 @@ class Scene:
             f"id-{self.ids}", f"sha256:{self.ids}", "push", ref,
             commit(announced) if announced else "",
         )  # fmt: skip
-        return self.ledger.accept(row).number
+        return self.ledger.accept([row])[0].number
 
     def snapshot(self, name: str, ref: str = MAIN) -> Snapshot:
         past = {commit(item) for item in NAMES[: NAMES.index(name) + 1]}

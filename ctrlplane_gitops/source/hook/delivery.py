@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from enum import StrEnum
 
+from ctrlplane_gitops.source.hook.digest import sha256_of
 from ctrlplane_gitops.value import struct
 
 
@@ -53,4 +53,4 @@ def digest_of(content: bytes) -> str:
     >>> digest_of(b"")[:20]
     'sha256:e3b0c44298fc1'
     """
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return f"sha256:{sha256_of(content).hex()}"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 from ctrlplane_gitops.http.webhook import sign
+from ctrlplane_gitops.source.hook.digest import hmac_of
 from ctrlplane_gitops.source.hook.request import Request, unauthorized
 
 TOLERANCE_S = 300
@@ -22,7 +23,7 @@ def check_hex(request: Request, header: str, signed: bytes, prefix: str = "") ->
     given = request.header(header)
     if not given:
         raise unauthorized(f"the header {header} is missing")
-    made = (prefix + hmac.digest(key, signed, "sha256").hex() for key in request.tokens)
+    made = (prefix + hmac_of(key, signed).hex() for key in request.tokens)
     if not _is_one_of(given, (text.encode() for text in made)):
         raise unauthorized("the signature does not match")
 
