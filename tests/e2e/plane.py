@@ -311,7 +311,7 @@ def fetch(url: str, timeout_s: float = 5) -> str:
         return str(response.read().decode())
 
 
-def wait_until(is_so: Any, patience_s: float = 15) -> None:
+def wait_until(is_so: Any, patience_s: float = 30) -> None:
     """Until it is so; the patience is only for what never comes."""
     deadline = monotonic_s() + patience_s
     while not is_so():

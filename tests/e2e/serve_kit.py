@@ -6,10 +6,9 @@ import json
 import signal
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +41,7 @@ class Serve:
         """Whether one line has all of them."""
         return any(all(text in line for text in texts) for line in list(self.lines))
 
-    def wait_for(self, *texts: str, patience_s: float = 15) -> None:
+    def wait_for(self, *texts: str, patience_s: float = 30) -> None:
         try:
             wait_until(lambda: self.has_said(*texts), patience_s)
         except AssertionError:
@@ -107,16 +106,6 @@ def serving(plane: Plane, *arguments: str) -> Iterator[Serve]:
             serve.process.wait()
             serve._reader.join(5)
             stream.close()
-
-
-def took(is_so: Callable[[], bool]) -> float:
-    """Seconds until it is so."""
-    began = monotonic_s()
-    deadline = began + 15
-    while not is_so():
-        assert monotonic_s() < deadline, "it never came about"
-        time.sleep(0.01)
-    return monotonic_s() - began
 
 
 def ends(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from ctrlplane_gitops.clock import SystemClock
-from tests.e2e.plane import Plane
-from tests.e2e.serve_kit import RARELY, serving, took
+from tests.e2e.plane import Plane, wait_until
+from tests.e2e.serve_kit import RARELY, serving
 from tests.http.receiver import SECRET, Receiver, receiving
 
 FILE = "tenants/acme.yaml"
@@ -45,20 +45,20 @@ def test_what_happens_is_told_once_across_a_kill_and_a_restart(
 ) -> None:
     follow = ("--ref", "main", "--poll", "1s", "--interval", "1h")
     with serving(begun, *follow) as serve:
-        took(lambda: "rollout.completed" in receiver.types())
+        wait_until(lambda: "rollout.completed" in receiver.types())
         assert {item["subject"] for item in receiver.bodies} == {"instance/acme/web"}
         assert {item["source"] for item in receiver.bodies} == {f"controlplane/{begun.name}"}
         delivered = 'ctrlplane_notification_attempts_total{outcome="delivered",subscription="ops"}'
-        took(lambda: serve.figures().get(delivered) == len(receiver.ids))
+        wait_until(lambda: serve.figures().get(delivered) == len(receiver.ids))
         completed = 'ctrlplane_events_total{type="rollout.completed"}'
-        took(lambda: serve.figures().get(completed) == 2)
+        wait_until(lambda: serve.figures().get(completed) == 2)
         serve.process.kill()
         serve.process.wait()
     before = len(receiver.ids)
     with serving(begun, *follow) as serve:
         serve.wait_for("pass")
         begun.edit(FILE, 'VERSION: "1"', 'VERSION: "2"')
-        took(lambda: receiver.types().count("rollout.completed") == 2)
+        wait_until(lambda: receiver.types().count("rollout.completed") == 2)
         serve.wait_for("rollout.completed", "v2 is live")
     assert receiver.types()[before:] == ["rollout.started", "rollout.completed"]
     assert len(set(receiver.ids)) == len(receiver.ids)
@@ -83,5 +83,5 @@ def test_who_is_added_while_it_runs_is_told_and_nothing_is_begun_anew(
         control = (local.repo / "ctrlplane.yaml").read_text()
         local.write("ctrlplane.yaml", control + OPS.format(url=receiver.url))
         local.edit(FILE, 'VERSION: "1"', 'VERSION: "2"')
-        took(lambda: "rollout.completed" in receiver.types())
+        wait_until(lambda: "rollout.completed" in receiver.types())
     assert receiver.bodies[-1]["data"]["message"] == "v2 is live"

@@ -111,13 +111,13 @@ def test_rolling_keeps_the_promised_number_ready_on_docker(
 
 def watch_rolling(plane: Plane, rolling: str, most: int, fewest: int) -> None:
     begin(plane, f"type: rolling, rolling: {{{rolling}}}")
+    plane.edit(FILE, "minReady: 200ms", "minReady: 1s")  # each step can be seen
     plan = plane.ok("plan").out
     assert f"at most {most} replicas, never fewer than {fewest} ready" in plan
     with watching(plane) as watch:
         done = plane.apply()
     assert done.code == 0, done.text
     print(f"{rolling}: {len(watch.looks)} looks, {watch.fewest_ready}..{watch.most} of 3")
-    assert len(watch.looks) >= 10
     assert watch.fewest_ready >= fewest
     # The bound is used, else nothing was seen of the rollout.
     assert watch.most == most
