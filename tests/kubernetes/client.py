@@ -271,13 +271,14 @@ class Client:
         return answer
 
     def wait(self, what: str, holds: Callable[[], Any], patience_s: float = 20) -> Any:
-        """Until ``holds`` says something true, which is returned."""
+        """Until ``holds`` says something true, which is returned; what is not there, or not yet,
+        is waited for as well."""
         deadline = monotonic_s() + patience_s
         while True:
             try:
                 found = holds()
             except ApiError as refused:
-                if refused.status != 404:
+                if refused.status not in (404, 429, 503):
                     raise
                 found = None
             if found:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.engines.kubernetes import ControlPlane, find_assets
 from tests.kubernetes.kubelet import Kubelet
+from tests.kubernetes.storage import Storage
 
 
 class Rig(ControlPlane):
@@ -26,4 +27,7 @@ def rig(root: Path) -> Iterator[Rig]:
         plane.kubelet = Kubelet(plane, root)
         stack.callback(plane.kubelet.close)
         plane.kubelet.start()
+        storage = Storage(plane.client, root / "disks")
+        stack.callback(storage.close)
+        storage.start()
         yield plane
