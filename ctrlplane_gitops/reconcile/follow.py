@@ -72,8 +72,12 @@ class Follower:
         changed, while a file cannot be read or one of these tenants is frozen."""
         snapshot = self._source.fetch()
         known = self._known
-        part = None if known is None or known.is_all_due else self._narrow(known, snapshot)
-        return part or self._gather(snapshot)
+        if known is None or known.is_all_due:
+            return self._gather(snapshot)
+        try:
+            return self._narrow(known, snapshot) or self._gather(snapshot)
+        finally:
+            known.library.close()
 
     def widen(self) -> Wanted:
         """Everything as of the last look, for when a part turned out not to be enough."""

@@ -24,6 +24,8 @@ from ctrlplane_gitops.specs.validate import (
 _MANY = 200
 # It composes while this one loads the models, which takes as long as composing so many.
 _LOADING = 1000
+# So many files are handed over at a time.
+_BATCH = 100
 # One of so many is parsed here in any case, so that a model is built before everybody waits for it.
 _SAMPLED = 100
 
@@ -54,12 +56,12 @@ class Reader:
     def helped(self, paths: Sequence[str]) -> Iterator[None]:
         """Where many of the files are new, a second process composes most of them while the block
         runs, which is to read them: this one has the models to load, and every document to validate
-        that the other one composed. No thread may run when it begins."""
+        that the other one composes. No thread may run when it begins."""
         entries, known = self._snapshot.entries, self._known(paths)
         missing = [path for path in paths if entries[path] not in known]
         if len(missing) >= _MANY:
             given = [path for number, path in enumerate(missing) if _is_given(number)]
-            self._child = begin_child(lambda: marshal.dumps(self._compose(given)))
+            self._child = begin_child(lambda: self._compose_batches(given))
             self._given = frozenset(given)
         try:
             yield
@@ -91,19 +93,28 @@ class Reader:
         """What was composed is validated; what was not, or has problems to be told, is parsed."""
         self.parsed += len(paths)
         given = self._given if self._child is not None else frozenset()
-        later = [path for path in paths if path in given]
         ready = [path for path in paths if path in self._composed]
-        own = [path for path in paths if path not in given and path not in self._composed]
+        others = [path for path in paths if path not in self._composed]
         found, unsound = self._validate(ready)
-        found += self._parse_here(own)
-        if self._child is not None and later:
-            answer = self._child.result()
-            self._composed |= {} if answer is None else marshal.loads(answer)
-            more, left = self._validate(later)
-            found += more
-            unsound += left
-        found += self._parse_here(unsound)
+        found += self._parse_here([path for path in others if path not in given])
+        more, left = self._take_composed([path for path in others if path in given])
+        found += more + self._parse_here(unsound + left)
         return sorted(found, key=lambda document: (document.path, document.index))
+
+    def _take_composed(self, paths: Sequence[str]) -> tuple[list[Document], list[str]]:
+        """Documents of files that the second process has composed, validated while it goes on with
+        others; and the paths of those that it has not, or that have a problem."""
+        found: list[Document] = []
+        left = dict.fromkeys(paths)
+        for part in self._child.parts() if self._child is not None and paths else ():
+            composed = marshal.loads(part)
+            self._composed |= composed
+            ready = [path for path in composed if path in left]
+            documents, unsound = self._validate(ready)
+            found += documents
+            for path in set(ready).difference(unsound):
+                del left[path]
+        return found, list(left)
 
     def _validate(self, paths: Sequence[str]) -> tuple[list[Document], list[str]]:
         """Documents of files that were composed, and the paths of all others."""
@@ -132,6 +143,12 @@ class Reader:
     def _compose(self, paths: Sequence[str]) -> dict[str, list[Composed]]:
         return compose_sound(self._read(paths))
 
+    def _compose_batches(self, paths: Sequence[str]) -> Iterator[bytes]:
+        contents = self._read(paths)
+        for start in range(0, len(paths), _BATCH):
+            batch = {path: contents[path] for path in paths[start : start + _BATCH]}
+            yield marshal.dumps(compose_sound(batch))
+
     def _read(self, paths: Sequence[str]) -> dict[str, bytes]:
         entries = self._snapshot.entries
         contents = self._snapshot.read(sorted({entries[path] for path in paths}))
@@ -139,8 +156,9 @@ class Reader:
 
 
 def _is_given(number: int) -> bool:
-    """Whether a new file goes to the second process: so that both end at the same time."""
-    return number % _SAMPLED != 0 and (number < _LOADING or number % 5 < 3)
+    """Whether a new file goes to the second process: so that both end at the same time. This one
+    loads the models meanwhile, and validates what the other one has composed."""
+    return number % _SAMPLED != 0 and (number < _LOADING or number % 10 != 0)
 
 
 def _sound(

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,36 +28,63 @@ def count_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def fail() -> bytes:
+def fail() -> Iterator[bytes]:
+    yield b"first"
     raise RuntimeError("never seen")
 
 
-def interrupt() -> bytes:
+def interrupt() -> Iterator[bytes]:
+    yield b"first"
     os.kill(os.getpid(), signal.SIGINT)
-    return b"too late"
+    yield b"too late"
 
 
-def test_the_answer_may_be_larger_than_a_pipe_and_comes_from_another_process() -> None:
-    child = begin(lambda: b"%d " % os.getpid() + b"x" * 1_000_000)
-    answer = child.result()
-    assert answer is not None and len(answer) > 1_000_000
-    assert int(answer.split()[0]) != os.getpid()
+def leave() -> Iterator[bytes]:
+    yield b"first"
+    os._exit(0)
 
 
-@pytest.mark.parametrize("call", [fail, interrupt, lambda: os._exit(0)])
-def test_a_call_that_fails_gives_no_answer_and_prints_nothing(
+def test_parts_may_be_larger_than_a_pipe_and_come_from_another_process() -> None:
+    def call() -> Iterator[bytes]:
+        yield b"%d" % os.getpid()
+        yield b"x" * 3_000_000
+        yield b""
+        yield b"last"
+
+    process, *others = begin(call).parts()
+    assert int(process) != os.getpid()
+    assert others == [b"x" * 3_000_000, b"", b"last"]
+
+
+def test_a_part_is_there_before_the_next_one_is_made() -> None:
+    reading, writing = os.pipe()
+
+    def call() -> Iterator[bytes]:
+        yield b"first"
+        yield os.read(reading, 10)
+
+    parts = begin(call).parts()
+    assert next(parts) == b"first"
+    os.write(writing, b"second")
+    assert list(parts) == [b"second"]
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("call", [fail, interrupt, leave])
+def test_a_call_that_fails_ends_its_parts_and_prints_nothing(
     call: object, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert begin(call).result() is None
+    assert list(begin(call).parts()) == [b"first"]
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_child_nobody_waits_for_is_ended_and_leaves_nothing_behind() -> None:
-    child = begin(lambda: threading.Event().wait() and b"")
     opened = count_files()
+    child = begin(lambda: [threading.Event().wait() and b""])
     child.end()
     child.end()
-    assert count_files() == opened - 1
+    assert count_files() == opened
     with pytest.raises(ChildProcessError):
         os.waitpid(child.process, os.WNOHANG)
 
@@ -67,7 +95,7 @@ def test_the_parent_is_interrupted_as_before() -> None:
         return handlers, signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     before = read_signals()
-    begin(lambda: b"").result()
+    list(begin(lambda: [b""]).parts())
     assert read_signals() == before
 
 
@@ -76,7 +104,7 @@ def test_there_is_no_child_beside_other_threads() -> None:
     thread = threading.Thread(target=stop.wait)
     thread.start()
     try:
-        assert begin_child(lambda: b"") is None
+        assert begin_child(lambda: [b""]) is None
     finally:
         stop.set()
         thread.join()

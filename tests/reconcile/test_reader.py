@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -89,3 +89,23 @@ def test_where_the_second_process_fails_the_first_does_its_work(blobs: Blobs) ->
     reader = Reader(Snapshot(entries={path: path for path in paths}, read=read), None)
     with reader.helped(paths):
         assert reader.read(paths) == expected
+
+
+class Halting(Reader):
+    """Its second process ends after the first part."""
+
+    def _compose_batches(self, paths: Sequence[str]) -> Iterator[bytes]:
+        yield next(super()._compose_batches(paths))
+        os._exit(1)
+
+
+def test_what_the_second_process_has_left_is_done_by_the_first(blobs: Blobs) -> None:
+    """Files with the same content are all read, whoever comes to them."""
+    same = next(text for path, text in blobs.files.items() if path.startswith("tenants/t"))
+    paths = [f"x/{number:04}.yaml" for number in range(400)]
+    snapshot = Snapshot(dict.fromkeys(paths, "blob"), lambda asked: dict.fromkeys(asked, same))
+    expected = Reader(snapshot, None).read(paths)
+    reader = Halting(snapshot, None)
+    with reader.helped(paths):
+        assert reader.read(paths) == expected
+    assert {item.path for item in expected} == set(paths)
