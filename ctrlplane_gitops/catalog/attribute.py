@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ctrlplane_gitops.catalog.fingerprint import fingerprint_of
+from ctrlplane_gitops.catalog.fingerprint import canonical_json, fingerprint_of
 from ctrlplane_gitops.catalog.template import digest_of
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import DesiredResource, Json
@@ -19,10 +19,11 @@ def build_resource(key: ResourceKey, document: Document, extra: Json) -> Desired
         attributes["labels"] = dict(document.labels)
     if document.annotations:
         attributes["annotations"] = dict(document.annotations)
+    text = canonical_json(attributes)
     return DesiredResource(
         key,
-        attributes,
-        fingerprint_of(attributes),
+        text,
+        fingerprint_of(text),
         document.origin,
         bool(document.spec.get("protect")),
     )

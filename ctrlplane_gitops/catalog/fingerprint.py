@@ -8,7 +8,6 @@ from collections.abc import Callable
 from json import encoder
 from typing import Any
 
-from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 
 # Specs are trees that came from JSON, so none holds itself.
@@ -29,13 +28,18 @@ def _build_encode() -> Callable[[Any], str]:
 _ENCODE = _build_encode()
 
 
-def fingerprint_of(attributes: Json) -> str:
-    """16 hex digits over the canonical JSON: the order of keys does not matter.
+def canonical_json(value: Any) -> str:
+    """Compact, and the same text whatever the order of keys.
 
-    >>> fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1})
-    True
+    >>> canonical_json({"b": [2], "a": "x"})
+    '{"a":"x","b":[2]}'
     """
-    return _hash(attributes, 8)
+    return _ENCODE(value)
+
+
+def fingerprint_of(text: str) -> str:
+    """16 hex digits over the canonical JSON of attributes."""
+    return _hash(text, 8)
 
 
 def revision_of(template: ReleaseTemplate) -> str:
@@ -48,7 +52,7 @@ def revision_of(template: ReleaseTemplate) -> str:
     >>> revision_of(ReleaseTemplate("local", "shop:1.4.2"))
     '4f1fb1932d85'
     """
-    return _hash(
+    text = canonical_json(
         {
             "provider": template.provider,
             "image": template.image,
@@ -66,9 +70,9 @@ def revision_of(template: ReleaseTemplate) -> str:
                 )
                 for item in template.secrets
             ],
-        },
-        6,
+        }
     )
+    return _hash(text, 6)
 
 
 def blob_id(content: bytes) -> str:
@@ -80,5 +84,5 @@ def blob_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _hash(value: Any, size: int) -> str:
-    return hashlib.blake2b(_ENCODE(value).encode(), digest_size=size).hexdigest()
+def _hash(text: str, size: int) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

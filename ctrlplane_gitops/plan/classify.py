@@ -72,7 +72,7 @@ def to_record(resource: DesiredResource, commit: str) -> RecordedResource:
     return RecordedResource(
         resource.key,
         resource.fingerprint,
-        json.dumps(resource.attributes, sort_keys=True, separators=(",", ":")),
+        resource.attributes_json,
         resource.is_protected,
         resource.origin.path,
         commit,

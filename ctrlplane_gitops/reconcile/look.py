@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 @struct
 class Look:
-    """Everything one pass looked at, and what it would do about it."""
+    """Everything one pass looked at, and what it would do about it. ``at`` is when it began."""
 
     wanted: Wanted
     desired: DesiredState
     observed: ObservedState
     recorded: RecordedState
     plan: Plan
+    at: datetime
 
     @property
     def is_blind(self) -> bool:
@@ -106,7 +107,7 @@ def look(
     part = wanted.part
     if observed is None:
         observed = observe_all(providers, pool, part.instances if part else None, router)
-    recorded = change(store.load_state(part.tenants if part else None))
+    recorded = change(store.load_state(part.tenants if part else None, desired.resources))
     if part is not None:
         observed = _narrow(observed, part.tenants)
     snapshot = wanted.snapshot
@@ -119,7 +120,7 @@ def look(
         is_destroy=policy.is_destroy,
     )
     plan = compute_plan(desired, observed, recorded, policy, header, now, wanted.diagnostics)
-    seen = Look(wanted, desired, observed, recorded, plan)
+    seen = Look(wanted, desired, observed, recorded, plan, now)
     if widen is None or not seen.must_widen:
         return seen
     whole = widen()

@@ -30,7 +30,7 @@ def observe_all(
         # Without a thread: a plan for one provider starts none.
         return observe(next(iter(providers.values())), keys)
     futures = [pool.submit(_look_at(provider, keys)) for _, provider in sorted(providers.items())]
-    served = None if router is None else _observe_router(router)
+    served = None if router is None else observe_router(router)
     states = [future.result() for future in futures]
     return ObservedState(
         tuple(item for state in states for item in state.replica_sets),
@@ -46,7 +46,7 @@ def _look_at(
     return lambda: observe(provider, keys)
 
 
-def _observe_router(router: Router) -> RouterState:
+def observe_router(router: Router) -> RouterState:
     """An adapter that raises has a bug; what it serves is not known then."""
     try:
         return router.observe()

@@ -12,6 +12,7 @@ from ctrlplane_gitops.api.metrics import Metrics
 from ctrlplane_gitops.app import App, certifier
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassReport
@@ -40,6 +41,7 @@ from ctrlplane_gitops.status.view import InstancePhase
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.value import struct
 from ctrlplane_gitops.workers import cert_renewer, garbage_collector
+from ctrlplane_gitops.workers.fleet import Looks, Seen
 from ctrlplane_gitops.workers.garbage_collector import GarbageCollector
 from ctrlplane_gitops.workers.poller import Poller
 from ctrlplane_gitops.workers.reconciler import Reconciler, Told
@@ -58,6 +60,10 @@ _MOVING = frozenset({InstancePhase.PROGRESSING, InstancePhase.ROLLING_BACK})
 _COLLECT_LIMIT = timedelta(minutes=5)
 # Several who ask at the same time are one look.
 _STATUS_AGE = timedelta(seconds=1)
+# Nobody asked for it, and nothing moves: what others have seen is good enough.
+_LOOK_AGE = timedelta(seconds=5)
+# More than there are providers in most control planes, each of which is waited for.
+_LOOKS = 8
 # Deliveries that come closer together than this share a look.
 _LOOK_SPACING = timedelta(seconds=1)
 
@@ -89,7 +95,7 @@ class Service:
     ) -> None:
         clock = app.clock
         self._cancel, self._poll, self._output = cancel, intervals.poll, output
-        self._clock, self._plans = clock, Plans()
+        self._clock, self._plans, self._look_age = clock, Plans(), timedelta()
         self._metrics = Metrics()
         self._telling = Telling(app, output, self._metrics, cancel, self._run_now)
         self._planes = Planes(app, output, self._metrics.count_call, self._take_store)
@@ -116,17 +122,28 @@ class Service:
         poller = self._build_poller(source)
         self._renewer_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         self._renewer = build_renewer(app, self._renewer_planes, source, self._reconciler, cancel)
-        self._status = StatusReader(app, self._reconciler, clock, lambda: self._renewer.ends)
+        self._look_pool = Pool(_LOOKS, "look")
+        self._looks = Looks(self._look_pool, clock)
+        self._status = self._build_status(app)
         self._reading = ReadingStores(app, self._planes)
         self._pages = self._build_pages(app)
         self._acting = self._build_acting(app)
         self._collector_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         collector = build_collector(app, self._collector_planes, source, self._reconciler, cancel)
-        pace = Pace(intervals.health, intervals.telemetry)
-        self._vitals = Vitals(app, self._planes, self._read_desired, cancel, pace, self._metrics)
+        self._vitals = self._build_vitals(app, Pace(intervals.health, intervals.telemetry))
         workers = self._build_workers(intervals, poller, collector)
         self.scheduler = Scheduler(workers, clock, self._take_run, self._narrator.take_overdue)
         self.views = self._build_views()
+
+    def _build_status(self, app: App) -> StatusReader:
+        return StatusReader(
+            app, self._reconciler, self._clock, self._looks, lambda: self._renewer.ends
+        )
+
+    def _build_vitals(self, app: App, pace: Pace) -> Vitals:
+        return Vitals(
+            app, self._planes, self._read_desired, self._cancel, pace, self._metrics, self._looks
+        )
 
     def _build_poller(self, source: LatestSource) -> Poller:
         begin_look = self._following.ledger.begin_look
@@ -235,6 +252,7 @@ class Service:
         self._collector_planes.close()
         self._renewer_planes.close()
         self._status.close()
+        self._look_pool.close()
         self._acting.close()
         self._telling.close()
 
@@ -246,10 +264,12 @@ class Service:
         if self._reconciler.desired is None:
             return Ran(after=timedelta(seconds=1))
         began = monotonic_s()
-        document = self._status.read(timedelta()).document
+        document = self._status.read(timedelta(), self._look_age).document
         phases = Counter(item.phase for item in document.instances)
         self._metrics.set_instances(phases)
-        if not phases.keys() & _MOVING:
+        is_moving = bool(phases.keys() & _MOVING)
+        self._look_age = timedelta() if is_moving else _LOOK_AGE
+        if not is_moving:
             return Ran()
         # Somebody may be watching a rollout; a tenth of the time is enough for them.
         took = timedelta(seconds=monotonic_s() - began)
@@ -258,6 +278,8 @@ class Service:
     def _take_look(self, seen: Look) -> None:
         part = seen.wanted.part
         tenants = None if part is None else part.tenants
+        if part is None:
+            self._looks.take(Seen(seen.at, seen.observed))
         self._plans.take(seen.plan, tenants, self._clock.now())
         self._following.begin_pass(seen.wanted.snapshot)
 
@@ -266,8 +288,10 @@ class Service:
         self._plans.end(report.outcome.value)
         self._narrator.take_pass(report)
         self._following.end_pass(report, snapshot)
-        if report.effects and not self._cancel.is_set():
-            self.scheduler.run_now(_STATUS)
+        if report.effects:
+            self._looks.forget()
+            if not self._cancel.is_set():
+                self.scheduler.run_now(_STATUS)
 
     def _take_snapshot(self) -> timedelta | None:
         """Where it is new, a pass is made of it. How soon to look again, None: on the interval."""

@@ -49,12 +49,12 @@ class Vitals:
         cancel: threading.Event,
         pace: Pace,
         metrics: Metrics,
+        looks: Looks,
     ) -> None:
         self._planes, self._read_desired, self._metrics = planes, read_desired, metrics
         self._clock = clock = app.clock
         self._pool = Pool(_LOOKS, "vitals")
         self._prober = Prober(clock)
-        looks = Looks(self._pool, clock)
         self.health = HealthRunner(
             self._find_fleet,
             looks,

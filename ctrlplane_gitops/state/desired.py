@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -98,14 +99,20 @@ class RolloutParams:
 
 @struct
 class DesiredResource:
-    """What every kind has. ``attributes`` is the normalised spec (camelCase, JSON values, no
-    secret value): what a plan compares field by field and what ``fingerprint`` hashes."""
+    """What every kind has. ``attributes_json`` is the normalised spec (camelCase, no secret value)
+    as canonical JSON: what is recorded and what ``fingerprint`` hashes. It is parsed only when a
+    plan compares field by field: as values it would take five times the space."""
 
     key: ResourceKey
-    attributes: Json
+    attributes_json: str
     fingerprint: str
     origin: Origin
     is_protected: bool = False
+
+    @property
+    def attributes(self) -> Json:
+        loaded: Json = json.loads(self.attributes_json)
+        return loaded
 
 
 @struct

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouterState
-from ctrlplane_gitops.value import field, struct
+from ctrlplane_gitops.value import field, replace, struct
 
 
 class ReplicaPhase(StrEnum):
@@ -112,6 +112,19 @@ class ObservedState:
 
 
 EMPTY = ObservedState()
+
+
+def share_equal(before: ObservedState, after: ObservedState) -> ObservedState:
+    """``after``, with the replica sets of ``before`` where they are equal: those who keep something
+    of one look and of the next do not keep it twice."""
+    known = {(item.provider, item.instance, item.release): item for item in before.replica_sets}
+
+    def find(item: ObservedReplicaSet) -> ObservedReplicaSet:
+        earlier = known.get((item.provider, item.instance, item.release))
+        return earlier if earlier is not None and earlier == item else item
+
+    sets = tuple([find(item) for item in after.replica_sets])
+    return replace(after, replica_sets=sets)
 
 
 @struct

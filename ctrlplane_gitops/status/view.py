@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from ctrlplane_gitops.rollout.routing import read_step
 from ctrlplane_gitops.rollout.view import find_wait
@@ -189,15 +190,17 @@ def _gather(
     known = recorded.instances.get(key)
     wanted = desired.instances.get(key) if desired else None
     resource = recorded.resources.get(key)
-    attributes = resource.attributes if resource else {}
-    tenant = recorded.resources.get(tenant_key(key.tenant))
-    is_suspended = bool(tenant and tenant.attributes.get("suspended"))
+    # Of most nothing has to be looked up in what is recorded.
+    is_asked = resource is not None and (known is None or wanted is None)
+    attributes = resource.attributes if resource and is_asked else {}
     provider = known.provider if known else str(attributes.get("provider") or "")
     if wanted is not None:
         is_suspended, replicas = wanted.is_suspended, wanted.replicas
         provider = provider or wanted.provider
         has_deployment = wanted.template is not None
     else:
+        tenant = recorded.resources.get(tenant_key(key.tenant))
+        is_suspended = bool(tenant and tenant.attributes.get("suspended"))
         replicas = 0 if is_suspended else int(attributes.get("replicas") or 0)
         has_deployment = known is not None
     provider = provider or (sets[0].provider if sets else "")
@@ -223,10 +226,10 @@ def _build_instance(facts: _Facts) -> InstanceStatus:
         provider=facts.provider,
         phase=_phase_of(facts, len(ready)),
         release=facts.release,
-        revision=active.revision if active else None,
+        revision=_share(active.revision, facts.revision) if active else None,
         desired=facts.wanted,
         ready=len(ready),
-        endpoints=tuple(endpoint for _, replica in ready for endpoint in replica.endpoints),
+        endpoints=_endpoints_of([replica for _, replica in ready]),
         conditions=_conditions_of(facts, len(ready)),
         traffic=facts.traffic,
     )
@@ -277,10 +280,26 @@ def _ready_condition(facts: _Facts, ready: int) -> Condition:
     if facts.known is None and not facts.sets:
         return Condition("Ready", "False", "NotApplied", "not applied yet")
     if ready >= facts.wanted:
-        return Condition("Ready", "True", "AllReplicasReady", f"{ready}/{facts.wanted} ready")
+        return _all_ready(ready, facts.wanted)
     reasons = sorted(_reasons(facts))
     text = f"{ready}/{facts.wanted} ready" + (f": {'; '.join(reasons)}" if reasons else "")
     return Condition("Ready", "False", "ReplicasNotReady", text)
+
+
+@lru_cache(maxsize=256)
+def _all_ready(ready: int, wanted: int) -> Condition:
+    """Most instances have the same."""
+    return Condition("Ready", "True", "AllReplicasReady", f"{ready}/{wanted} ready")
+
+
+def _share(text: str, other: str | None) -> str:
+    return other if other == text else text
+
+
+def _endpoints_of(replicas: Sequence[ObservedReplica]) -> tuple[Endpoint, ...]:
+    if len(replicas) == 1:
+        return replicas[0].endpoints
+    return tuple(endpoint for replica in replicas for endpoint in replica.endpoints)
 
 
 def _reasons(facts: _Facts) -> set[str]:

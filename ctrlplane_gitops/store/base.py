@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
@@ -71,9 +72,14 @@ class Store(Protocol):
         """How instances are and were. Written without a fence."""
         ...
 
-    def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
+    def load_state(
+        self,
+        tenants: Collection[str] | None = None,
+        known: Mapping[ResourceKey, DesiredResource] | None = None,
+    ) -> RecordedState:
         """Everything recorded, as of one moment; or what belongs to these tenants, and what
-        belongs to none."""
+        belongs to none. ``known`` changes nothing of it: what is equal (by its fingerprint) may
+        share its parts, so that it need not be read, nor be there twice."""
         ...
 
     def read_resources(

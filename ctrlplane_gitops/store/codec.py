@@ -84,10 +84,9 @@ def decode_rollout(text: str) -> RolloutStatus:
     )
 
 
-def decode_instance(row: tuple[Any, ...]) -> RecordedInstance:
-    """From ``(tenant, name, provider, release, pin, rollout)``."""
-    tenant, name, provider, release, pin, rollout = row
-    key = ResourceKey(Kind.INSTANCE, tenant, name)
+def decode_instance(key: ResourceKey, row: tuple[Any, ...]) -> RecordedInstance:
+    """From ``(provider, release, pin, rollout)``."""
+    provider, release, pin, rollout = row
     return RecordedInstance(key, provider, release, pin, decode_rollout(rollout))
 
 
@@ -150,10 +149,11 @@ def encode_release(release: Release) -> tuple[Any, ...]:
     )
 
 
-def decode_release(row: tuple[Any, ...]) -> Release:
-    tenant, name, number, revision, template, commit, created_at, state, reason, resolved = row
+def decode_release(key: ResourceKey, row: tuple[Any, ...]) -> Release:
+    """From what comes after tenant and name in ``encode_release``'s row."""
+    number, revision, template, commit, created_at, state, reason, resolved = row
     return Release(
-        ResourceKey(Kind.INSTANCE, tenant, name),
+        key,
         number,
         revision,
         decode_template(template),

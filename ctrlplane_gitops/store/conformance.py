@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from ctrlplane_gitops.diagnostics import Origin
+from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.recorded import (
     Intent,
@@ -171,6 +173,22 @@ class RecordClaims(StoreKit):
         store.record(RecordBatch(removed_releases=((WEB, 12),), removed_instances=(WEB,)), fence)
         assert loaded.releases[WEB] == (FULL_RELEASE,)
         assert loaded.instances[WEB] == FULL_INSTANCE
+
+    def test_what_is_known_changes_nothing_of_what_is_loaded(
+        self, store: Store, fence: Fence
+    ) -> None:
+        store.record(FULL_BATCH, fence)
+        plain = store.load_state()
+        origin = Origin("elsewhere.yaml", 3)
+        text, mark = FULL_RESOURCE.attributes_json, FULL_RESOURCE.fingerprint
+        for known in (
+            DesiredResource(WEB, text, mark, origin),
+            DesiredResource(WEB, text, mark, Origin(FULL_RESOURCE.path), is_protected=True),
+            DesiredResource(WEB, '{"a":1}', "another", origin),
+            DesiredResource(DB, text, mark, origin),
+        ):
+            assert store.load_state(known={known.key: known}) == plain
+            assert store.load_state([WEB.tenant], {known.key: known}) == plain
 
     def test_contents_are_kept_by_digest(self, store: Store, fence: Fence) -> None:
         release = replace(FULL_RELEASE, state=ReleaseState.ACTIVE)

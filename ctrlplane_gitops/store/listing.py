@@ -59,7 +59,7 @@ def select_releases(
         "ORDER BY tenant, name, number DESC LIMIT ?",
         [*values, max(limit, 0)],
     )
-    return [decode_release(row) for row in rows]
+    return [decode_release(ResourceKey(Kind.INSTANCE, *row[:2]), row[2:]) for row in rows]
 
 
 def _limit_tenants(

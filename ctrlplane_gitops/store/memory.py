@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from ctrlplane_gitops.errors import LockError
+from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.log import (
     AuditFilter,
@@ -75,7 +76,11 @@ class MemoryStore:
         self._watchers = Watchers()
         self.health = MemoryHealth(self.add_events)
 
-    def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
+    def load_state(
+        self,
+        tenants: Collection[str] | None = None,
+        known: Mapping[ResourceKey, DesiredResource] | None = None,
+    ) -> RecordedState:
         def is_asked(key: ResourceKey) -> bool:
             return tenants is None or not key.tenant or key.tenant in tenants
 

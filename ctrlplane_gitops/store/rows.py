@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import marshal
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import Order, RecordBatch, RecordedResource, RecordedState
 from ctrlplane_gitops.state.template import Release
@@ -22,58 +25,94 @@ if TYPE_CHECKING:
     from ctrlplane_gitops.state.log import LoggedEvent
 
 _KINDS = {kind.value: kind for kind in Kind}
+_NOTHING: Mapping[ResourceKey, DesiredResource] = {}
+# Of zlib's levels; the others take longer and give little more.
+_QUICKLY = 1
 
 
 class LazyReleases(Mapping[ResourceKey, tuple[Release, ...]]):
-    """Releases by instance, decoded when they are asked for: a plan without changes asks for
-    none of them."""
+    """Releases by instance, packed: a plan without changes asks for none of them, and rows would
+    take ten times the space. Whoever asks has those of the same tenant at hand next. Several
+    threads may ask."""
 
-    def __init__(self, rows: dict[tuple[str, str], list[tuple[Any, ...]]]) -> None:
-        self._rows = rows
-        self._decoded: dict[tuple[str, str], tuple[Release, ...]] = {}
+    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Rows of ``_RELEASES``, in their order."""
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._packed: dict[str, bytes] = {}
+        self._last: tuple[str, dict[str, list[tuple[Any, ...]]]] = ("", {})
+        for tenant, group in groupby(rows, lambda row: row[0]):
+            found: dict[str, list[tuple[Any, ...]]] = {}
+            for row in group:
+                found.setdefault(row[1], []).append(row[2:])
+            self._names[tenant] = tuple(found)
+            self._packed[tenant] = zlib.compress(marshal.dumps(found), _QUICKLY)
 
     def __getitem__(self, key: ResourceKey) -> tuple[Release, ...]:
-        place = (key.tenant, key.name)
-        if key.kind is not Kind.INSTANCE or place not in self._rows:
+        rows = self._unpack(key.tenant).get(key.name) if key.kind is Kind.INSTANCE else None
+        if rows is None:
             raise KeyError(key)
-        if place not in self._decoded:
-            self._decoded[place] = tuple(decode_release(row) for row in self._rows[place])
-        return self._decoded[place]
+        return tuple([decode_release(key, row) for row in rows])
 
     def __iter__(self) -> Iterator[ResourceKey]:
-        return (ResourceKey(Kind.INSTANCE, tenant, name) for tenant, name in self._rows)
+        for tenant, names in self._names.items():
+            yield from (ResourceKey(Kind.INSTANCE, tenant, name) for name in names)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return sum(map(len, self._names.values()))
+
+    def _unpack(self, tenant: str) -> dict[str, list[tuple[Any, ...]]]:
+        known, found = self._last
+        if known != tenant:
+            packed = self._packed.get(tenant)
+            found = {} if packed is None else marshal.loads(zlib.decompress(packed))
+            self._last = (tenant, found)
+        return found
 
 
 def load_state(
-    connection: sqlite3.Connection, tenants: Collection[str] | None = None
+    connection: sqlite3.Connection,
+    tenants: Collection[str] | None = None,
+    known: Mapping[ResourceKey, DesiredResource] = _NOTHING,
 ) -> RecordedState:
-    """Everything recorded, or what belongs to these tenants, as of one moment."""
+    """Everything recorded, or what belongs to these tenants, as of one moment. What is equal to
+    what is ``known`` shares its parts."""
     connection.execute("BEGIN")
     try:
         plane = connection.execute("SELECT plane_id FROM plane").fetchone()
-        found = {}
-        for row in _select(connection, _RESOURCES, tenants):
-            kind, tenant, name, fingerprint, attributes, protected, path, commit = row
-            key = ResourceKey(_KINDS[kind], tenant, name)
-            found[key] = RecordedResource(
-                key, fingerprint, attributes, bool(protected), path, commit
-            )
-        instances = [decode_instance(row) for row in _select(connection, _INSTANCES, tenants)]
-        rows = _select(connection, _RELEASES, tenants)
-        releases = {place: list(group) for place, group in groupby(rows, lambda row: row[:2])}
+        resources = _load_resources(connection, tenants, known)
+        instances = {}
+        for row in _select(connection, _INSTANCES, tenants):
+            key = ResourceKey(Kind.INSTANCE, row[0], row[1])
+            resource = resources.get(key)
+            key = key if resource is None else resource.key
+            instances[key] = decode_instance(key, row[2:])
+        releases = LazyReleases(_select(connection, _RELEASES, tenants))
         orders = load_orders(connection, tenants)
     finally:
         connection.execute("COMMIT")
-    return RecordedState(
-        plane[0] if plane else None,
-        found,
-        {item.key: item for item in instances},
-        LazyReleases(releases),
-        orders,
-    )
+    return RecordedState(plane[0] if plane else None, resources, instances, releases, orders)
+
+
+def _load_resources(
+    connection: sqlite3.Connection,
+    tenants: Collection[str] | None,
+    known: Mapping[ResourceKey, DesiredResource],
+) -> dict[ResourceKey, RecordedResource]:
+    found: dict[ResourceKey, RecordedResource] = {}
+    same: dict[str, str] = {}
+    for row in _select(connection, _KNOWN_RESOURCES if known else _RESOURCES, tenants):
+        kind, tenant, name, fingerprint, protected, path, commit, text = row
+        key = ResourceKey(_KINDS[kind], tenant, name)
+        commit = same.setdefault(commit, commit)
+        wanted = known.get(key)
+        if wanted is not None and wanted.fingerprint == fingerprint:
+            # Most are: their texts are not even read.
+            key, text, fingerprint = wanted.key, wanted.attributes_json, wanted.fingerprint
+            path = wanted.origin.path if path == wanted.origin.path else path
+        elif text is None:
+            text = connection.execute(_ATTRIBUTES, (kind, tenant, name)).fetchone()[0]
+        found[key] = RecordedResource(key, fingerprint, text, bool(protected), path, commit)
+    return found
 
 
 def load_orders(
@@ -101,9 +140,11 @@ def write_order(connection: sqlite3.Connection, order: Order) -> None:
 
 
 _RESOURCES = (
-    "SELECT kind, tenant, name, fingerprint, attributes, is_protected, path, commit_id "
+    "SELECT kind, tenant, name, fingerprint, is_protected, path, commit_id, attributes "
     "FROM resources {where}"
 )
+_KNOWN_RESOURCES = _RESOURCES.replace(" attributes ", " NULL ")
+_ATTRIBUTES = "SELECT attributes FROM resources WHERE kind = ? AND tenant = ? AND name = ?"
 _INSTANCES = "SELECT tenant, name, provider, release, pin, rollout FROM instances {where}"
 _RELEASES = (
     "SELECT tenant, name, number, revision, template, commit_id, created_at, state, reason, "
@@ -123,7 +164,7 @@ def _select(
     if tenants is None:
         return connection.execute(query.format(where=""))
     asked = ["", *tenants]
-    kind = _ANY_KIND if query is _RESOURCES else ""
+    kind = _ANY_KIND if query in (_RESOURCES, _KNOWN_RESOURCES) else ""
     where = f"WHERE {kind}tenant IN ({', '.join('?' * len(asked))})"
     return connection.execute(query.format(where=where), asked)
 

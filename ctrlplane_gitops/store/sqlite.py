@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import StoreError
+from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import (
     AuditEntry,
@@ -93,17 +94,21 @@ class SqliteStore:
 
         return build_retained(self._reading, self._writing)
 
-    def load_state(self, tenants: Collection[str] | None = None) -> RecordedState:
+    def load_state(
+        self,
+        tenants: Collection[str] | None = None,
+        known: Mapping[ResourceKey, DesiredResource] | None = None,
+    ) -> RecordedState:
         with self._reading() as connection:
             if connection is None:
                 return _EMPTY
             if not self._is_read_only:
-                return load_state(connection, tenants)
+                return load_state(connection, tenants, known or {})
             # It moves with every transaction of somebody else, and we have none of our own.
             version = connection.execute("PRAGMA data_version").fetchone()[0]
             asked = (version, None if tenants is None else frozenset(tenants))
             if self._loaded is None or self._loaded[0] != asked:
-                self._loaded = (asked, load_state(connection, tenants))
+                self._loaded = (asked, load_state(connection, tenants, known or {}))
             return self._loaded[1]
 
     def read_resources(

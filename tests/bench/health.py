@@ -79,7 +79,7 @@ def _set(number: int, port: int) -> ObservedReplicaSet:
 
 def _desire(number: int, check: HealthCheck) -> DesiredInstance:
     template = ReleaseTemplate("here", command=("run",))
-    resource = DesiredResource(_key(number), {}, "f", Origin("a.yaml"))
+    resource = DesiredResource(_key(number), "{}", "f", Origin("a.yaml"))
     return DesiredInstance(
         resource, "here", 1, Resources(), (check,), (), template=template, revision="r"
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlplane_gitops.catalog.build import build_catalog
-from ctrlplane_gitops.catalog.fingerprint import fingerprint_of
+from ctrlplane_gitops.catalog.fingerprint import canonical_json, fingerprint_of
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin, error
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import DesiredState
@@ -105,7 +105,7 @@ def test_what_is_desired_is_whole_and_what_is_frozen_is_absent(
         if item.deployment is not None:
             assert state.resources[item.deployment.key] is item.deployment
     for resource in state.resources.values():
-        assert resource.fingerprint == fingerprint_of(resource.attributes)
+        assert resource.fingerprint == fingerprint_of(canonical_json(resource.attributes))
 
 
 @settings(max_examples=150, deadline=None)

@@ -34,7 +34,7 @@ OK, BAD = ProbeResult(True, "200"), ProbeResult(False, "connection refused")
 
 
 def desire(replicas: int = 1, *checks: HealthCheck) -> DesiredInstance:
-    resource = DesiredResource(WEB, {}, "f", Origin("a.yaml"))
+    resource = DesiredResource(WEB, "{}", "f", Origin("a.yaml"))
     template = ReleaseTemplate("here", command=("run",))
     return DesiredInstance(
         resource, "here", replicas, Resources(), checks, (), template=template, revision="r"

@@ -20,7 +20,8 @@ def digest(value: Any) -> str:
 
 def resource(key: ResourceKey, attributes: Mapping[str, Any], **more: Any) -> DesiredResource:
     origin = Origin(f"tenants/{key.tenant}.yaml", 31)
-    return DesiredResource(key, attributes, digest(attributes), origin, **more)
+    text = json.dumps(attributes, sort_keys=True, separators=(",", ":"))
+    return DesiredResource(key, text, digest(attributes), origin, **more)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.events.event import EventType, make_event
 from ctrlplane_gitops.ids import IdPrefix, new_id
+from ctrlplane_gitops.state.desired import DesiredResource
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.log import Page
 from ctrlplane_gitops.state.recorded import (
@@ -144,3 +149,37 @@ def test_contents_that_no_kept_release_uses_are_dropped(tmp_path: Path) -> None:
 
 def _with_file(digest: str):
     return replace(make_release(4), template=ReleaseTemplate("a", files=(FileMount("/d", digest),)))
+
+
+def test_what_git_says_as_well_is_not_held_twice(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    first, second, *_ = make_fleet(path, 10)
+    recorded = SqliteStore(path).load_state().resources
+    same = recorded[first]
+    wanted = DesiredResource(first, same.attributes_json, same.fingerprint, Origin("x"))
+    other = DesiredResource(second, "{}", "another", Origin("y"))
+    loaded = SqliteStore(path).load_state(known={first: wanted, second: other}).resources
+    assert loaded == recorded
+    assert loaded[first].attributes_json is wanted.attributes_json
+    assert loaded[first].key is wanted.key
+
+
+def test_releases_that_nobody_asks_for_take_little_space(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    keys = make_fleet(path, 1000)
+    tracemalloc.start()
+    try:
+        with closing(SqliteStore(path)) as store:
+            before = tracemalloc.get_traced_memory()[0]
+            releases = store.load_state(["nobody"]).releases
+            empty = tracemalloc.get_traced_memory()[0] - before
+            del releases
+            before = tracemalloc.get_traced_memory()[0]
+            releases = store.load_state().releases
+            gc.collect()
+            held = tracemalloc.get_traced_memory()[0] - before
+            assert len(releases) == len(keys)
+            assert [item.number for item in releases[keys[3]]] == [1, 2]
+    finally:
+        tracemalloc.stop()
+    assert held - empty < 400 * len(keys)

@@ -69,7 +69,7 @@ def desire(
     key: ResourceKey = WEB, replicas: int = 2, checks: tuple[HealthCheck, ...] = (READY,)
 ) -> DesiredInstance:
     template = ReleaseTemplate("here", command=("run",), ports=(Port("http", 80),))
-    resource = DesiredResource(key, {}, "f", Origin("a.yaml"))
+    resource = DesiredResource(key, "{}", "f", Origin("a.yaml"))
     return DesiredInstance(
         resource, "here", replicas, Resources(), checks, (), template=template, revision="r"
     )
