@@ -12,17 +12,16 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
-
-from docker.utils import version_gte
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
-from ctrlplane_gitops.providers.docker.engine import Engine
-from ctrlplane_gitops.providers.docker.failure import translated
 from ctrlplane_gitops.providers.docker.listing import read_answer, request_of
 from ctrlplane_gitops.state.observed import ObservedReplica
 from ctrlplane_gitops.state.usage import Usage
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.docker.engine import Engine
 
 # Each takes a file descriptor here and a thread in the engine.
 _AT_ONCE = 400
@@ -114,6 +113,11 @@ def ask_engine(
     read_all: Callable[[Sequence[Callable[[], None]]], None],
 ) -> dict[str, Usage]:
     """The same by the SDK, for an engine elsewhere. ProviderError when it answers for nobody."""
+    # It takes 17 MiB, and an engine on this machine is asked without it.
+    from docker.utils import version_gte
+
+    from ctrlplane_gitops.providers.docker.failure import translated
+
     found: dict[str, Usage] = {}
     failed: list[ProviderError] = []
 
