@@ -62,11 +62,18 @@ Identity = tuple[str, str, datetime | None]
 
 
 class _Replica:
-    __slots__ = ("replica", "subjects")
+    __slots__ = ("provider", "replica", "subjects")
 
-    def __init__(self, replica: ObservedReplica, subjects: tuple[Probed, ...]) -> None:
+    def __init__(
+        self, provider: str, replica: ObservedReplica, subjects: tuple[Probed, ...]
+    ) -> None:
+        self.provider = provider
         self.replica = replica
         self.subjects = subjects
+
+    @property
+    def identity(self) -> Identity:
+        return (self.provider, self.replica.id, self.replica.started_at)
 
     @property
     def is_healthy(self) -> bool | None:
@@ -111,8 +118,9 @@ _SAME = Turns()
 
 
 class Tally:
-    """One instance. ``told`` is the last verdict that was told of, by this process or one before:
-    what was held meanwhile, because nobody could say, is no news."""
+    """One instance, of which there are many, so that there is little of each. ``told`` is the last
+    verdict that was told of, by this process or one before: what was held meanwhile, because
+    nobody could say, is no news."""
 
     __slots__ = (
         "_checks", "_has_lived", "_is_blind", "_missing", "_open", "_replicas", "key", "provider",
@@ -128,18 +136,17 @@ class Tally:
         self._has_lived = told is not None
         self._is_blind = False
         self._missing = 0
-        self._replicas: dict[Identity, _Replica] = {}
-        self._open: dict[str, HealthSpan] = {}
+        self._replicas: tuple[_Replica, ...] = ()
+        self._open: tuple[HealthSpan, ...] = ()
 
     @property
     def spans(self) -> dict[str, HealthSpan]:
         """What holds now, by check and for the whole. What is not in it is unverified."""
-        return self._open
+        return {item.check: item for item in self._open}
 
     @property
     def health(self) -> Health:
-        span = self._open.get(WHOLE)
-        return span.health if span else Health.UNKNOWN
+        return next((it.health for it in self._open if it.check == WHOLE), Health.UNKNOWN)
 
     @property
     def is_missing(self) -> bool:
@@ -149,7 +156,7 @@ class Tally:
     @property
     def replicas(self) -> Iterator[tuple[ObservedReplica, bool | None, tuple[Probed, ...]]]:
         """Each with whether it is healthy, None: unverified."""
-        for item in self._replicas.values():
+        for item in self._replicas:
             yield item.replica, item.is_healthy, item.subjects
 
     def take_desired(self, desired: DesiredInstance) -> bool:
@@ -162,14 +169,15 @@ class Tally:
         self.wanted, self.provider = wanted, desired.provider
         if desired.health != self._checks:
             self._checks = desired.health
-            self._end_replicas(self._replicas.values())
-            self._replicas = {}
+            self._end_replicas(self._replicas)
+            self._replicas = ()
         return True
 
     def take_look(self, sets: Iterable[ObservedReplicaSet]) -> tuple[bool, list[Probed]]:
         """What is there now; whether that is news, and the checks to begin. Those of replicas that
         are gone have ended."""
-        before, self._replicas = self._replicas, {}
+        before = {item.identity: item for item in self._replicas}
+        found: list[_Replica] = []
         new: list[Probed] = []
         has_changed = False
         for item in sets:
@@ -185,7 +193,8 @@ class Tally:
                     known.replica = replica
                     for subject in known.subjects:
                         subject.replica = replica
-                self._replicas[identity] = known
+                found.append(known)
+        self._replicas = tuple(found)
         self._end_replicas(before.values())
         is_short = len(self._replicas) < self.wanted
         was_blind, self._is_blind = self._is_blind, False
@@ -209,31 +218,32 @@ class Tally:
             return self.end()
         verdicts = {check.name: self._judge_check(check.name) for check in self._checks}
         verdicts[WHOLE] = self._judge_whole()
-        begun = []
+        begun, spans = [], self.spans
         for name, health in verdicts.items():
-            held = self._open.get(name)
+            held = spans.get(name)
             if health is not Health.UNKNOWN and (held is None or held.health is not health):
-                self._open[name] = self._build_span(name, health, now)
-                begun.append(self._open[name])
-        ended = [(self.key, name) for name in self._open if name not in verdicts]
+                spans[name] = self._build_span(name, health, now)
+                begun.append(spans[name])
+        ended = [(self.key, name) for name in spans if name not in verdicts]
         for _, name in ended:
-            del self._open[name]
+            del spans[name]
+        self._open = tuple(spans.values())
         return Turns(tuple(begun), tuple(ended), self._tell()) if begun or ended else _SAME
 
     def end(self) -> Turns:
         """Nothing is known from here on: it is suspended or removed, or nobody can look."""
-        ended = tuple((self.key, name) for name in self._open)
-        self._open = {}
+        ended = tuple(item.subject for item in self._open)
+        self._open = ()
         return Turns(ended=ended) if ended else _SAME
 
     def close(self) -> tuple[Subject, ...]:
         """The same, and its checks end; what was known until now."""
-        self._end_replicas(self._replicas.values())
-        self._replicas = {}
+        self._end_replicas(self._replicas)
+        self._replicas = ()
         return self.end().ended
 
     def _tell(self) -> tuple[Health | None, HealthSpan] | None:
-        span, before = self._open.get(WHOLE), self.told
+        span, before = self.spans.get(WHOLE), self.told
         if span is None or span.health is before:
             return None
         self.told = span.health
@@ -242,7 +252,7 @@ class Tally:
     def _make_replica(self, provider: str, replica: ObservedReplica) -> _Replica:
         checks = self._checks
         return _Replica(
-            replica, tuple(Probed(self.key, provider, replica, check) for check in checks)
+            provider, replica, tuple(Probed(self.key, provider, replica, check) for check in checks)
         )
 
     def _end_replicas(self, replicas: Iterable[_Replica]) -> None:
@@ -251,10 +261,10 @@ class Tally:
                 subject.is_live = False
 
     def _judge_whole(self) -> Health:
-        return self._judge([item.is_healthy for item in self._replicas.values()])
+        return self._judge([item.is_healthy for item in self._replicas])
 
     def _judge_check(self, name: str) -> Health:
-        return self._judge([item.find(name) for item in self._replicas.values()])
+        return self._judge([item.find(name) for item in self._replicas])
 
     def _judge(self, known: Sequence[bool | None]) -> Health:
         if not self.wanted or not self._has_lived:
@@ -264,7 +274,7 @@ class Tally:
         return judge(known.count(True), known.count(None) + coming, self.wanted)
 
     def _build_span(self, name: str, health: Health, now: datetime) -> HealthSpan:
-        replicas = self._replicas.values()
+        replicas = self._replicas
         known = [item.find(name) if name else item.is_healthy for item in replicas]
         healthy = min(known.count(True), self.wanted)
         reasons = sorted({text for item in replicas for text in item.explain(name)})
