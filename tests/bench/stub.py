@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from ctrlplane_gitops.clock import monotonic_s, parse_rfc3339
 from ctrlplane_gitops.providers.base import LABEL_RELEASE, LABEL_REPLICA, LABEL_REVISION
-from ctrlplane_gitops.providers.docker.translate import LABEL_PORTS, owner_labels
+from ctrlplane_gitops.providers.container import owner_labels
+from ctrlplane_gitops.providers.docker.translate import LABEL_PORTS
 from ctrlplane_gitops.providers.memory_world import MemoryReplica
 from tests.engines.ping import is_answering
 

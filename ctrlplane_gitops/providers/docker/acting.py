@@ -16,9 +16,9 @@ from ctrlplane_gitops.providers.base import (
     LogLine,
     ProviderSettings,
 )
-from ctrlplane_gitops.providers.docker.attach import run_in, shut, split_lines
+from ctrlplane_gitops.providers.container import owner_labels
+from ctrlplane_gitops.providers.docker.attach import run_in, shut
 from ctrlplane_gitops.providers.docker.config import DockerConfig
-from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.engine import Engine
 from ctrlplane_gitops.providers.docker.failure import translated
 from ctrlplane_gitops.providers.docker.image import Images
@@ -36,10 +36,11 @@ from ctrlplane_gitops.providers.docker.translate import (
     Container,
     check_template,
     network_name,
-    owner_labels,
 )
 from ctrlplane_gitops.providers.docker.volume import remove_volumes
+from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.halt import Halt
+from ctrlplane_gitops.providers.log import split_lines
 from ctrlplane_gitops.providers.scaling import ScaleSteps, compute_scale
 from ctrlplane_gitops.redact import Redactor, SecretValue
 from ctrlplane_gitops.state.action import (

@@ -7,9 +7,9 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +18,11 @@ from docker.utils import socket as streams
 
 from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.base import ExecResult, LogLine
+from ctrlplane_gitops.providers.base import ExecResult
 
 _HEADER = struct.Struct(">BxxxL")
 _CHUNK = 65536
 _NOT_STARTED = (126, 127)
-
-
-def split_lines(replica: str, chunks: Iterable[bytes]) -> Iterator[LogLine]:
-    """Lines of a log with timestamps, wherever the chunks were cut.
-
-    >>> [line.text for line in split_lines("a", [b"2026-01-02T03:04:05.123456789Z x", b"y\\nz"])]
-    ['xy', 'z']
-    """
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield _parse_line(replica, line)
-    if rest:
-        yield _parse_line(replica, rest)
-
-
-def _parse_line(replica: str, line: bytes) -> LogLine:
-    text = line.decode("utf-8", "replace").rstrip("\r")
-    stamp, _, rest = text.partition(" ")
-    try:
-        # Nanoseconds: Python reads at most six digits of them, and ignores the others.
-        at = datetime.fromisoformat(stamp).astimezone(UTC)
-    except ValueError:
-        return LogLine(replica, "log", None, text)
-    return LogLine(replica, "log", at, rest)
 
 
 def run_in(

@@ -19,9 +19,9 @@ from docker.utils import kwargs_from_env
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.docker.adopted import follow_markers
 from ctrlplane_gitops.providers.docker.config import DockerConfig
-from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.failure import translated
 from ctrlplane_gitops.providers.docker.translate import Container, label_filter, read_rows
+from ctrlplane_gitops.providers.effects import Effects
 
 
 class Engine:

@@ -12,8 +12,8 @@ from docker.errors import APIError, ImageNotFound
 from docker.utils import parse_repository_tag
 
 from ctrlplane_gitops.errors import ImageError, ProviderError
-from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.failure import engine_text
+from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 from ctrlplane_gitops.value import struct

@@ -10,25 +10,23 @@ from docker.errors import APIError
 from docker.types import Mount
 
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.providers.container import (
+    build_environment,
+    expand_command,
+    place_paths,
+    secret_environment,
+    working_dir_of,
+)
 from ctrlplane_gitops.providers.docker.config import DockerConfig
-from ctrlplane_gitops.providers.docker.effects import Effects
 from ctrlplane_gitops.providers.docker.engine import Engine
 from ctrlplane_gitops.providers.docker.failure import translated
 from ctrlplane_gitops.providers.docker.image import Images
 from ctrlplane_gitops.providers.docker.limits import creation_limits
 from ctrlplane_gitops.providers.docker.network import ensure_network
 from ctrlplane_gitops.providers.docker.secret_file import SecretFiles
-from ctrlplane_gitops.providers.docker.translate import (
-    build_environment,
-    check_template,
-    expand_command,
-    pack_files,
-    place_paths,
-    replica_labels,
-    secret_environment,
-    working_dir_of,
-)
+from ctrlplane_gitops.providers.docker.translate import check_template, pack_files, replica_labels
 from ctrlplane_gitops.providers.docker.volume import ensure_volumes
+from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.scaling import check_material, replica_name
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 from ctrlplane_gitops.value import replace, struct

@@ -21,9 +21,10 @@ from ctrlplane_gitops.providers.base import (
     LABEL_REPLICA,
     LABEL_REVISION,
 )
-from ctrlplane_gitops.providers.docker.effects import Effects
+from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.docker.foreign import describe_foreign
-from ctrlplane_gitops.providers.docker.translate import LABEL_ADOPTS, LABEL_PORTS, owner_labels
+from ctrlplane_gitops.providers.docker.translate import LABEL_ADOPTS, LABEL_PORTS
+from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.scaling import replica_name
 
 

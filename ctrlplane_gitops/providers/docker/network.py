@@ -10,8 +10,9 @@ import docker
 from docker.errors import APIError, NotFound
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.docker.effects import Effects
-from ctrlplane_gitops.providers.docker.translate import label_filter, network_name, owner_labels
+from ctrlplane_gitops.providers.container import owner_labels
+from ctrlplane_gitops.providers.docker.translate import label_filter, network_name
+from ctrlplane_gitops.providers.effects import Effects
 
 
 def ensure_network(

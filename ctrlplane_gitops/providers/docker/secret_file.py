@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.docker.effects import Effects
+from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.template import Release, SecretType

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import CapabilityError, ProviderError
@@ -18,23 +17,26 @@ from ctrlplane_gitops.providers.base import (
     LABEL_REVISION,
     LABEL_TENANT,
 )
+from ctrlplane_gitops.providers.container import (
+    check_arguments,
+    check_paths,
+    owner_labels,
+    place_paths,
+)
 from ctrlplane_gitops.providers.scaling import Slot, replica_name
 from ctrlplane_gitops.state.desired import Resources
-from ctrlplane_gitops.state.expand import expand
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
-from ctrlplane_gitops.value import replace, struct
+from ctrlplane_gitops.value import struct
 
 if TYPE_CHECKING:
-    from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
+    from ctrlplane_gitops.state.action import ScaleReplicaSet
 
 # The list shows port numbers only; this label keeps their names: "http=8080,admin=9000".
 LABEL_PORTS = "ctrlplane.dev/ports"
 # On a container that only stands for another one, which we did not make: that one's id.
 LABEL_ADOPTS = "ctrlplane.dev/adopts"
-# Where relative paths are, and the working directory of whatever has some.
-WORKING_DIR = "/app"
 # Anything else is stopped. A paused container serves nobody, so it is replaced like a dead one.
 _PHASES = {"running": ReplicaPhase.RUNNING, "restarting": ReplicaPhase.CRASHING}
 _EXIT_CODE = re.compile(r"^(?:Exited|Restarting|Dead) \((\d+)\)")
@@ -68,16 +70,6 @@ class Container:
     @property
     def slot(self) -> Slot:
         return Slot(self.index, self.name, self.is_live)
-
-
-def owner_labels(plane: str, tenant: str, instance: str | None = None) -> dict[str, str]:
-    """What every object of a tenant, or of one of its instances, carries.
-
-    >>> owner_labels("prod", "acme")
-    {'ctrlplane.dev/plane': 'prod', 'ctrlplane.dev/tenant': 'acme'}
-    """
-    labels = {LABEL_PLANE: plane, LABEL_TENANT: tenant}
-    return labels if instance is None else labels | {LABEL_INSTANCE: instance}
 
 
 def label_filter(labels: Mapping[str, str]) -> dict[str, Any]:
@@ -186,76 +178,6 @@ def build_observed(container: Container, limits: Resources | None) -> ObservedRe
     )
 
 
-def build_environment(template: ReleaseTemplate) -> dict[str, str]:
-    """The environment without secrets: the ports, then the template's own.
-
-    >>> from ctrlplane_gitops.state.template import Port
-    >>> template = ReleaseTemplate("d", ports=(Port("http-api", 80),), env={"A": "b"})
-    >>> build_environment(template)
-    {'PORT': '80', 'PORT_HTTP_API': '80', 'A': 'b'}
-    """
-    environment = {}
-    if template.ports:
-        environment["PORT"] = str(template.ports[0].port)
-    for port in template.ports:
-        environment[f"PORT_{port.name.upper().replace('-', '_')}"] = str(port.port)
-    return environment | dict(template.env)
-
-
-def secret_environment(template: ReleaseTemplate, material: Material) -> dict[str, str]:
-    """Variables that carry secrets; ProviderError for a value no variable can hold."""
-    found = {}
-    for mount in template.secrets:
-        if mount.type is SecretType.ENV:
-            try:
-                text = material.secrets[mount.secret].reveal().decode()
-            except UnicodeDecodeError:
-                raise ProviderError(f"{mount.secret} is not text: mount it as a file") from None
-            if "\0" in text:
-                raise ProviderError(f"{mount.secret} holds a NUL byte: mount it as a file")
-            found[mount.target] = text
-    return found
-
-
-def expand_command(template: ReleaseTemplate) -> list[str]:
-    """The arguments. A secret is never put into one: arguments are seen by everybody."""
-    environment = build_environment(template)
-    return [expand(part, environment) for part in template.command]
-
-
-def place_paths(template: ReleaseTemplate) -> ReleaseTemplate:
-    """The template with every path absolute: a relative one is below ``WORKING_DIR``.
-
-    >>> from ctrlplane_gitops.state.template import FileMount
-    >>> place_paths(ReleaseTemplate("d", files=(FileMount("a.py", ""),))).files[0].path
-    '/app/a.py'
-    """
-    if working_dir_of(template) is None:
-        return template
-    return replace(
-        template,
-        volumes=tuple(replace(item, path=_place(item.path)) for item in template.volumes),
-        files=tuple(replace(item, path=_place(item.path)) for item in template.files),
-        secrets=tuple(
-            replace(item, target=_place(item.target)) if _is_file(item.type) else item
-            for item in template.secrets
-        ),
-    )
-
-
-def working_dir_of(template: ReleaseTemplate) -> str | None:
-    """``WORKING_DIR`` where the template has a relative path, so that its command finds the same
-    paths as a process would; else None, the image's own."""
-    paths = [item.path for item in template.volumes]
-    paths.extend(item.path for item in template.files)
-    paths.extend(item.target for item in template.secrets if _is_file(item.type))
-    return WORKING_DIR if any(not path.startswith("/") for path in paths) else None
-
-
-def _place(path: str) -> str:
-    return path if path.startswith("/") else f"{WORKING_DIR}/{path}"
-
-
 def pack_files(template: ReleaseTemplate, files: Mapping[str, bytes], at: datetime) -> bytes:
     """A tar of the template's files, to be unpacked at ``/``. Owner is root, as in an image."""
     import tarfile
@@ -281,41 +203,5 @@ def check_template(template: ReleaseTemplate, instance: ResourceKey, *, is_local
             f"{instance}: an engine on another machine has no capability 'secret files'",
             hint="use secrets of type env, or a provider on the engine's machine (unix://)",
         )
-    _check_paths(place_paths(template), instance)
-    known = build_environment(template)
-    for mount in template.secrets:
-        if mount.type is SecretType.ENV and mount.target not in known:
-            marked = {mount.target: ""}
-            if any(expand(part, marked) != expand(part, {}) for part in template.command):
-                raise ProviderError(
-                    f"{instance}: the command uses $({mount.target}), a secret, and arguments "
-                    "are public",
-                    hint=f"read {mount.target} from the environment inside the program",
-                )
-
-
-def _check_paths(template: ReleaseTemplate, instance: ResourceKey) -> None:
-    targets = [("volume", volume.path) for volume in template.volumes]
-    targets += [("file", file.path) for file in template.files]
-    targets += [("secret", item.target) for item in template.secrets if _is_file(item.type)]
-    seen: dict[PurePosixPath, str] = {}
-    for what, text in targets:
-        path = PurePosixPath(text)
-        if ".." in path.parts or path in (PurePosixPath("/"), PurePosixPath(WORKING_DIR)):
-            raise ProviderError(
-                f"{instance}: {what} path {text!r} is no place of its own",
-                hint="give a path below a folder, without '..'",
-            )
-        if path in seen:
-            raise ProviderError(f"{instance}: {what} path {text!r} is also a {seen[path]} path")
-        for volume in template.volumes:
-            # put_archive would write below the mount, where nobody sees it.
-            if what == "file" and PurePosixPath(volume.path) in path.parents:
-                raise ProviderError(
-                    f"{instance}: file path {text!r} is inside volume {volume.name!r}"
-                )
-        seen[path] = what
-
-
-def _is_file(kind: SecretType) -> bool:
-    return kind is SecretType.FILE
+    check_paths(place_paths(template), instance)
+    check_arguments(template, instance)

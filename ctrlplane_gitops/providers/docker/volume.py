@@ -9,8 +9,9 @@ import docker
 from docker.errors import NotFound
 
 from ctrlplane_gitops.errors import ProviderError
-from ctrlplane_gitops.providers.docker.effects import Effects
-from ctrlplane_gitops.providers.docker.translate import label_filter, owner_labels, volume_name
+from ctrlplane_gitops.providers.container import owner_labels
+from ctrlplane_gitops.providers.docker.translate import label_filter, volume_name
+from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
 
