@@ -25,7 +25,7 @@ from ctrlplane_gitops.units import parse_duration, parse_percent
 
 KNOWN_TYPES = ("aws", "docker", "kubernetes", "memory", "process")
 ROUTER_TYPES = ("haproxy", "memory", "traefik")
-_UNSUPPORTED = frozenset({"aws", "kubernetes"})
+_UNSUPPORTED = frozenset({"aws"})
 _ROOT_FILE = "ctrlplane.yaml"
 
 
@@ -145,7 +145,7 @@ def _check_providers(document: Document) -> Iterator[Diagnostic]:
                 "providers",
                 alias,
                 "type",
-                hint="use docker or process",
+                hint="use docker, kubernetes or process",
             )
         elif kind not in KNOWN_TYPES:
             yield fault(

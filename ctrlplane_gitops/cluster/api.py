@@ -17,6 +17,7 @@ _T = TypeVar("_T")
 FIELD_MANAGER = "ctrlplane-gitops"
 # A page is held in memory as text and as objects for a moment: some 5 MB.
 PAGE_SIZE = 1000
+_META = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 @struct
@@ -41,13 +42,15 @@ class Api:
         read: Callable[[Object], _T],
         *,
         namespace: str | None = None,
+        is_meta: bool = False,
     ) -> list[_T]:
         """What ``read`` makes of each object that carries these labels, page by page, so that no
         more than one page of them is held. A list that takes too long to read is begun again, for
-        its second half would be of another time."""
+        its second half would be of another time. ``is_meta``: their metadata alone is asked for,
+        which is all that leaves the server of a Secret then."""
         for _ in range(3):
             try:
-                return self._list(kind, labels, read, namespace)
+                return self._list(kind, labels, read, namespace, _META if is_meta else JSON)
             except ApiError as error:
                 if error.status != 410:
                     raise
@@ -60,6 +63,7 @@ class Api:
         labels: Mapping[str, str],
         read: Callable[[Object], _T],
         namespace: str | None,
+        accept: str,
     ) -> list[_T]:
         query: dict[str, Any] = {"limit": PAGE_SIZE}
         if labels:
@@ -67,7 +71,7 @@ class Api:
         found: list[_T] = []
         while True:
             answer = self.connection.request(
-                "GET", kind.path(namespace), f"list {kind.plural}", query=query
+                "GET", kind.path(namespace), f"list {kind.plural}", query=query, accept=accept
             )
             page = answer.json()
             found.extend(map(read, page.get("items") or ()))
@@ -124,6 +128,21 @@ class Api:
         )
         return Applied(answer.json(), True, answer.warnings)
 
+    def replace(self, kind: ResourceType, desired: Object) -> Object:
+        """The whole object, as it was read but for what is to change: what somebody else has put
+        into it goes. ApiError (retryable) when it has changed since."""
+        metadata = desired["metadata"]
+        namespace, name = metadata.get("namespace"), metadata["name"]
+        answer = self.connection.request(
+            "PUT",
+            kind.path(namespace, name),
+            f"replace {_words(kind, namespace, name)}",
+            query={"fieldManager": FIELD_MANAGER},
+            body={"apiVersion": kind.api_version, "kind": kind.kind} | desired,
+        )
+        found: Object = answer.json()
+        return found
+
     def patch(
         self,
         kind: ResourceType,
@@ -153,10 +172,12 @@ class Api:
         *,
         uid: str | None = None,
         grace_s: int | None = None,
+        propagation: str = "Background",
     ) -> bool:
         """Ask for its end, and that of what it owns; False when it is gone already, or when there
-        is another one by that name (``uid`` is the one that was meant). It may take its time."""
-        options: Object = {"propagationPolicy": "Background"}
+        is another one by that name (``uid`` is the one that was meant). It may take its time;
+        ``propagation`` ``Foreground`` keeps it until what it owns has gone."""
+        options: Object = {"propagationPolicy": propagation}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         if grace_s is not None:

@@ -157,16 +157,24 @@ def probe_once(
     wanted: Iterable[tuple[Provider, ObservedReplica, tuple[HealthCheck, ...]]],
     now: datetime,
 ) -> Mapping[Identity, Verdict]:
-    """Every check of every replica once, side by side; what a status shows."""
+    """Every check of every replica once, side by side; what a status shows. What a provider says
+    of a replica itself is not asked again."""
+    wanted = list(wanted)
+    said = {
+        identity_of(provider.name, replica): replica.verdict
+        for provider, replica, _ in wanted
+        if replica.verdict is not None
+    }
     asked = [
         (identity_of(provider.name, replica), check, pool.submit(_once(provider, replica, check)))
         for provider, replica, checks in wanted
+        if replica.verdict is None
         for check in checks
     ]
     results: dict[Identity, dict[str, ProbeResult]] = {}
     for identity, check, future in asked:
         results.setdefault(identity, {})[check.name] = future.result()
-    return {
+    return said | {
         identity: next_verdict(None, by_check, 1, now) for identity, by_check in results.items()
     }
 

@@ -86,7 +86,7 @@ class Readiness:
         present = {
             identity: (provider, replica)
             for identity, provider, replica in _each_live(sets)
-            if checks and identity not in seen.trusted
+            if checks and identity not in seen.trusted and replica.verdict is None
         }
         for provider, replica in present.values():
             self._probing.follow(self._providers[provider], (replica,), checks)
@@ -107,7 +107,12 @@ class Readiness:
         began = replica.started_at or seen.first_seen.setdefault(identity, now)
         ready_since: datetime | None = None
         reason = replica.reason
-        if replica.phase is ReplicaPhase.RUNNING:
+        if replica.phase is ReplicaPhase.RUNNING and replica.verdict is not None:
+            # Whoever probes them itself knows their own checks, and since when they pass.
+            said = replica.verdict
+            ready_since = said.since if said.is_ready else None
+            reason = reason or said.message
+        elif replica.phase is ReplicaPhase.RUNNING:
             verdict = self._probing.verdict_of(provider, replica)
             if identity in seen.trusted or not has_checks:
                 ready_since = began

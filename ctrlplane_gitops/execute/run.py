@@ -15,6 +15,7 @@ from ctrlplane_gitops.errors import CtrlplaneError, UnreachableError
 from ctrlplane_gitops.execute.retry import next_delay
 from ctrlplane_gitops.execute.settle import Settled, settle_completed, settle_failed
 from ctrlplane_gitops.plan.change import Work
+from ctrlplane_gitops.plan.drift import wanted_replicas
 from ctrlplane_gitops.rollout.registry import strategy_for
 from ctrlplane_gitops.rollout.view import (
     AnalysisView,
@@ -126,7 +127,7 @@ class InstanceRun:
         self._stop_timeout = stop_timeout
         self._is_detached = is_detached
         self._queue: list[Action] = self._first_actions()
-        self._swept = False
+        self._swept = self._mended = False
         self._attempt = 0
         self._not_before: datetime | None = None
         self._rest_until: datetime | None = None
@@ -231,7 +232,7 @@ class InstanceRun:
         view = RolloutView(
             instance=work.instance,
             target=target.number,
-            replicas=work.desired.replicas,
+            replicas=self._wanted(sets),
             sets=views,
             params=work.desired.params,
             status=self.status,
@@ -251,7 +252,7 @@ class InstanceRun:
             actions = tuple(self._dress(step, sets, now) for step in decision.steps)
             return Act(actions, changed, decision.route)
         if decision.is_done:
-            return self._end()
+            return self._mend(sets, now) or self._end()
         if decision.waits_for:
             text = f"{target.label} waits for {decision.waits_for}"
             text += _share_of(target.number, around.traffic)
@@ -280,7 +281,27 @@ class InstanceRun:
             resources=desired.resources,
             stop_timeout=desired.params.stop_timeout,
             retire=step.retire,
+            health=desired.health,
+            max_unavailable=desired.params.max_unavailable.of(desired.replicas, round_up=False),
         )
+
+    def _mend(self, sets: tuple[ObservedReplicaSet, ...], now: datetime) -> Act | None:
+        """Put back what somebody has changed of the set that is to stay, once."""
+        work, target = self.work, self.target
+        assert work.desired is not None and target is not None
+        if self._mended or self.status.phase is not RolloutPhase.IDLE or not work.desired.replicas:
+            return None
+        self._mended = True
+        if not any(item.altered for item in sets if item.release == target.number):
+            return None
+        wanted = self._wanted(sets)
+        return Act((self._dress(ScaleStep(target.number, wanted), sets, now),))
+
+    def _wanted(self, sets: tuple[ObservedReplicaSet, ...]) -> int:
+        """How many replicas there should be: Git's number, or what somebody else decides."""
+        assert self.work.desired is not None and self.target is not None
+        own = [item for item in sets if item.release == self.target.number]
+        return wanted_replicas(self.work.desired.replicas, own)
 
     def _end(self) -> Step:
         work, target = self.work, self.target

@@ -82,6 +82,8 @@ class _Replica:
             return False
         if self.replica.phase is not ReplicaPhase.RUNNING:
             return None
+        if (said := self.replica.verdict) is not None:
+            return True if said.is_ready else (False if said.failures else None)
         known = [item.is_healthy for item in self.subjects]
         if False in known:
             return False
@@ -89,7 +91,7 @@ class _Replica:
 
     def find(self, check: str) -> bool | None:
         """What one check says of it."""
-        if self.replica.phase is not ReplicaPhase.RUNNING:
+        if self.replica.phase is not ReplicaPhase.RUNNING or self.replica.verdict is not None:
             return self.is_healthy
         return next((item.is_healthy for item in self.subjects if item.check.name == check), None)
 
@@ -98,9 +100,17 @@ class _Replica:
         if self.replica.phase is not ReplicaPhase.RUNNING:
             yield f"{self.replica.name} {self.replica.phase}"
             return
+        if self.replica.verdict is not None and self.is_healthy is False:
+            yield f"{self.replica.name}: {self.replica.verdict.message or 'not ready'}"
+            return
         for item in self.subjects:
             if item.is_healthy is False and item.state and check in (WHOLE, item.check.name):
                 yield f"{self.replica.name} {item.check.name}: {item.state.message}"
+
+
+def _is_other(before: ObservedReplica, now: ObservedReplica) -> bool:
+    """Whether what was seen of one replica is news."""
+    return before.phase is not now.phase or before.verdict != now.verdict
 
 
 @struct
@@ -185,7 +195,7 @@ class Tally:
             for replica in item.live:
                 identity = (item.provider, replica.id, replica.started_at)
                 known = before.pop(identity, None)
-                has_changed |= known is None or known.replica.phase is not replica.phase
+                has_changed |= known is None or _is_other(known.replica, replica)
                 if known is None:
                     known = self._make_replica(item.provider, replica)
                     new += known.subjects
@@ -250,7 +260,8 @@ class Tally:
         return before, span
 
     def _make_replica(self, provider: str, replica: ObservedReplica) -> _Replica:
-        checks = self._checks
+        # Those that the provider probes are not ours to probe.
+        checks = self._checks if replica.verdict is None else ()
         return _Replica(
             provider, replica, tuple(Probed(self.key, provider, replica, check) for check in checks)
         )

@@ -180,6 +180,7 @@ def basis_of(
         for item in sets
         for replica in item.replicas
     ]
+    replicas += [(item.release, "altered", str(one), "") for item in sets for one in item.altered]
     return (replicas, number, revision)
 
 

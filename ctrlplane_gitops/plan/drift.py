@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ctrlplane_gitops.plan.change import FieldChange
 from ctrlplane_gitops.plan.fields import diff_limits
 from ctrlplane_gitops.state.desired import DesiredInstance
@@ -44,7 +46,8 @@ def compare_live(
         if replica.resources is not None and not limits:
             limits = diff_limits(instance.resources, replica.resources)
     texts = []
-    if len(live) != instance.replicas:
+    wanted = wanted_replicas(instance.replicas, own)
+    if len(live) != wanted:
         texts.append(f"replicas {instance.replicas} -> {len(live)}")
     for item in dead:
         code = "stopped" if item.exit_code is None else f"exited {item.exit_code}"
@@ -52,6 +55,8 @@ def compare_live(
     for change in limits:
         after = change.after if isinstance(change.after, str) else "none"
         texts.append(f"{change.path[-1]} {change.before} -> {after}")
+    altered = [item for one in own for item in one.altered]
+    texts.extend(f"changed by hand: {item}" for item in altered)
     texts.extend(
         f"leftover replicas of v{item.release} on {item.provider}: {len(item.replicas)}"
         for item in others
@@ -59,11 +64,19 @@ def compare_live(
     is_exact = (
         not others
         and len(own) == (1 if instance.replicas or own else 0)
-        and len(replicas) == len(live) == instance.replicas
+        and len(replicas) == len(live) == wanted
+        and not altered
     )
-    return Live(
-        len(live), is_exact, limits, tuple(texts), any(item.resources is None for item in live)
-    )
+    # What somebody else decides is shown as what was asked for.
+    count = instance.replicas if len(live) == wanted else len(live)
+    return Live(count, is_exact, limits, tuple(texts), any(item.resources is None for item in live))
+
+
+def wanted_replicas(replicas: int, sets: Sequence[ObservedReplicaSet]) -> int:
+    """How many there should be of one release: as Git says, unless somebody else decides it. One
+    that has none any more is as Git says again."""
+    scaled = [item for item in sets if item.scaled_by]
+    return len(scaled[0].live) or replicas if replicas and scaled else replicas
 
 
 def is_settled(
@@ -77,7 +90,8 @@ def is_settled(
         only.release != release
         or only.revision != instance.revision
         or only.provider != instance.provider
-        or len(only.replicas) != instance.replicas
+        or len(only.replicas) != wanted_replicas(instance.replicas, sets)
+        or only.altered
     ):
         return False
     wanted = instance.resources

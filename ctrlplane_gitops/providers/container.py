@@ -95,7 +95,9 @@ def working_dir_of(template: ReleaseTemplate) -> str | None:
     return WORKING_DIR if any(not path.startswith("/") for path in paths) else None
 
 
-def check_paths(template: ReleaseTemplate, instance: ResourceKey) -> None:
+def check_paths(
+    template: ReleaseTemplate, instance: ResourceKey, *, is_nesting_allowed: bool = False
+) -> None:
     """ProviderError for paths that are no place of their own. Those of ``place_paths``."""
     targets = [("volume", volume.path) for volume in template.volumes]
     targets += [("file", file.path) for file in template.files]
@@ -112,7 +114,8 @@ def check_paths(template: ReleaseTemplate, instance: ResourceKey) -> None:
             raise ProviderError(f"{instance}: {what} path {text!r} is also a {seen[path]} path")
         for volume in template.volumes:
             # put_archive would write below the mount, where nobody sees it.
-            if what == "file" and PurePosixPath(volume.path) in path.parents:
+            is_lost = what == "file" and not is_nesting_allowed
+            if is_lost and PurePosixPath(volume.path) in path.parents:
                 raise ProviderError(
                     f"{instance}: file path {text!r} is inside volume {volume.name!r}"
                 )

@@ -26,8 +26,15 @@ def _build_docker(settings: ProviderSettings) -> Provider:
     return DockerProvider(settings)
 
 
+def _build_kubernetes(settings: ProviderSettings) -> Provider:
+    from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
+
+    return KubernetesProvider(settings)
+
+
 _BUILDERS: dict[str, Callable[[ProviderSettings], Provider]] = {
     "docker": _build_docker,
+    "kubernetes": _build_kubernetes,
     "memory": _build_memory,
     "process": _build_process,
 }

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.redact import SecretValue
-from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.desired import HealthCheck, Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.value import field, struct
@@ -32,7 +32,9 @@ class ScaleReplicaSet:
     A dead replica is replaced in its index; missing ones take the lowest free indices. Surplus is
     removed: those named in ``retire`` first, then dead ones, then the highest index. Stopping is
     SIGTERM, ``stop_timeout``, SIGKILL. A replica whose name exists but which is not ours (owner
-    labels differ) is a terminal error."""
+    labels differ) is a terminal error. ``health`` and ``max_unavailable`` (at least this many may
+    always be down at once, None: not known) are for providers that probe, or move replicas,
+    themselves."""
 
     instance: ResourceKey
     provider: str
@@ -41,6 +43,8 @@ class ScaleReplicaSet:
     resources: Resources = Resources()
     stop_timeout: timedelta = timedelta(seconds=30)
     retire: tuple[str, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
+    max_unavailable: int | None = None
 
 
 @struct

@@ -32,9 +32,22 @@ class Endpoint:
 
 
 @struct
+class Verdict:
+    """What probes say of one replica (by provider id)."""
+
+    is_ready: bool
+    since: datetime
+    failures: int = 0
+    message: str = ""
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+
+@struct
 class ObservedReplica:
-    """One container or process. ``name`` is deterministic (``<plane>.<tenant>.<instance>.v3.0``),
-    ``id`` is the provider's own and changes when the replica is replaced."""
+    """One container, process or pod. ``name`` is deterministic
+    (``<plane>.<tenant>.<instance>.v3.0``), ``id`` is the provider's own and changes when the
+    replica is replaced. ``verdict`` is what a provider says that makes the health checks itself;
+    None: it makes none, and they are ours to make."""
 
     name: str
     id: str
@@ -45,12 +58,27 @@ class ObservedReplica:
     resources: Resources | None = None
     exit_code: int | None = None
     reason: str = ""
+    verdict: Verdict | None = None
+
+
+@struct
+class Alteration:
+    """Something of a replica set that somebody else has changed: ``field`` in the provider's own
+    words, ``by`` who that was ("" where nobody can say)."""
+
+    field: str
+    by: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field} (by {self.by})" if self.by else self.field
 
 
 @struct
 class ObservedReplicaSet:
     """All replicas of one release of one instance, sorted by index. ``is_adopted``: one of them
-    ran before it was ours."""
+    ran before it was ours. ``altered`` is what a ``ScaleReplicaSet`` to as many replicas as there
+    are would put right. ``scaled_by`` is who else decides how many there are (an autoscaler): their
+    number is no drift then."""
 
     instance: ResourceKey
     provider: str
@@ -58,6 +86,8 @@ class ObservedReplicaSet:
     revision: str
     replicas: tuple[ObservedReplica, ...]
     is_adopted: bool = False
+    altered: tuple[Alteration, ...] = ()
+    scaled_by: str = ""
 
     @property
     def live(self) -> tuple[ObservedReplica, ...]:
@@ -125,14 +155,3 @@ def share_equal(before: ObservedState, after: ObservedState) -> ObservedState:
 
     sets = tuple([find(item) for item in after.replica_sets])
     return replace(after, replica_sets=sets)
-
-
-@struct
-class Verdict:
-    """What our probes say of one replica (by provider id)."""
-
-    is_ready: bool
-    since: datetime
-    failures: int = 0
-    message: str = ""
-    checks: Mapping[str, str] = field(default_factory=dict)

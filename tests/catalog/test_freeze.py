@@ -171,8 +171,7 @@ def test_a_control_plane_may_stand_in_any_file() -> None:
 @pytest.mark.parametrize(
     ("spec", "code", "hint"),
     [
-        ({"providers": {"local": {"type": "aws"}}}, "unsupported-provider", "docker or process"),
-        ({"providers": {"local": {"type": "kubernetes"}}}, "unsupported-provider", "docker"),
+        ({"providers": {"local": {"type": "aws"}}}, "unsupported-provider", "or process"),
         ({"providers": {"local": {"type": "dokcer"}}}, "unknown-provider-type", "'docker'"),
         ({"defaultProvider": "locale"}, "unknown-provider", "'local'"),
     ],

@@ -1,0 +1,111 @@
+"""Bringing one object to what it should be: as little as possible, and never over others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ctrlplane_gitops.cluster.api import FIELD_MANAGER, Api
+from ctrlplane_gitops.cluster.failure import ApiError
+from ctrlplane_gitops.cluster.resource import ResourceType
+from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.providers.effects import Effects
+from ctrlplane_gitops.providers.kubernetes.manifest import Object, fingerprint, mark
+from ctrlplane_gitops.providers.kubernetes.name import APPLIED
+from ctrlplane_gitops.providers.kubernetes.row import is_of_person
+
+
+class Applier:
+    """Applies the objects of one action. ``warnings`` are what whoever asked for it is told."""
+
+    def __init__(self, api: Api, effects: Effects, warnings: list[str]) -> None:
+        self._api = api
+        self._effects = effects
+        self._warnings = warnings
+
+    def ensure(
+        self, kind: ResourceType, desired: Object, owner: Mapping[str, str]
+    ) -> tuple[Object, bool]:
+        """The object as it is now, and whether anything had to be done. ProviderError where there
+        is one by that name that does not carry ``owner``."""
+        metadata = desired["metadata"]
+        if APPLIED not in metadata.get("annotations", {}):
+            desired = mark(desired, fingerprint(desired))
+        found = self._api.get(kind, metadata.get("namespace"), metadata["name"])
+        if found is not None:
+            check_owner(kind, found, owner)
+            wanted = desired["metadata"]["annotations"][APPLIED]
+            held = (found["metadata"].get("annotations") or {}).get(APPLIED)
+            if held == wanted and not _is_altered(found, desired):
+                return found, False
+        return self.apply(kind, desired), True
+
+    def apply(self, kind: ResourceType, desired: Object) -> Object:
+        """Server-side, first without force. What a person has changed by hand is taken back, and
+        said; what another controller holds is an error that names it."""
+        name = f"{kind.kind.lower()}:{desired['metadata']['name']}"
+        try:
+            with self._effects.made(name):
+                applied = self._api.apply(kind, desired)
+        except ApiError as error:
+            if not error.owners:
+                raise
+            check_conflict(kind, desired["metadata"]["name"], error)
+            for field, who in error.owners.items():
+                if f'"{FIELD_MANAGER}"' not in who:
+                    text = f"{kind.kind} {desired['metadata']['name']}: {field} is taken back"
+                    self._warnings.append(f"{text}: {who}")
+            with self._effects.made(name):
+                applied = self._api.apply(kind, desired, is_forced=True)
+        self._warnings.extend(applied.warnings)
+        return applied.object
+
+
+def check_conflict(kind: ResourceType, name: str, error: ApiError) -> None:
+    """ProviderError when one of the fields is another controller's."""
+    for field, message in error.owners.items():
+        manager = message.partition('"')[2].partition('"')[0]
+        if not is_of_person(manager):
+            raise held_by(kind.kind, name, field.lstrip("."), manager)
+
+
+def held_by(kind: str, name: str, field: str, manager: str) -> ProviderError:
+    return ProviderError(
+        f"{field} of {kind} {name} is held by {manager}, so it is left alone",
+        hint=f"take it from {manager}, or leave it out of what is asked for",
+    )
+
+
+def check_owner(kind: ResourceType, found: Object, owner: Mapping[str, str]) -> None:
+    """ProviderError for an object that is somebody else's."""
+    labels = found["metadata"].get("labels") or {}
+    if not owner.items() <= labels.items():
+        raise not_ours(kind.kind, found)
+
+
+def not_ours(kind: str, found: Mapping[str, Any]) -> ProviderError:
+    metadata = found["metadata"]
+    where = metadata.get("namespace")
+    name = f"{where}/{metadata['name']}" if where else metadata["name"]
+    return ProviderError(
+        f"{kind} {name!r} exists and is not ours",
+        hint="its labels name another owner, or none; rename or remove it by hand",
+    )
+
+
+def _is_altered(found: Object, desired: Object) -> bool:
+    """Whether labels or simple fields that we set are not as we set them. Lists are left to the
+    fingerprint: the server fills them up with defaults."""
+    labels = found["metadata"].get("labels") or {}
+    if not desired["metadata"].get("labels", {}).items() <= labels.items():
+        return True
+    return any(
+        found.get("spec", {}).get(name) != value for name, value in _simple(desired.get("spec", {}))
+    )
+
+
+def _simple(spec: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in spec.items():
+        is_flat = isinstance(value, dict) and all(isinstance(x, str) for x in value.values())
+        if is_flat or isinstance(value, (str, int)):
+            yield name, value

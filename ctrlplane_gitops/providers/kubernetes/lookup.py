@@ -1,0 +1,89 @@
+"""The lists that looking is made of: a few calls for a whole control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ctrlplane_gitops.cluster.api import Api
+from ctrlplane_gitops.cluster.resource import DEPLOYMENT, POD, SERVICE
+from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_RELEASE, LABEL_TENANT
+from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
+from ctrlplane_gitops.providers.kubernetes.name import namespace_name
+from ctrlplane_gitops.providers.kubernetes.row import (
+    DeploymentRow,
+    PodRow,
+    read_deployment,
+    read_pod,
+)
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.value import struct
+
+
+@struct
+class Seen:
+    """``strangers`` is how many Deployments carry our label but not the others, or are not in
+    their tenant's namespace; ``services`` are
+    namespaces and names."""
+
+    deployments: tuple[DeploymentRow, ...]
+    pods: tuple[PodRow, ...]
+    services: frozenset[tuple[str, str]]
+    strangers: int
+
+
+class Lookup:
+    """What there is of one control plane."""
+
+    def __init__(self, api: Api, plane: str, config: KubernetesConfig) -> None:
+        self._api = api
+        self._plane = plane
+        self._config = config
+
+    def namespace_of(self, tenant: str) -> str:
+        return namespace_name(self._config.namespace, self._plane, tenant)
+
+    def see(self, keys: Collection[ResourceKey] | None = None) -> Seen:
+        """Three lists; of one namespace where all that is asked for is one tenant's."""
+        labels = {LABEL_PLANE: self._plane}
+        tenants = {key.tenant for key in keys or ()}
+        namespace = None
+        if len(tenants) == 1:
+            labels[LABEL_TENANT] = tenants.pop()
+            namespace = self.namespace_of(labels[LABEL_TENANT])
+        if keys is not None and len(keys) == 1:
+            labels[LABEL_INSTANCE] = next(iter(keys)).name
+        deployments = self._api.read_all(DEPLOYMENT, labels, read_deployment, namespace=namespace)
+        services = self._api.read_all(
+            SERVICE,
+            labels | {LABEL_RELEASE: ""},
+            lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]),
+            namespace=namespace,
+            is_meta=True,
+        )
+        pods = self._api.read_all(POD, labels, read_pod, namespace=namespace)
+        ours = tuple(row for row in deployments if row is not None and self._is_at_home(row))
+        return Seen(
+            ours,
+            tuple(row for row in pods if row is not None),
+            frozenset(services),
+            len(deployments) - len(ours),
+        )
+
+    def _is_at_home(self, row: DeploymentRow) -> bool:
+        """Whether it is where we would put it: with another ``namespace`` in the specs what there
+        was before is not found by what is done."""
+        return row.namespace == self.namespace_of(row.instance.tenant)
+
+    def pods_of(
+        self, instance: ResourceKey | None = None, release: int | None = None
+    ) -> list[PodRow]:
+        """Pods of an instance, of one of its releases, or of everything."""
+        labels = {LABEL_PLANE: self._plane}
+        namespace = None
+        if instance is not None:
+            labels |= {LABEL_TENANT: instance.tenant, LABEL_INSTANCE: instance.name}
+            namespace = self.namespace_of(instance.tenant)
+        if release is not None:
+            labels[LABEL_RELEASE] = str(release)
+        found = self._api.read_all(POD, labels, read_pod, namespace=namespace)
+        return [row for row in found if row is not None]

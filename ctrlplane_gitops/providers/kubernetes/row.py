@@ -1,0 +1,255 @@
+"""What an object of a list comes to: the few values of it that we look at. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ctrlplane_gitops.cluster.api import FIELD_MANAGER
+from ctrlplane_gitops.providers.base import LABEL_REPLICA
+from ctrlplane_gitops.providers.kubernetes.name import CONTAINER, PORTS, read_owner
+from ctrlplane_gitops.providers.kubernetes.quantity import read_limits
+from ctrlplane_gitops.redact import one_line
+from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import ReplicaPhase, Verdict
+from ctrlplane_gitops.value import struct
+
+Object = Mapping[str, Any]
+_FAR_PAST = datetime(1970, 1, 1, tzinfo=UTC)
+_LIMIT_RANGER = "kubernetes.io/limit-ranger"
+_MOST_TEXT = 300
+REPLICAS = "spec.replicas"
+# Back-off after a crash; every other reason to wait is one to be started.
+_CRASHING = ("CrashLoopBackOff",)
+
+# Whose changes are a person's: they are drift, and put right. What another controller has set is
+# its business, and a person's to sort out.
+_PEOPLE = ("kubectl", "before-first-apply", FIELD_MANAGER)
+
+
+@struct
+class DeploymentRow:
+    """``failure`` is why pods are not made; ``is_seen`` whether the controller knows of the last
+    change. ``foreign`` are fields of ours that somebody else has set, with who that was."""
+
+    namespace: str
+    name: str
+    uid: str
+    instance: ResourceKey
+    release: int
+    revision: str
+    replicas: int
+    ports: tuple[tuple[str, int], ...]
+    limits: Resources
+    is_going: bool
+    is_seen: bool
+    failure: str
+    foreign: tuple[tuple[str, str], ...]
+
+
+@struct
+class PodRow:
+    """``index`` is what we have pinned it to, None: by its age. ``grace_s`` is how long it may
+    take to stop."""
+
+    namespace: str
+    name: str
+    uid: str
+    instance: ResourceKey
+    release: int
+    index: int | None
+    created_at: datetime
+    is_going: bool
+    phase: ReplicaPhase
+    started_at: datetime
+    exit_code: int | None
+    reason: str
+    verdict: Verdict
+    limits: Resources
+    is_limited_by_others: bool
+    is_final: bool
+    grace_s: int
+
+    @property
+    def is_live(self) -> bool:
+        return self.phase is not ReplicaPhase.STOPPED
+
+
+def read_time(text: Any) -> datetime | None:
+    """
+    >>> read_time("2026-03-01T12:00:00Z")
+    datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.timezone.utc)
+    """
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
+    except ValueError:
+        return None
+
+
+def read_deployment(item: Object) -> DeploymentRow | None:
+    """None when it does not carry our labels as we write them."""
+    metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
+    owner = read_owner(metadata.get("labels") or {})
+    if owner is None:
+        return None
+    annotations = metadata.get("annotations") or {}
+    container = _find_container(spec["template"]["spec"].get("containers") or ())
+    generation = metadata.get("generation", 0)
+    return DeploymentRow(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        owner.instance,
+        owner.release,
+        owner.revision,
+        int(spec.get("replicas", 1)),
+        tuple(_read_ports(annotations.get(PORTS, ""))),
+        read_limits((container.get("resources") or {}).get("limits") or {}),
+        "deletionTimestamp" in metadata,
+        status.get("observedGeneration", 0) >= generation,
+        _failure(status),
+        tuple(sorted(set(find_foreign(metadata.get("managedFields") or ())))),
+    )
+
+
+def _read_ports(text: str) -> Iterator[tuple[str, int]]:
+    for part in filter(None, text.split(",")):
+        name, _, number = part.partition("=")
+        if number.isdigit():
+            yield name, int(number)
+
+
+def _failure(status: Object) -> str:
+    """Why pods are refused: a quota, a policy, a webhook."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return _short(f"{condition.get('reason')}: {condition.get('message')}")
+    return ""
+
+
+def is_of_person(manager: str) -> bool:
+    """
+    >>> is_of_person("kubectl-set"), is_of_person("kube-controller-manager")
+    (True, False)
+    """
+    return manager.startswith(_PEOPLE)
+
+
+def find_foreign(fields: Iterable[Object]) -> Iterator[tuple[str, str]]:
+    """Fields below ``spec`` that somebody else has written, with who that was. Controllers write
+    a status and annotations, which are theirs.
+
+    >>> list(find_foreign([{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]))
+    [('spec.replicas', 'kubectl')]
+    """
+    for entry in fields:
+        if entry.get("manager") != FIELD_MANAGER and entry.get("subresource") != "status":
+            below = (entry.get("fieldsV1") or {}).get("f:spec")
+            if below is not None:
+                for path in _leaves("spec", below):
+                    yield path, str(entry.get("manager"))
+
+
+def _leaves(path: str, below: Object) -> Iterator[str]:
+    inside = {name: value for name, value in below.items() if name != "."}
+    if not inside:
+        yield path
+    for name, value in inside.items():
+        kind, _, rest = name.partition(":")
+        yield from _leaves(f"{path}.{rest}" if kind == "f" else f"{path}[{rest}]", value)
+
+
+def read_pod(item: Object) -> PodRow | None:
+    """None when it does not carry our labels as we write them."""
+    metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
+    labels = metadata.get("labels") or {}
+    owner = read_owner(labels)
+    if owner is None:
+        return None
+    container = _find_container(spec.get("containers") or ())
+    seen = _find_container(status.get("containerStatuses") or ())
+    phase, exit_code, reason = _judge(metadata["name"], status, seen)
+    created = read_time(metadata.get("creationTimestamp")) or _FAR_PAST
+    running = (seen.get("state") or {}).get("running") or {}
+    started = read_time(running.get("startedAt")) or read_time(status.get("startTime")) or created
+    pinned = str(labels.get(LABEL_REPLICA, ""))
+    limits = read_limits((container.get("resources") or {}).get("limits") or {})
+    return PodRow(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        owner.instance,
+        owner.release,
+        int(pinned) if pinned.isdigit() else None,
+        created,
+        "deletionTimestamp" in metadata,
+        phase,
+        started,
+        exit_code,
+        reason,
+        _verdict(metadata["name"], status, seen, reason, created),
+        limits,
+        _LIMIT_RANGER in (metadata.get("annotations") or {}),
+        status.get("phase") in ("Failed", "Succeeded"),
+        int(spec.get("terminationGracePeriodSeconds", 30)),
+    )
+
+
+def _find_container(items: Iterable[Object]) -> Object:
+    """Ours; a pod may have others that admission has put into it."""
+    return next((item for item in items if item.get("name") == CONTAINER), {})
+
+
+def _judge(pod: str, status: Object, seen: Object) -> tuple[ReplicaPhase, int | None, str]:
+    """Phase, exit code and why it is not running."""
+    state, last = seen.get("state") or {}, seen.get("lastState") or {}
+    ended = state.get("terminated") or {}
+    before = last.get("terminated") or {}
+    if status.get("phase") in ("Failed", "Succeeded"):
+        code = ended.get("exitCode")
+        why = status.get("reason") or ended.get("reason") or status.get("phase")
+        return ReplicaPhase.STOPPED, code, _say(pod, why, status.get("message"))
+    if ended:
+        why = ended.get("reason") or "terminated"
+        return ReplicaPhase.STOPPED, ended.get("exitCode"), _say(pod, why, ended.get("message"))
+    if "running" in state:
+        return ReplicaPhase.RUNNING, None, ""
+    waiting = state.get("waiting") or {}
+    reason = waiting.get("reason")
+    if reason in _CRASHING or (before and reason):
+        text = _say(pod, reason, waiting.get("message"))
+        return ReplicaPhase.CRASHING, before.get("exitCode"), text
+    if reason and reason not in ("ContainerCreating", "PodInitializing"):
+        return ReplicaPhase.STARTING, None, _say(pod, reason, waiting.get("message"))
+    return ReplicaPhase.STARTING, None, _unscheduled(pod, status)
+
+
+def _unscheduled(pod: str, status: Object) -> str:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return _say(pod, condition.get("reason"), condition.get("message"))
+    return ""
+
+
+def _verdict(pod: str, status: Object, seen: Object, reason: str, created: datetime) -> Verdict:
+    """What the kubelet says of it: its probes, and whether it runs at all. Before its startup probe
+    has passed it has not failed."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "Ready":
+            is_ready = condition.get("status") == "True"
+            since = read_time(condition.get("lastTransitionTime")) or created
+            text = reason or _say(pod, condition.get("reason"), condition.get("message"))
+            failures = 1 if seen.get("started") and not is_ready else 0
+            return Verdict(is_ready, since, failures, "" if is_ready else text)
+    return Verdict(False, created, 0, reason)
+
+
+def _say(pod: str, reason: Any, message: Any) -> str:
+    return _short(f"pod {pod}: {reason}: {message}" if message else f"pod {pod}: {reason}")
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 3]}..."

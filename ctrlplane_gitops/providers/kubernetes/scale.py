@@ -1,0 +1,330 @@
+"""``ScaleReplicaSet``: a Deployment with what belongs to it, as many pods as asked for, and those
+gone that were named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ctrlplane_gitops.clock import sleep
+from ctrlplane_gitops.cluster.resource import (
+    CLAIM,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    POD,
+    SECRET,
+    SERVICE,
+    ResourceType,
+)
+from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.providers.base import LABEL_REPLICA
+from ctrlplane_gitops.providers.container import owner_labels
+from ctrlplane_gitops.providers.effects import Effects
+from ctrlplane_gitops.providers.kubernetes.applying import (
+    Applier,
+    check_owner,
+    held_by,
+    not_ours,
+)
+from ctrlplane_gitops.providers.kubernetes.content import (
+    build_files,
+    build_pull_secret,
+    build_secret,
+)
+from ctrlplane_gitops.providers.kubernetes.manifest import (
+    Object,
+    build_budget,
+    build_claim,
+    build_deployment,
+    build_instance_service,
+    build_service,
+    check_release,
+    own,
+)
+from ctrlplane_gitops.providers.kubernetes.name import set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.removal import remove_set
+from ctrlplane_gitops.providers.kubernetes.row import (
+    REPLICAS,
+    PodRow,
+    find_foreign,
+    is_of_person,
+)
+from ctrlplane_gitops.providers.kubernetes.tenant import ensure_tenant
+from ctrlplane_gitops.providers.kubernetes.view import place_pods
+from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
+from ctrlplane_gitops.providers.scaling import (
+    ScaleSteps,
+    Slot,
+    check_material,
+    compute_scale,
+    replica_name,
+)
+from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
+from ctrlplane_gitops.units import format_bytes
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.kubernetes.acting import Site
+
+_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_FIRST_TO_GO = "-1000"
+_MANAGED = "managedFields"
+# How long pods are waited for that Kubernetes makes or stops by itself. What takes longer is seen
+# by the next look.
+_MADE_S = 2.0
+_HEARD_S = 0.1
+_STOPPED_S = 10.0
+
+
+class Scaling:
+    """One action."""
+
+    def __init__(
+        self,
+        site: Site,
+        action: ScaleReplicaSet,
+        material: Material,
+        effects: Effects,
+        warnings: list[str],
+    ) -> None:
+        self._site = site
+        self._action = action
+        self._material = material
+        self._effects = effects
+        self._applier = Applier(site.api, effects, warnings)
+        self._warnings = warnings
+        self._release = action.release
+        self._tenant = action.instance.tenant
+        self._namespace = site.lookup.namespace_of(self._tenant)
+        self._name = set_name(action.instance, action.release.number)
+        self._selector = set_selector(site.plane, action.instance, action.release.number)
+
+    def run(self) -> None:
+        found = self._site.api.get(DEPLOYMENT, self._namespace, self._name)
+        # Whose it is can be told by the selector, which nobody can change.
+        if found is not None and found["spec"]["selector"]["matchLabels"] != self._selector:
+            raise not_ours("Deployment", found)
+        if self._action.replicas == 0:
+            stop_s = self._action.stop_timeout.total_seconds()
+            remove_set(self._site, self._action.instance, self._release.number, stop_s,
+                       self._effects, found)  # fmt: skip
+        elif found is None:
+            self._make()
+        elif "deletionTimestamp" in found["metadata"]:
+            raise ProviderError(f"{self._name} is still being removed", is_retryable=True)
+        else:
+            self._change(found)
+
+    def _make(self) -> None:
+        """The Deployment first, for it owns the others; without pods while there is something they
+        need to start."""
+        check_release(self._release)
+        check_material(self._release.template, self._material)
+        contents = self._contents()
+        desired = build_deployment(
+            self._site.plane, self._namespace, self._action, self._action.replicas
+        )
+        ensure_tenant(self._site, self._tenant, self._namespace, self._applier)
+        self._ensure_claims()
+        first = desired if not contents else _with_replicas(desired, 0)
+        made = self._applier.apply(DEPLOYMENT, first)
+        self._ensure_belongings(made, contents)
+        if contents:
+            self._set_replicas(made)
+        self._await_pods()
+
+    def _change(self, found: Object) -> None:
+        if _is_altered(found, self._action):
+            found = self._repair(found)
+        placed = place_pods(self._pods())
+        slots = [Slot(index, self._replica(index), pod.is_live) for index, pod in placed.items()]
+        steps = compute_scale(slots, self._action.replicas, self._action.retire)
+        if steps.start or steps.replace:
+            check_material(self._release.template, self._material)
+            self._ensure_claims()
+        self._ensure_belongings(found, self._contents_known())
+        self._pin(placed, steps)
+        if found["spec"].get("replicas", 1) != self._action.replicas:
+            self._mark([placed[index] for index in steps.remove if not placed[index].is_final])
+            self._set_replicas(found)
+        self._delete(placed, steps)
+        if steps.start or steps.replace or steps.remove:
+            self._await_pods()
+
+    def _repair(self, found: Object) -> Object:
+        """Put back what a person has changed, added or taken away, at the number of replicas there
+        is: to change that as well is the next step's. What another controller holds is an error."""
+        check_release(self._release)
+        managed = found["metadata"].get("managedFields") or ()
+        for field, manager in sorted(set(find_foreign(managed))):
+            if field != REPLICAS:
+                if not is_of_person(manager):
+                    raise held_by("Deployment", self._name, field, manager)
+                self._warnings.append(
+                    f"Deployment {self._name}: {field} is as it was before {manager}"
+                )
+        desired = build_deployment(
+            self._site.plane, self._namespace, self._action, found["spec"].get("replicas", 1)
+        )
+        metadata = {name: value for name, value in found["metadata"].items() if name != _MANAGED}
+        for part in ("labels", "annotations"):
+            metadata[part] = {**(metadata.get(part) or {}), **desired["metadata"][part]}
+        with self._effects.made(f"repair:{self._name}"):
+            return self._site.api.replace(DEPLOYMENT, desired | {"metadata": metadata})
+
+    def _set_replicas(self, found: Object) -> None:
+        """By the version that was looked at: who has changed it meanwhile is not overrun."""
+        for field, manager in find_foreign(found["metadata"].get("managedFields") or ()):
+            if field == REPLICAS:
+                if not is_of_person(manager):
+                    raise held_by("Deployment", self._name, field, manager)
+                before = found["spec"].get("replicas")
+                self._warnings.append(
+                    f"Deployment {self._name}: replicas were set to {before} by {manager}, and "
+                    f"are {self._action.replicas} again"
+                )
+        metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        body = {"metadata": metadata, "spec": {"replicas": self._action.replicas}}
+        # The controller writes the status all the time, which makes a version of its own.
+        for attempt in range(5):
+            try:
+                with self._effects.made(f"scale:{self._name}"):
+                    self._site.api.patch(DEPLOYMENT, self._namespace, self._name, body)
+                return
+            except ProviderError as error:
+                fresh = self._site.api.get(DEPLOYMENT, self._namespace, self._name)
+                is_same = fresh is not None and _generation(fresh) == _generation(found)
+                if not is_same or attempt == 4 or not error.is_retryable:
+                    raise
+                assert fresh is not None
+                metadata["resourceVersion"] = fresh["metadata"]["resourceVersion"]
+
+    def _contents(self) -> list[tuple[ResourceType, Object]]:
+        """What pods need to start."""
+        place = (self._site.plane, self._namespace, self._release, self._material)
+        built = (
+            (SECRET, build_secret(*place)),
+            (CONFIG_MAP, build_files(*place)),
+            (SECRET, build_pull_secret(*place)),
+        )
+        return [(kind, desired) for kind, desired in built if desired is not None]
+
+    def _contents_known(self) -> list[tuple[ResourceType, Object]]:
+        """The same where all of it was handed in; what only goes needs none of it."""
+        template, material = self._release.template, self._material
+        is_known = all(item.secret in material.secrets for item in template.secrets) and all(
+            item.digest in material.files for item in template.files
+        )
+        return self._contents() if is_known else []
+
+    def _ensure_belongings(
+        self, deployment: Object, contents: Iterable[tuple[ResourceType, Object]]
+    ) -> None:
+        plane, namespace = self._site.plane, self._namespace
+        owned: list[tuple[ResourceType, Object | None]] = [
+            (SERVICE, build_service(plane, namespace, self._release)),
+            (DISRUPTION_BUDGET, build_budget(plane, namespace, self._action)),
+            *contents,
+        ]
+        for kind, desired in owned:
+            if desired is not None:
+                self._applier.ensure(kind, own(desired, deployment), self._selector)
+        shared = build_instance_service(plane, namespace, self._release)
+        if shared is not None:
+            labels = owner_labels(plane, self._tenant, self._action.instance.name)
+            self._applier.ensure(SERVICE, shared, labels)
+
+    def _ensure_claims(self) -> None:
+        """Claims outlive everything; one that is there stays as it is."""
+        site, instance = self._site, self._action.instance
+        for volume in self._release.template.volumes:
+            size = site.config.volume_size
+            if volume.size_bytes is not None:
+                size = format_bytes(volume.size_bytes)
+            desired = build_claim(
+                site.plane, self._namespace, instance, volume.name, size, site.config
+            )
+            found = site.api.get(CLAIM, self._namespace, desired["metadata"]["name"])
+            if found is None:
+                self._applier.apply(CLAIM, desired)
+            elif "deletionTimestamp" in found["metadata"]:
+                raise ProviderError(
+                    f"volume {volume.name!r} is still being removed", is_retryable=True
+                )
+            else:
+                owner = owner_labels(site.plane, instance.tenant, instance.name)
+                check_owner(CLAIM, found, owner)
+
+    def _pods(self) -> list[PodRow]:
+        lookup = self._site.lookup
+        found = lookup.pods_of(self._action.instance, self._release.number)
+        return [pod for pod in found if not pod.is_going]
+
+    def _replica(self, index: int) -> str:
+        instance, number = self._action.instance, self._release.number
+        return replica_name(self._site.plane, instance, number, index)
+
+    def _pin(self, placed: Mapping[int, PodRow], steps: ScaleSteps) -> None:
+        """When somebody goes who is not the last, the others keep their index only if it is
+        written down."""
+        gone = {*steps.remove, *steps.replace}
+        kept = [index for index in placed if index not in gone]
+        if not gone or not kept or min(gone) > max(kept):
+            return
+        for index in kept:
+            if placed[index].index != index:
+                labels = {"labels": {LABEL_REPLICA: str(index)}}
+                self._patch_pod(placed[index], "pin", {"metadata": labels})
+
+    def _mark(self, pods: Sequence[PodRow]) -> None:
+        """Kubernetes chooses who goes when there are to be fewer; this is how it is told."""
+        for pod in pods:
+            annotations = {"annotations": {_DELETION_COST: _FIRST_TO_GO}}
+            self._patch_pod(pod, "retire", {"metadata": annotations})
+        if pods:
+            # Its controllers hear of it a moment later.
+            sleep(_HEARD_S)
+
+    def _patch_pod(self, pod: PodRow, what: str, body: Any) -> None:
+        with self._effects.made(f"{what}:{pod.name}"):
+            self._site.api.patch(POD, pod.namespace, pod.name, body)
+
+    def _delete(self, placed: Mapping[int, PodRow], steps: ScaleSteps) -> None:
+        """Those to be replaced, and the dead that Kubernetes does not count."""
+        dead = [placed[index] for index in steps.remove if placed[index].is_final]
+        for pod in [*(placed[index] for index in steps.replace), *dead]:
+            with self._effects.made(f"remove:{pod.name}"):
+                self._site.api.delete(POD, pod.namespace, pod.name, uid=pod.uid)
+
+    def _await_pods(self) -> None:
+        wanted = self._action.replicas
+        stop_s = self._action.stop_timeout.total_seconds()
+
+        def is_there() -> bool:
+            found = self._site.lookup.pods_of(self._action.instance, self._release.number)
+            staying = [pod for pod in found if not pod.is_going]
+            is_stopping = len(found) > len(staying) or len(staying) > wanted
+            self._is_stopping = is_stopping
+            return len(staying) == wanted and not is_stopping
+
+        self._is_stopping = False
+        if not wait_for(is_there, _MADE_S) and self._is_stopping:
+            wait_for(is_there, stop_s + _STOPPED_S)
+
+
+def _with_replicas(desired: Object, replicas: int) -> Object:
+    return desired | {"spec": desired["spec"] | {"replicas": replicas}}
+
+
+def _generation(found: Object) -> Any:
+    return found["metadata"].get("generation")
+
+
+def _is_altered(found: Object, action: ScaleReplicaSet) -> bool:
+    """Whether a person has changed more of it than the number of replicas, or its labels."""
+    labels = found["metadata"].get("labels") or {}
+    owner = found["spec"]["selector"]["matchLabels"]
+    if not owner.items() <= labels.items():
+        return True
+    managed = found["metadata"].get("managedFields") or ()
+    return any(field != REPLICAS for field, _ in find_foreign(managed))

@@ -1,0 +1,193 @@
+"""From rows of lists to replica sets, and from a replica's name to its pod. Pure.
+
+Kubernetes chooses which pod is called what. A replica's index is its pod's place: those that we
+have pinned have theirs, the others follow by age in the places that are free. Nothing is written
+for it until somebody goes who is not the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from ctrlplane_gitops.providers.kubernetes.row import REPLICAS, DeploymentRow, PodRow, is_of_person
+from ctrlplane_gitops.providers.scaling import replica_name
+from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.observed import (
+    Alteration,
+    Endpoint,
+    ObservedReplica,
+    ObservedReplicaSet,
+    ReplicaPhase,
+    Verdict,
+)
+
+SetKey = tuple[ResourceKey, int]
+_FAR_PAST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def place_pods(pods: Iterable[PodRow]) -> dict[int, PodRow]:
+    """The pods of one set by index. Of two with one pin the older has it."""
+    found: dict[int, PodRow] = {}
+    order = sorted(pods, key=lambda pod: (pod.is_final, pod.created_at, pod.name))
+    rest = []
+    for pod in order:
+        if pod.index is not None and pod.index not in found:
+            found[pod.index] = pod
+        else:
+            rest.append(pod)
+    free = 0
+    for pod in rest:
+        while free in found:
+            free += 1
+        found[free] = pod
+    return dict(sorted(found.items()))
+
+
+def group_pods(pods: Iterable[PodRow]) -> dict[SetKey, list[PodRow]]:
+    found: dict[SetKey, list[PodRow]] = {}
+    for pod in pods:
+        found.setdefault((pod.instance, pod.release), []).append(pod)
+    return found
+
+
+def staying(deployment: DeploymentRow, pods: Iterable[PodRow]) -> list[PodRow]:
+    """The pods that count. Those of a set that stays are gone once they are told to go, as
+    Kubernetes counts them; those of a set that goes are there until they have gone."""
+    return [
+        pod
+        for pod in pods
+        if pod.namespace == deployment.namespace and (deployment.is_going or not pod.is_going)
+    ]
+
+
+def build_sets(
+    provider: str,
+    plane: str,
+    deployments: Iterable[DeploymentRow],
+    pods: Iterable[PodRow],
+    services: Collection[tuple[str, str]],
+    keys: Collection[ResourceKey] | None = None,
+) -> tuple[ObservedReplicaSet, ...]:
+    """Sorted. ``services`` are namespaces and names of those there are."""
+    by_set = group_pods(pods)
+    found = []
+    for row in deployments:
+        if keys is None or row.instance in keys:
+            own = staying(row, by_set.get((row.instance, row.release), ()))
+            replicas = _build_replicas(plane, row, own)
+            if replicas or row.replicas == 0 or not row.is_going:
+                altered = _find_altered(row, services)
+                found.append(
+                    ObservedReplicaSet(
+                        row.instance,
+                        provider,
+                        row.release,
+                        row.revision,
+                        replicas,
+                        altered=altered,
+                        scaled_by=_find_scaler(row),
+                    )
+                )
+    sets = [item for item in found if item.replicas or item.altered]
+    return tuple(sorted(sets, key=lambda item: (item.instance, item.release)))
+
+
+def _build_replicas(
+    plane: str, row: DeploymentRow, pods: Sequence[PodRow]
+) -> tuple[ObservedReplica, ...]:
+    placed = place_pods(pods)
+    endpoints = tuple(
+        Endpoint(name, f"{row.name}.{row.namespace}.svc", number) for name, number in row.ports
+    )
+    found = {
+        index: _build_replica(plane, row, index, pod, endpoints) for index, pod in placed.items()
+    }
+    # What is asked for and not there yet, or refused.
+    missing = 0 if row.is_going else row.replicas - sum(1 for pod in pods if not pod.is_final)
+    free = (index for index in range(row.replicas + len(found)) if index not in placed)
+    for _, index in zip(range(missing), free, strict=False):
+        found[index] = ObservedReplica(
+            replica_name(plane, row.instance, row.release, index),
+            f"{row.uid}/{index}",
+            index,
+            ReplicaPhase.STARTING,
+            endpoints,
+            reason=f"no pod yet: {row.failure}" if row.failure else "no pod yet",
+            verdict=Verdict(False, _FAR_PAST, 0, row.failure),
+        )
+    return tuple(found[index] for index in sorted(found))
+
+
+def _build_replica(
+    plane: str, row: DeploymentRow, index: int, pod: PodRow, endpoints: tuple[Endpoint, ...]
+) -> ObservedReplica:
+    verdict, reason = pod.verdict, pod.reason
+    if row.is_going or pod.is_going:
+        reason = reason or f"pod {pod.name} is being stopped"
+        verdict = Verdict(False, verdict.since, 0, reason)
+    return ObservedReplica(
+        replica_name(plane, row.instance, row.release, index),
+        pod.uid,
+        index,
+        pod.phase,
+        endpoints,
+        pod.started_at,
+        held_limits(pod, row.limits),
+        pod.exit_code,
+        reason,
+        verdict,
+    )
+
+
+def held_limits(pod: PodRow, asked: Resources) -> Resources:
+    """What we hold a pod to. Where nothing was asked, a LimitRange of the namespace may have filled
+    something in, which is its owner's business."""
+    if not pod.is_limited_by_others:
+        return pod.limits
+    return Resources(
+        pod.limits.cpu_millicores if asked.cpu_millicores is not None else None,
+        pod.limits.memory_bytes if asked.memory_bytes is not None else None,
+    )
+
+
+def _find_altered(
+    row: DeploymentRow, services: Collection[tuple[str, str]]
+) -> tuple[Alteration, ...]:
+    if row.is_going:
+        return ()
+    scaler = (REPLICAS, _find_scaler(row))
+    found = [Alteration(*pair) for pair in row.foreign if pair != scaler]
+    if row.ports and (row.namespace, row.name) not in services:
+        found.append(Alteration(f"the Service {row.name} is gone"))
+    return tuple(found)
+
+
+def _find_scaler(row: DeploymentRow) -> str:
+    """Who else decides how many pods there are: a controller. What a person has set is drift."""
+    for field, by in row.foreign:
+        if field == REPLICAS and not is_of_person(by):
+            return by
+    return ""
+
+
+def find_pod(plane: str, replica: str, pods: Iterable[PodRow]) -> PodRow | None:
+    """The pod that is called that; those that are going are not."""
+    by_set = group_pods(pod for pod in pods if not pod.is_going)
+    for (instance, release), own in by_set.items():
+        for index, pod in place_pods(own).items():
+            if replica_name(plane, instance, release, index) == replica:
+                return pod
+    return None
+
+
+def index_names(plane: str, pods: Iterable[PodRow]) -> Mapping[str, str]:
+    """The replica's name by namespace/name of its pod, of those that live."""
+    by_set = group_pods(pod for pod in pods if not pod.is_going)
+    return {
+        f"{pod.namespace}/{pod.name}": replica_name(plane, instance, release, index)
+        for (instance, release), own in by_set.items()
+        for index, pod in place_pods(own).items()
+        if pod.is_live
+    }

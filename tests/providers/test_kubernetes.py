@@ -1,0 +1,249 @@
+"""The Kubernetes provider against a real API server, beyond the shipped suite."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ctrlplane_gitops.cluster.access import Access
+from ctrlplane_gitops.cluster.connection import MERGE, Answer, Connection
+from ctrlplane_gitops.errors import CapabilityError
+from ctrlplane_gitops.providers.base import Provider
+from ctrlplane_gitops.providers.conformance import ProviderConformance
+from ctrlplane_gitops.providers.conformance_kit import DB, WEB, wait_until
+from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
+from ctrlplane_gitops.state.action import RemoveInstance, RemoveTenant, ScaleReplicaSet
+from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, Resources
+from ctrlplane_gitops.state.key import tenant_key
+from ctrlplane_gitops.state.observed import ReplicaPhase
+from ctrlplane_gitops.state.template import Volume
+from tests.kubernetes import isolation
+from tests.kubernetes.spec import deployment
+from tests.providers.kubernetes_kit import KubernetesHooks
+
+pytestmark = pytest.mark.kubernetes
+
+
+class TestKubernetesConformance(KubernetesHooks, ProviderConformance):
+    """The shipped suite."""
+
+    @pytest.fixture(autouse=True)
+    def _able(self) -> None:
+        if trouble := isolation.trouble():
+            pytest.skip(f"containers cannot be isolated here: {trouble}")
+
+
+class Counting(Connection):
+    """Writes down what it asks."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self.asked: list[str] = []
+
+    def request(self, method: str, path: str, what: str, **options: Any) -> Answer:
+        self.asked.append(f"{method} {path}")
+        return super().request(method, path, what, **options)
+
+
+class TestDeployments(KubernetesHooks):
+    """Pods that only say they run, which is quick."""
+
+    image = "app:1"
+
+    def kubectl(self, *arguments: str) -> None:
+        done = self.rig.kubectl("-n", self.namespace, *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def altered(self, provider: Provider) -> list[str]:
+        return [str(item) for item in self.sets(provider)[1].altered]
+
+    def image_of(self) -> str:
+        spec = self.seen("Deployment", "web-v1")["spec"]["template"]["spec"]
+        return str(spec["containers"][0]["image"])
+
+    def count(self, provider: KubernetesProvider) -> list[str]:
+        """What is asked from now on."""
+        connection = Counting(provider.site.api.connection.access)
+        provider.site.api.connection = connection
+        return connection.asked
+
+    def test_observe_is_three_lists(self, provider: KubernetesProvider) -> None:
+        self.scale(provider, self.make_release(instance=WEB), 2)
+        self.scale(provider, self.make_release(instance=DB), 1)
+        asked = self.count(provider)
+        assert len(provider.observe().replica_sets) == 2
+        assert asked == [
+            "GET /apis/apps/v1/deployments",
+            "GET /api/v1/services",
+            "GET /api/v1/pods",
+        ]
+
+    def test_what_is_there_is_not_written_again(self, provider: KubernetesProvider) -> None:
+        self.scale(provider, self.make_release(), 2)
+        asked = self.count(provider)
+        self.scale(provider, self.make_release(), 2)
+        assert {item.split()[0] for item in asked} == {"GET"}
+
+    def test_replicas_that_kubectl_has_scaled_are_taken_back_and_it_is_said(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 2)
+        self.kubectl("scale", "deployment/web-v1", "--replicas=4")
+        wait_until(lambda: len(self.live(provider)) == 4, "four pods")
+        assert self.altered(provider) == ["spec.replicas (by kubectl)"]
+        outcome = self.scale(provider, self.make_release(), 2)
+        assert "set to 4 by kubectl" in " ".join(outcome.warnings)
+        assert len(self.live(provider)) == 2 and self.altered(provider) == []
+
+    def test_an_image_set_by_hand_is_named_with_who_did_it_and_put_back(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        self.kubectl("set", "image", "deployment/web-v1", "app=app:9")
+        assert [it for it in self.altered(provider) if "image (by kubectl-set)" in it]
+        outcome = self.scale(provider, self.make_release(), 1)
+        assert outcome.effects > 0 and "kubectl-set" in " ".join(outcome.warnings)
+        assert self.image_of() == "app:1" and self.altered(provider) == []
+        assert self.scale(provider, self.make_release(), 1).effects == 0
+
+    def test_what_was_added_by_hand_goes(self, provider: KubernetesProvider) -> None:
+        self.scale(provider, self.make_release(), 1)
+        self.kubectl("set", "env", "deployment/web-v1", "DEBUG=1")
+        self.kubectl("rollout", "restart", "deployment/web-v1")
+        assert len(self.altered(provider)) >= 2
+        self.scale(provider, self.make_release(), 1)
+        assert self.altered(provider) == []
+        assert "DEBUG" not in json.dumps(self.seen("Deployment", "web-v1")["spec"])
+
+    def test_a_service_deleted_by_hand_is_made_again(self, provider: KubernetesProvider) -> None:
+        self.scale(provider, self.make_release(), 1)
+        self.kubectl("delete", "service", "web-v1")
+        assert self.altered(provider) == ["the Service web-v1 is gone"]
+        self.scale(provider, self.make_release(), 1)
+        assert self.altered(provider) == []
+
+    def test_a_label_taken_away_by_hand_makes_nothing_twice(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 2)
+        before = [item.id for item in self.live(provider)]
+        self.kubectl("label", "deployment", "web-v1", "ctrlplane.dev/plane-")
+        assert self.sets(provider) == {}
+        self.scale(provider, self.make_release(), 2)
+        assert [item.id for item in self.live(provider)] == before
+
+    def test_replicas_an_autoscaler_holds_are_left_alone(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 2)
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web-v1/scale"
+        provider.site.api.connection.request(
+            "PATCH", path, "scale it", body={"spec": {"replicas": 3}}, content_type=MERGE,
+            query={"fieldManager": "kube-controller-manager"},
+        )  # fmt: skip
+        wait_until(lambda: len(self.live(provider)) == 3, "three pods")
+        seen = provider.observe()
+        assert seen.replica_sets[0].scaled_by == "kube-controller-manager"
+        assert seen.replica_sets[0].altered == ()
+        assert "is decided by kube-controller-manager" in " ".join(seen.warnings)
+        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 2))
+        assert outcome.error is not None and "held by kube-controller-manager" in str(outcome.error)
+        assert len(self.live(provider)) == 3
+
+    def test_a_strangers_deployment_is_left_alone(self, provider: KubernetesProvider) -> None:
+        self.scale(provider, self.make_release(2), 1)
+        item = deployment("web-v1", "app:7", 1)
+        self.rig.client.apply(item, self.namespace)
+        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1))
+        assert outcome.error is not None and "not ours" in str(outcome.error)
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        assert self.image_of() == "app:7"
+
+    @pytest.mark.parametrize(
+        ("image", "phase", "words"),
+        [
+            ("nosuch:1", ReplicaPhase.STARTING, "ImagePullBackOff"),
+            ("crash:1", ReplicaPhase.CRASHING, "CrashLoopBackOff"),
+        ],
+    )
+    def test_why_a_pod_does_not_run_is_said_with_its_name(
+        self, provider: KubernetesProvider, image: str, phase: ReplicaPhase, words: str
+    ) -> None:
+        self.image = image
+        self.scale(provider, self.make_release(), 1)
+
+        def is_said() -> bool:
+            [replica] = self.sets(provider)[1].replicas
+            is_named = replica.reason.startswith("pod web-v1-")
+            return replica.phase is phase and is_named and words in replica.reason
+
+        wait_until(is_said, words)
+        [replica] = self.live(provider)
+        assert replica.verdict is not None and not replica.verdict.is_ready
+
+    def test_a_pod_that_fits_nowhere_says_why(self, provider: KubernetesProvider) -> None:
+        huge = Resources(cpu_millicores=1_000_000)
+        self.scale(provider, self.make_release(), 1, resources=huge)
+        wait_until(
+            lambda: "Insufficient cpu" in self.live(provider)[0].reason, "the scheduler's word"
+        )
+
+    def test_pods_a_quota_refuses_are_asked_for_and_not_there(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}}
+        self.rig.client.apply(quota | {"spec": {"hard": {"pods": "1"}}}, self.namespace)
+        self.scale(provider, self.make_release(), 2)
+        wait_until(lambda: "exceeded quota" in self.live(provider)[1].reason, "the refusal")
+        assert [item.phase for item in self.live(provider)] == [
+            ReplicaPhase.RUNNING,
+            ReplicaPhase.STARTING,
+        ]
+
+    def test_a_tenant_that_is_just_going_is_tried_again_later(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+        self.is_patient = False
+        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1))
+        assert outcome.error is not None and outcome.error.is_retryable
+        assert "still being removed" in str(outcome.error)
+
+    def test_volumes_that_are_kept_keep_their_namespace(self, provider: KubernetesProvider) -> None:
+        release = self.make_release(volumes=(Volume("data", "/srv/data"),))
+        self.scale(provider, release, 1)
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        outcome = self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+        assert outcome.effects == 0 and "web-data" in outcome.warnings[0]
+        assert provider.find_leftovers() == ()
+
+    def test_readiness_is_what_the_kubelet_says(self, provider: KubernetesProvider) -> None:
+        check = HealthCheck("up", ProbeType.TCP, "http")
+        release = self.make_release()
+        action = ScaleReplicaSet(WEB, self.alias, release, 1, health=(check,))
+        self.perform(provider, action)
+        container = self.seen("Deployment", "web-v1")["spec"]["template"]["spec"]["containers"][0]
+        assert container["readinessProbe"]["tcpSocket"] == {"port": 8080}
+        assert container["startupProbe"]["periodSeconds"] == 1
+        wait_until(
+            lambda: (said := self.live(provider)[0].verdict) is not None and said.is_ready, "ready"
+        )
+
+    def test_two_checks_are_one_too_many(self, provider: KubernetesProvider) -> None:
+        checks = tuple(HealthCheck(name, ProbeType.TCP, "http") for name in ("a", "b"))
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 1, health=checks)
+        outcome = self.attempt(provider, action)
+        assert isinstance(outcome.error, CapabilityError) and "a, b" in str(outcome.error)
+        assert self.sets(provider) == {}
+
+    def test_pods_may_be_moved_one_at_a_time(self, provider: KubernetesProvider) -> None:
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 2, max_unavailable=0)
+        self.perform(provider, action)
+        path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets/web-v1"
+        found = provider.site.api.connection.request("GET", path, "read it").json()
+        assert found["spec"]["maxUnavailable"] == 1
