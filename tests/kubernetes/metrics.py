@@ -26,6 +26,7 @@ class Metrics:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self._before: dict[tuple[str, str], tuple[float, float]] = {}
+        self._written: set[tuple[str, str]] = set()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -54,6 +55,12 @@ class Metrics:
             "containers": containers,
         }
         self._rig.client.apply(item, namespace)
+        self._written.add((namespace, pod))
+
+    def forget(self) -> None:
+        """Everything of its own."""
+        for namespace, pod in self._written:
+            self._rig.client.delete("PodMetrics", pod, namespace)
 
     def measure(self) -> None:
         """Once, of all that really run; those that are gone are forgotten."""
@@ -67,10 +74,10 @@ class Metrics:
             if usage:
                 labels = pod.item["metadata"].get("labels") or {}
                 self._apply(*where, labels, usage)
-        for item in self._rig.client.list("PodMetrics"):
-            metadata = item["metadata"]
-            if self._rig.kubelet.find(metadata["namespace"], metadata["name"]) is None:
-                self._rig.client.delete("PodMetrics", metadata["name"], metadata["namespace"])
+        for namespace, pod_name in list(self._written):
+            if self._rig.kubelet.find(namespace, pod_name) is None:
+                self._rig.client.delete("PodMetrics", pod_name, namespace)
+                self._written.discard((namespace, pod_name))
 
     def _usage(self, pod: PodState, name: str) -> tuple[str, str] | None:
         """None of the first look: there is nothing to compare with."""
@@ -134,7 +141,9 @@ def _definition(plural: str, kind: str, scope: str) -> Object:
 
 @contextmanager
 def metrics_server(rig: Rig) -> Iterator[Metrics]:
-    """There inside the block; outside of it the API has no such group, as without one."""
+    """There inside the block; afterwards what was there before, which is no such group at all where
+    nobody else made it."""
+    was_there = _definitions(rig)
     for plural, kind, scope in _KINDS:
         rig.client.apply(_definition(plural, kind, scope))
     metrics = Metrics(rig)
@@ -146,10 +155,12 @@ def metrics_server(rig: Rig) -> Iterator[Metrics]:
         yield metrics
     finally:
         metrics.close()
-        for name in _NAMES.values():
-            rig.client.delete("CustomResourceDefinition", name)
-        # One that is made again while it still goes would go as well.
-        rig.client.wait("the definitions to go", lambda: not _definitions(rig), 60)
+        metrics.forget()
+        if not was_there:
+            for name in _NAMES.values():
+                rig.client.delete("CustomResourceDefinition", name)
+            # One that is made again while it still goes would go as well.
+            rig.client.wait("the definitions to go", lambda: not _definitions(rig), 60)
 
 
 def _definitions(rig: Rig) -> set[str]:

@@ -116,8 +116,8 @@ def test_a_prefix_is_stripped_and_a_header_decides(shop: Shop) -> None:
         "backendRefs": [{"name": "web2", "port": 80}],
     }
     shop.route(api, header, split(1, 0))
-    shop.scene.client.wait("all at the first", lambda: shop.seen() == {"1": 20})
-    assert shop.get(**{"X-Canary": "yes"}) == "2"
+    shop.scene.client.wait("the header's rule", lambda: shop.get(**{"X-Canary": "yes"}) == "2")
+    assert shop.seen() == {"1": 20}
     url = f"{shop.gateway.address}/api/x"
     answer = shop.pool.request("GET", url, headers={"Host": shop.host})
     assert (answer.data, answer.headers["X-Path"]) == (b"2", "/x")
