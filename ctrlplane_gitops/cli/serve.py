@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import sys
@@ -20,6 +19,7 @@ from ctrlplane_gitops.api.server import Server, bind, is_loopback, parse_listen,
 from ctrlplane_gitops.app import App
 from ctrlplane_gitops.cli.context import Context, opened
 from ctrlplane_gitops.cli.exit_codes import ExitCode
+from ctrlplane_gitops.cli.interpreter import serving_interpreter
 from ctrlplane_gitops.cli.progress import event_printer, wait_printer
 from ctrlplane_gitops.cli.stopping import stopping
 from ctrlplane_gitops.clock import rfc3339
@@ -40,8 +40,6 @@ _LATE_S = 9.5
 # The kernel may hand a signal to any thread, but Python heeds it in the main one alone, which must
 # not sleep through it.
 _NAP = timedelta(milliseconds=200)
-# Of malloc.h.
-_M_ARENA_MAX = -8
 _SHORTEST = timedelta(seconds=1)
 # In the order of ``Intervals``.
 _INTERVALS = ("poll", "interval", "gc-interval", "health-interval", "telemetry-interval")
@@ -51,7 +49,6 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def run_serve(context: Context) -> ExitCode:
     """Serve until the first signal; what is in flight ends or stays written down, exit 0."""
     options, note = context.options, context.terminal.note
-    _share_one_heap()
     place = _find_place(context)
     for name in _INTERVALS:
         if options[name.replace("-", "_")] < _SHORTEST:
@@ -67,14 +64,19 @@ def run_serve(context: Context) -> ExitCode:
             "warning: --insecure: while the control plane declares no tokens, whoever reaches this "
             "address can read the state of every tenant and steer its rollouts"
         )
-    with listening, stopping(context.cancel), opened(context, repo=place) as app:
+    # Whoever listens for others does so under names that are not known here.
+    is_local = is_loopback(listening) and not options["insecure"]
+    hosts = tuple(dict.fromkeys((*_LOOPBACK, host))) if is_local else ()
+    with (
+        listening,
+        stopping(context.cancel),
+        serving_interpreter() as tend,
+        opened(context, repo=place) as app,
+    ):
         _require_folder(app, place)
         output = _build_output(context)
         intervals = Intervals(*(options[name.replace("-", "_")] for name in _INTERVALS))
         service = Service(app, context.cancel, intervals, output, followed)
-        # Whoever listens for others does so under names that are not known here.
-        is_local = is_loopback(listening) and not options["insecure"]
-        hosts = tuple(dict.fromkeys((*_LOOPBACK, host))) if is_local else ()
         access = Access(service.read_tokens, is_open, context.clock)
         server = _build_server(service, access, hosts, listening)
         with _ending(context.cancel, lambda: _give_up(service, output)):
@@ -84,7 +86,7 @@ def run_serve(context: Context) -> ExitCode:
             service.scheduler.start()
             try:
                 while not context.clock.wait(context.cancel, _NAP):
-                    pass
+                    tend()
             finally:
                 _stop(context, service, server, output)
     return ExitCode.OK
@@ -111,13 +113,6 @@ def _build_output(context: Context) -> Output:
         terminal.note(one_line(f"{rfc3339(clock.now())} {text}"))
 
     return Output(log, event_printer(terminal, clock), wait_printer(terminal, clock))
-
-
-def _share_one_heap() -> None:
-    """glibc gives threads heaps of their own, each of which keeps the most it ever held (measured:
-    a fifth of all memory at 10,000 instances). Python lets one thread run at a time anyway."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _find_place(context: Context) -> str:

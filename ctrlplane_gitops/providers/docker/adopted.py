@@ -6,7 +6,7 @@ making it is in ``marker``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from ctrlplane_gitops.state.observed import Endpoint, ReplicaPhase
 from ctrlplane_gitops.value import replace
 
 _ANYWHERE = {"", "0.0.0.0", "::"}
-Rows = Sequence[Mapping[str, Any]]
+Rows = Iterable[Mapping[str, Any]]
 
 
 def follow_markers(
