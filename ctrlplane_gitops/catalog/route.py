@@ -21,6 +21,13 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.traffic import RouteHealth
 
 _PLAIN, _SECURE = "web", "websecure"
+# What a type of router cannot do, by the field of a route that asks for it.
+_LACKS = {
+    "gateway": {
+        "sticky": "Gateway API keeps no client with a replica",
+        "tls": "the certificate is that of the Gateway's own listener",
+    }
+}
 # What every router takes for a good answer by itself.
 _GOOD_STATUSES = (200, 399)
 
@@ -86,8 +93,18 @@ def check_served(specs: TenantSpecs, plane: ControlPlane) -> Iterator[Diagnostic
     if plane.router is None:
         return
     points = _entry_points(plane.router)
+    lacks = _LACKS.get(plane.router.type, {})
     for document in specs.routes.values():
         yield from _check_entry_point(document, points)
+        for field, reason in lacks.items():
+            if document.spec.get(field):
+                yield fault(
+                    document,
+                    "router-lacks",
+                    f"the router {plane.router.type!r} has no capability {field!r}: {reason}",
+                    field,
+                    hint=f"leave out {field}, or use another router",
+                )
 
 
 def _check_entry_point(document: Document, points: Mapping[str, bool]) -> Iterator[Diagnostic]:

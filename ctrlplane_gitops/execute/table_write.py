@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
@@ -17,12 +17,14 @@ _LIVE_TIMEOUT = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class Written:
-    """What came of a write. ``error`` is terminal unless it may be tried again."""
+    """What came of a write. ``error`` is terminal unless it may be tried again. ``refused`` are
+    routes that are not served as they were told, although the write is live."""
 
     version: int
     is_live: bool = False
     message: str = ""
     error: CtrlplaneError | None = None
+    refused: Mapping[ResourceKey, str] = field(default_factory=dict)
 
 
 def write_table(
@@ -36,7 +38,7 @@ def write_table(
         router.ensure_running()
         generation = router.apply(table, certificates)
         report = router.wait_live(generation, _LIVE_TIMEOUT)
-        return Written(version, report.is_live, report.message)
+        return Written(version, report.is_live, report.message, refused=report.refused)
     except CtrlplaneError as error:
         return Written(version, message=error.message, error=error)
     except Exception as bug:

@@ -346,11 +346,20 @@ class Traffic:
             self._live = max(self._live, written.version)
             for line in self._lines.values():
                 if line.version <= written.version:
-                    line.live = (line.step, line.entries)
+                    self._confirm(line, written.refused)
         elif written.error is not None and not written.error.is_retryable:
             self._refuse(written.version, self._journal.scrub_error(written.error))
         else:
             self._not_before = self._clock.now() + _RETRY
+
+    def _confirm(self, line: Line, refused: Mapping[ResourceKey, str]) -> None:
+        """A line is live, or some of its routes are refused, which is nobody else's affair."""
+        reasons = {it.key: refused[it.key] for it in line.entries if it.key in refused}
+        if reasons:
+            text = "; ".join(f"{key}: {reason}" for key, reason in reasons.items())
+            line.error = ProviderError(self._journal.scrub(text))
+        else:
+            line.live, line.error = (line.step, line.entries), None
 
     def _refuse(self, version: int, error: CtrlplaneError) -> None:
         """The table as a whole was not taken. Who changed something in it since the last one that

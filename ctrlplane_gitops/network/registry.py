@@ -15,6 +15,12 @@ def _build_memory(settings: RouterSettings) -> Router:
     return MemoryRouter(settings)
 
 
+def _build_gateway(settings: RouterSettings) -> Router:
+    from ctrlplane_gitops.network.gateway.router import GatewayRouter
+
+    return GatewayRouter(settings)
+
+
 def _build_haproxy(settings: RouterSettings) -> Router:
     from ctrlplane_gitops.network.haproxy.router import HaproxyRouter
 
@@ -28,6 +34,7 @@ def _build_traefik(settings: RouterSettings) -> Router:
 
 
 _BUILDERS: dict[str, Callable[[RouterSettings], Router]] = {
+    "gateway": _build_gateway,
     "haproxy": _build_haproxy,
     "memory": _build_memory,
     "traefik": _build_traefik,

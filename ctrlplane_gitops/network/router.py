@@ -49,10 +49,12 @@ NOT_RUNNING = "the router does not run"
 
 @struct
 class LiveReport:
-    """Whether a generation is what requests meet; ``message`` says what is missing if not."""
+    """Whether a generation is what requests meet; ``message`` says what is missing if not.
+    ``refused`` are routes that are not served as they were told while all others are, and why."""
 
     is_live: bool
     message: str = ""
+    refused: Mapping[ResourceKey, str] = field(default_factory=dict)
 
 
 class Router(Protocol):

@@ -42,13 +42,16 @@ def is_host(name: str) -> bool:
     return True
 
 
-def find_problems(table: RouteTable, entry_points: Mapping[str, bool]) -> tuple[str, ...]:
+def find_problems(
+    table: RouteTable, entry_points: Mapping[str, bool], *, is_shared: bool = False
+) -> tuple[str, ...]:
     """Everything no router may be told, each a sentence that begins with the address.
-    ``entry_points`` are the router's, and whether each speaks TLS."""
+    ``entry_points`` are the router's, and whether each speaks TLS. ``is_shared``: the replicas of a
+    release may answer at one address, behind a balancer of their own."""
     found = [
         f"{describe(entry)}: {problem}"
         for entry in table.entries
-        for problem in _find_in_entry(entry, entry_points)
+        for problem in _find_in_entry(entry, entry_points, is_shared)
     ]
     places = [(entry.key, entry.variant) for entry in table.entries]
     for before, after in pairwise(places):
@@ -63,11 +66,13 @@ def require_sound(
     table: RouteTable,
     entry_points: Mapping[str, bool],
     certificates: Mapping[ResourceKey, SecretValue],
+    *,
+    is_shared: bool = False,
 ) -> None:
     """ProviderError with all problems of the table, a certificate that is missing or
     cannot be used included."""
     needed = {entry.certificate for entry in table.entries if entry.certificate is not None}
-    problems = [*find_problems(table, entry_points)]
+    problems = [*find_problems(table, entry_points, is_shared=is_shared)]
     for key in sorted(needed):
         if key not in certificates:
             problems.append(f"{key}: the certificate has no value")
@@ -93,7 +98,9 @@ def _find_conflicts(table: RouteTable) -> Iterator[str]:
                 )
 
 
-def _find_in_entry(entry: RouteEntry, entry_points: Mapping[str, bool]) -> Iterator[str]:
+def _find_in_entry(
+    entry: RouteEntry, entry_points: Mapping[str, bool], is_shared: bool
+) -> Iterator[str]:
     if not all(map(_LABEL.fullmatch, (entry.key.tenant, entry.key.name, entry.variant or "x"))):
         yield "its names are not DNS labels"
     if not entry.hosts or list(entry.hosts) != sorted(set(entry.hosts)):
@@ -108,11 +115,11 @@ def _find_in_entry(entry: RouteEntry, entry_points: Mapping[str, bool]) -> Itera
         yield f"the router has no entry point {entry.entry_point!r} (it has {known})"
     elif entry.certificate is not None and not entry_points[entry.entry_point]:
         yield f"a certificate, but the entry point {entry.entry_point!r} has no TLS"
-    yield from _find_in_backends(entry.backends)
+    yield from _find_in_backends(entry.backends, is_shared)
     yield from _find_in_rules(entry)
 
 
-def _find_in_backends(backends: tuple[Backend, ...]) -> Iterator[str]:
+def _find_in_backends(backends: tuple[Backend, ...], is_shared: bool) -> Iterator[str]:
     releases = [backend.release for backend in backends]
     if releases != sorted(set(releases)) or any(release < 0 for release in releases):
         yield "its releases are not sorted or not different"
@@ -123,7 +130,8 @@ def _find_in_backends(backends: tuple[Backend, ...]) -> Iterator[str]:
         members = list(backend.members)
         if members != sorted(set(members)):
             yield f"the members of v{backend.release} are not sorted or not different"
-        if len({(member.host, member.port) for member in members}) < len(members):
+        places = {(member.host, member.port) for member in members}
+        if len(places) < len(members) and not is_shared:
             yield f"two members of v{backend.release} have one address"
         for member in members:
             if not is_host(member.host) or not 0 < member.port < 65536:

@@ -1,0 +1,1 @@
+"""Routes of a Gateway in a Kubernetes cluster."""
