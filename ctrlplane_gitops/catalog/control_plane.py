@@ -24,7 +24,7 @@ from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.units import parse_duration, parse_percent
 
 KNOWN_TYPES = ("aws", "docker", "kubernetes", "memory", "process")
-ROUTER_TYPES = ("haproxy", "memory", "traefik")
+ROUTER_TYPES = ("gateway", "haproxy", "memory", "traefik")
 _UNSUPPORTED = frozenset({"aws"})
 _ROOT_FILE = "ctrlplane.yaml"
 

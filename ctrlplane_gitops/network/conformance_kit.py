@@ -77,10 +77,10 @@ class Upstream(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, replica: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, replica: str, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), _Handler)
         self.replica = replica
-        self.member = Member(replica, "127.0.0.1", self.server_port)
+        self.member = Member(replica, host, self.server_port)
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self._thread.start()

@@ -53,7 +53,8 @@ class RouterFaults:
     this object, from 1: a failed one does not happen, one whose reply is lost does.
 
     ``live_after`` is how many looks (``observe`` or ``wait_live``) a new table takes to be served.
-    ``in_flight`` are requests by replica. ``counts`` are by route and release.
+    ``in_flight`` are requests by replica. ``counts`` are by route and release. ``refused`` are
+    routes that it does not serve as it is told, and why.
     """
 
     gap: str | None = None
@@ -63,6 +64,7 @@ class RouterFaults:
     live_after: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
     counts: dict[tuple[ResourceKey, int], TrafficCount] = field(default_factory=dict)
+    refused: dict[ResourceKey, str] = field(default_factory=dict)
 
 
 @struct
@@ -148,7 +150,9 @@ class MemoryRouter:
             return LiveReport(False, f"it was told {world.generation or 'nothing'} since")
         if world.served != world.written:
             return LiveReport(False, "it still serves the table before")
-        return LiveReport(True)
+        told = {entry.key for entry in world.written.entries}
+        refused = {key: why for key, why in self.faults.refused.items() if key in told}
+        return LiveReport(True, refused=refused)
 
     def count_in_flight(self, members: Collection[Member]) -> int | None:
         if RouterCapability.OBSERVABLE_DRAIN not in self.capabilities:

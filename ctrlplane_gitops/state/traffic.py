@@ -86,12 +86,17 @@ class RouteTable:
 class RouterCapability(StrEnum):
     """``hitless``: a change loses no request. ``observable-drain``: it tells how many requests
     are in flight to a member that was taken out. ``instant``: a change is live when ``apply``
-    returns. ``counts``: it tells requests, errors and latency by release."""
+    returns. ``counts``: it tells requests, errors and latency by release. ``sticky``: it keeps a
+    client with a replica. ``certificates``: it shows those it is told. ``retry``: what cannot
+    reach a member reaches another, also before anybody has seen that the member is down."""
 
     HITLESS = "hitless"
     OBSERVABLE_DRAIN = "observable-drain"
     INSTANT = "instant"
     COUNTS = "counts"
+    STICKY = "sticky"
+    CERTIFICATES = "certificates"
+    RETRY = "retry"
 
 
 @struct

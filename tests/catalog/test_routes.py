@@ -87,6 +87,19 @@ def test_a_route_needs_an_entry_point_the_router_has() -> None:
     assert not problems(*shop(ports=[HTTP]), auto, plane(router=ROUTER))
 
 
+def test_what_the_router_cannot_do_is_an_error_of_the_route_that_asks_for_it() -> None:
+    router = {"type": "gateway", "gateway": "infra/public"}
+    assert not problems(*shop(ports=[HTTP]), route(), plane(router=router))
+    found = problems(*shop(ports=[HTTP]), route(sticky=True), plane(router=router))
+    assert found == [("router-lacks", "route/acme/web", ("sticky",))]
+    router["entryPoints"] = {"web": "http", "websecure": {"listener": "https", "tls": True}}
+    auto = route(tls={"certificate": "auto"})
+    found = problems(*shop(ports=[HTTP]), auto, plane(router=router))
+    assert found == [("router-lacks", "route/acme/web", ("tls",))]
+    plain = route(entryPoint="websecure")
+    assert not problems(*shop(ports=[HTTP]), plain, plane(router=router))
+
+
 def test_a_router_of_an_unknown_type_is_an_error_of_the_control_plane() -> None:
     found = only(*shop(ports=[HTTP]), plane(router={"type": "traefic"}))
     assert (found.code, found.hint) == ("unknown-router-type", "did you mean 'traefik'?")

@@ -21,6 +21,8 @@ OWN = "type: haproxy, managed: false, directory: /etc/haproxy/ctrlplane, socket:
         ("{type: haproxy, binray: /x}", "no option 'binray'", "did you mean 'binary'?"),
         ("{type: traefik, managed: false}", "directory is missing", "your Traefik watches"),
         ("{type: traefik, entryPoints: {web: 80}}", "not an address", ":8080"),
+        ("{type: gateway}", "gateway is missing", "<namespace>/<name>"),
+        ("{type: gateway, gateway: a/b, kubeconfig: x}", "no option 'kubeconfig'", "known"),
         ("{type: memory, gpa: down}", "no option 'gpa'", "did you mean 'gap'?"),
     ],
 )

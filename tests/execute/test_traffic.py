@@ -118,6 +118,19 @@ def test_a_table_refused_for_good_fails_only_who_changed_it(
     assert road.members() == sorted(served_by_v(1) + served_by_v(2, name="zen.web"))
 
 
+def test_a_route_that_is_refused_is_its_instances_affair_alone(scene: Scene, road: Road) -> None:
+    route = parse_address(ROUTE)
+    road.router.faults.refused = {route: "NotAllowedByListeners"}
+    desired = make_desired({"acme/web": shop(), "zen/web": shop()})
+    result = scene.run(desired)
+    assert states(result) == {"acme/web": "failed", "zen/web": "done"}
+    [message] = [item.message for item in result.results if item.state == "failed"]
+    assert message.startswith("route/acme/web: NotAllowedByListeners")
+
+    road.router.faults.refused = {}
+    assert set(states(scene.run(desired)).values()) == {"done"}
+
+
 def test_who_changed_nothing_since_the_last_good_table_goes_on(scene: Scene, road: Road) -> None:
     """The other tenant's rollout is between two writes when the bad one comes."""
     scene.run(make_desired({"zen/web": shop()}))

@@ -12,7 +12,9 @@ from ctrlplane_gitops.network.router import RouterSettings
 
 @pytest.mark.parametrize("kind", ROUTER_TYPES)
 def test_a_router_is_built_by_its_type(kind: str, tmp_path: Path) -> None:
-    options = {"entryPoints": {"web": "127.0.0.1:8080"}}
+    options: dict[str, object] = {"entryPoints": {"web": "127.0.0.1:8080"}}
+    if kind == "gateway":
+        options = {"gateway": "infra/public"}
     assert build_router(RouterSettings("p", kind, str(tmp_path), options)).name == kind
 
 

@@ -27,6 +27,7 @@ LABEL_ROUTE = "ctrlplane.dev/route"
 NOTE = "ctrlplane.dev/entry"
 # A Service that selects nobody: a share with nobody to answer it is a 503, as everywhere else.
 NOBODY, NOBODY_PORT = "ctrlplane-nobody", 80
+_NOBODY_SELECTOR = {"ctrlplane.dev/nobody": "true"}
 _SERVICE = re.compile(r"([a-z0-9][-a-z0-9]*)\.([a-z0-9][-a-z0-9]*)\.svc(\..+)?")
 
 
@@ -190,12 +191,16 @@ def has_nobody(spec: Mapping[str, Any]) -> bool:
 
 
 def render_nobody(plane: str, tenant: str, namespace: str) -> dict[str, Any]:
-    """The Service without a selector that such shares lead to."""
+    """The Service that such shares lead to. It has a selector, which nobody answers to: without one
+    it would have no list of endpoints at all, which is more than a Gateway may take."""
     return {
         "metadata": {
             "name": NOBODY,
             "namespace": namespace,
             "labels": {LABEL_PLANE: plane, LABEL_TENANT: tenant},
         },
-        "spec": {"ports": [{"name": "http", "port": NOBODY_PORT, "protocol": "TCP"}]},
+        "spec": {
+            "ports": [{"name": "http", "port": NOBODY_PORT, "protocol": "TCP"}],
+            "selector": _NOBODY_SELECTOR,
+        },
     }

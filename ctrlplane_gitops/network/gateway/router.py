@@ -7,7 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
-from ctrlplane_gitops.errors import CapabilityError, ProviderError, UnreachableError
+from ctrlplane_gitops.errors import (
+    CapabilityError,
+    CtrlplaneError,
+    ProviderError,
+    UnreachableError,
+)
 from ctrlplane_gitops.network.gateway.config import NAME, parse_config
 from ctrlplane_gitops.network.gateway.read import Seen, read_route
 from ctrlplane_gitops.network.gateway.render import LABEL_PLANE
@@ -62,9 +67,10 @@ class GatewayRouter:
     def observe(self) -> RouterState:
         try:
             seen = self._read()
-        except ProviderError as error:
+        except CtrlplaneError as error:
             generation = self._told.generation if self._told else ""
-            return RouterState(generation=generation, gap=error.message)
+            text = f"{error.message}; {error.hint}" if error.hint else error.message
+            return RouterState(generation=generation, gap=text)
         table = self._table_of(seen)
         refused = self._told.refused if self._told else {}
         faults = [f"{key}: {reason}" for key, reason in refused.items()]
@@ -181,10 +187,11 @@ class GatewayRouter:
         return LiveReport(True, refused=refused)
 
     def _look_at(self, places: Collection[tuple[str, str]]) -> list[Seen]:
-        """These HTTPRoutes, one by one where they are few; who is gone is not among them."""
+        """These HTTPRoutes, one by one where they are few; who is gone is not among them. Somebody
+        is asked in any case: a cluster that does not answer serves nothing that is known."""
         from ctrlplane_gitops.cluster.resource import HTTP_ROUTE
 
-        if len(places) > _FEW:
+        if not 0 < len(places) <= _FEW:
             return [item for item in self._read() if item.place in places]
         found = (self._connected().get(HTTP_ROUTE, *place) for place in sorted(places))
         return [read_route(self._config, raw) for raw in found if raw is not None]

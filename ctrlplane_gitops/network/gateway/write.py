@@ -125,7 +125,7 @@ def _ensure_nobody(api: Api, settings: RouterSettings, entry: RouteEntry, namesp
     if found is None:
         with settings.effect(f"apply:{namespace}/{NOBODY}"):
             api.apply(SERVICE, render_nobody(settings.plane, entry.key.tenant, namespace))
-    elif _plane_of(found) != settings.plane or (found.get("spec") or {}).get("selector"):
+    elif _plane_of(found) != settings.plane:
         raise UnservableError(f"Service {namespace}/{NOBODY} is not ours: rename or remove it")
 
 

@@ -57,7 +57,14 @@ class TraefikRouter:
         self._program = TraefikProgram(home, self._config, settings)
         self._directory = self._config.directory or self._program.dynamic
         self._told: tuple[str, RouteTable] = ("", RouteTable())
-        self.capabilities = frozenset({RouterCapability.HITLESS})
+        self.capabilities = frozenset(
+            {
+                RouterCapability.HITLESS,
+                RouterCapability.STICKY,
+                RouterCapability.CERTIFICATES,
+                RouterCapability.RETRY,
+            }
+        )
         if self._config.is_managed or self._config.metrics is not None:
             self.capabilities |= {RouterCapability.COUNTS}
         self._ours = re.compile(

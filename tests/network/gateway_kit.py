@@ -1,0 +1,369 @@
+"""A Gateway that really routes: Traefik, told by a real API server; and who else plays a part."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ctrlplane_gitops.network.conformance_kit import wait_until
+from ctrlplane_gitops.state.traffic import Member, RouteEntry
+from ctrlplane_gitops.value import replace
+from tests.engines.kubernetes import Cluster, write_kubeconfig
+from tests.engines.program import MissingEngineError, free_port, running
+from tests.kubernetes.client import Access, ApiError
+
+# An EndpointSlice takes no loopback addresses: these, of those that are for tests of networks (RFC
+# 2544), are put on the loopback device. Others for each process.
+_BLOCK = f"198.{18 + (os.getpid() >> 8 & 1)}.{os.getpid() & 255}"
+HOSTS = tuple(f"{_BLOCK}.{number}" for number in range(1, 255))
+INFRA, PUBLIC = "infra", "public"
+_HEAD = {"apiVersion": "gateway.networking.k8s.io/v1"}
+_RULES = [
+    {
+        "apiGroups": ["", "discovery.k8s.io", "gateway.networking.k8s.io"],
+        "resources": ["*"],
+        "verbs": ["get", "list", "watch", "update", "patch"],
+    }
+]
+
+
+def install_gateway_api(cluster: Cluster) -> None:
+    """The definitions of the standard channel; once a session."""
+    assert cluster.assets is not None
+    done = cluster.kubectl("apply", "--server-side", "-f", str(cluster.assets / "gateway-api"))
+    assert done.returncode == 0, done.stderr
+    name = "crd/httproutes.gateway.networking.k8s.io"
+    done = cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+    assert done.returncode == 0, done.stderr
+    # Established, it is still being made ready for a moment.
+    wait_until(lambda: _is_listed(cluster), "HTTPRoutes to be listed")
+    with suppress(ApiError):
+        cluster.client.create(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INFRA}}
+        )
+
+
+def _is_listed(cluster: Cluster) -> bool:
+    try:
+        for kind in ("HTTPRoute", "Gateway"):
+            cluster.client.list(kind)
+    except ApiError:
+        return False
+    return True
+
+
+@contextmanager
+def own_addresses() -> Iterator[None]:
+    """``HOSTS`` on the loopback device, until nobody here needs them."""
+    try:
+        done = subprocess.run(_address("add"), capture_output=True, text=True)
+    except FileNotFoundError:
+        raise MissingEngineError("'ip' is not installed (apt-get install iproute2)") from None
+    if done.returncode:
+        raise MissingEngineError(f"no address besides 127.0.0.1 can be had: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(_address("delete"), check=True)
+
+
+def _address(what: str) -> list[str]:
+    return ["ip", "address", what, f"{HOSTS[0]}/24", "dev", "lo"]
+
+
+class TcpRelay:
+    """Between the router and its API server, to be cut."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.is_down = False
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._is_ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._is_ending.set()
+        self._thread.join()
+        for near in list(self._peers):
+            self._cut(near)
+        self._listener.close()
+        self._selector.close()
+
+    def _run(self) -> None:
+        while not self._is_ending.is_set():
+            if self.is_down:
+                for near in list(self._peers):
+                    self._cut(near)
+            for key, _ in self._selector.select(0.02):
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                if ready is self._listener:
+                    self._accept()
+                elif ready in self._peers:
+                    self._pass_on(ready)
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        if self.is_down:
+            near.close()
+            return
+        far = socket.create_connection(self._target)
+        for one, other in ((near, far), (far, near)):
+            self._peers[one] = other
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def _pass_on(self, ready: socket.socket) -> None:
+        try:
+            data = ready.recv(1 << 16)
+            if data:
+                self._peers[ready].sendall(data)
+                return
+        except OSError:
+            pass
+        self._cut(ready)
+
+    def _cut(self, one: socket.socket) -> None:
+        other = self._peers.pop(one, None)
+        for item in filter(None, (one, other)):
+            self._peers.pop(item, None)
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(item)
+            item.close()
+
+
+class TraefikGateway:
+    """Traefik as the controller of a Gateway with the listeners ``http`` and ``https``, and a
+    class of its own."""
+
+    def __init__(self, cluster: Cluster, binary: str, root: Path, access: Access) -> None:
+        self.client = cluster.client
+        self.web_port, self.secure_port, self._api = free_port(), free_port(), free_port()
+        self._binary, self._root, self._access = binary, root, access
+        self._stack: ExitStack | None = None
+        self._marks = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._stack is not None
+
+    def declare(self) -> None:
+        """Its class and itself, as whoever runs the cluster does."""
+        self.client.apply(
+            {
+                **_HEAD,
+                "kind": "GatewayClass",
+                "metadata": {"name": "traefik"},
+                "spec": {"controllerName": "traefik.io/gateway-controller"},
+            }
+        )
+        routes = {"namespaces": {"from": "All"}}
+        web = {"name": "http", "port": self.web_port, "protocol": "HTTP", "allowedRoutes": routes}
+        self.client.apply(
+            {
+                **_HEAD,
+                "kind": "Gateway",
+                "metadata": {"name": PUBLIC, "namespace": INFRA},
+                "spec": {"gatewayClassName": "traefik", "listeners": [web]},
+            }
+        )
+
+    def start(self) -> None:
+        assert self._stack is None
+        self._stack = ExitStack()
+        token = self._root / "token"
+        token.write_text(self._access.token)
+        arguments = [
+            self._binary,
+            "--global.checknewversion=false",
+            "--global.sendanonymoususage=false",
+            "--log.level=ERROR",
+            "--api.insecure=true",
+            "--ping=true",
+            f"--entrypoints.traefik.address=127.0.0.1:{self._api}",
+            f"--entrypoints.web.address=127.0.0.1:{self.web_port}",
+            "--providers.providersthrottleduration=50ms",
+            "--providers.kubernetesgateway=true",
+            f"--providers.kubernetesgateway.endpoint={self._access.server}",
+            f"--providers.kubernetesgateway.token={self._access.token}",
+            f"--providers.kubernetesgateway.certauthfilepath={self._access.authority}",
+        ]
+        log = self._root / "traefik.log"
+        try:
+            self._stack.enter_context(running(arguments, log, self._is_up))
+        except MissingEngineError:
+            self._stack = None
+            raise
+
+    def stop(self) -> None:
+        if self._stack is not None:
+            stack, self._stack = self._stack, None
+            stack.close()
+
+    def _is_up(self) -> bool:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self._api), 0.2).close()
+            return True
+        return False
+
+    def confirm(self) -> None:
+        """Until it serves all that is in the cluster now: a route of our own comes last."""
+        self._marks += 1
+        host = f"mark-{self._marks}.example"
+        route = {
+            **_HEAD,
+            "kind": "HTTPRoute",
+            "metadata": {"name": "mark", "namespace": INFRA},
+            "spec": {
+                "parentRefs": [{"name": PUBLIC}],
+                "hostnames": [host],
+                "rules": [
+                    {
+                        "filters": [
+                            {
+                                "type": "RequestRedirect",
+                                "requestRedirect": {"hostname": "example.com", "statusCode": 302},
+                            }
+                        ]
+                    }
+                ],
+            },
+        }
+        self.client.apply(route)
+        wait_until(lambda: self._ask(host) == 302, "the Gateway to serve what it was told")
+
+    def _ask(self, host: str) -> int:
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.web_port, timeout=2)
+        try:
+            connection.request("GET", "/", headers={"Host": host})
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+
+def make_controller(cluster: Cluster) -> Access:
+    """Who the Gateway's controller is in the cluster."""
+    return cluster.make_account(_RULES, "gateway")
+
+
+class Services:
+    """Plays the provider: a Service for the members of each release, which leave it and come to it
+    as members of a table do."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.client, self.namespace = cluster.client, namespace
+        self._seen: dict[str, list[Member]] = {}
+        self._is_ending = threading.Event()
+        self._ready: dict[str, list[bool]] = {}
+        self._lock = threading.Lock()
+        self._prober = threading.Thread(target=self._probe)
+        self._prober.start()
+
+    def close(self) -> None:
+        self._is_ending.set()
+        self._prober.join()
+
+    def _probe(self) -> None:
+        """Plays the kubelet: who does not answer is not ready."""
+        while not self._is_ending.wait(0.2):
+            with self._lock:
+                for name, members in self._seen.items():
+                    ready = [_answers(item) for item in members]
+                    if ready != self._ready.get(name):
+                        self._write_slices(name, members, ready)
+
+    def place(self, entry: RouteEntry) -> RouteEntry:
+        """The entry with members as the provider shows them."""
+        backends = []
+        for backend in entry.backends:
+            if not backend.members:
+                backends.append(backend)
+                continue
+            name = f"{entry.key.name}-{entry.variant or 'main'}-v{backend.release}"
+            host = f"{name}.{self.namespace}.svc"
+            if any(item.host.endswith(".svc") for item in backend.members):
+                backends.append(backend)
+                continue
+            self._write(name, list(backend.members))
+            members = tuple(replace(item, host=host, port=80) for item in backend.members)
+            backends.append(replace(backend, members=members))
+        return replace(entry, backends=tuple(backends))
+
+    def _write(self, name: str, members: list[Member]) -> None:
+        with self._lock:
+            self._write_all(name, members)
+
+    def _write_all(self, name: str, members: list[Member]) -> None:
+        if self._seen.get(name) == members:
+            return
+        if name not in self._seen:
+            ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+            self.client.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": {"name": name},
+                    "spec": {"ports": ports},
+                },
+                self.namespace,
+            )
+        self._write_slices(name, members, [True] * len(members))
+        self._seen[name] = members
+
+    def _write_slices(self, name: str, members: list[Member], ready: list[bool]) -> None:
+        """One for each member: every one has another port."""
+        for number in range(max(len(members), len(self._ready.get(name, ())))):
+            item, is_ready = members[number : number + 1], ready[number : number + 1]
+            self.client.apply(_slice(name, number, item, is_ready), self.namespace)
+        self._ready[name] = ready
+
+
+def _answers(member: Member) -> bool:
+    if member.host == "127.0.0.1":
+        return True  # nobody who is to be asked
+    with suppress(OSError):
+        socket.create_connection((member.host, member.port), 0.5).close()
+        return True
+    return False
+
+
+def _slice(name: str, number: int, members: list[Member], ready: list[bool]) -> dict[str, Any]:
+    address = [HOSTS[0] if item.host == "127.0.0.1" else item.host for item in members]
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{name}-{number}",
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "endpoints": [
+            {"addresses": [it], "conditions": {"ready": is_ready}}
+            for it, is_ready in zip(address, ready, strict=True)
+        ],
+        "ports": [{"name": "http", "port": item.port, "protocol": "TCP"} for item in members],
+    }
+
+
+def router_environ(access: Access, port: int, path: Path) -> dict[str, str]:
+    """What the router is told of a cluster that is reached at that port of 127.0.0.1."""
+    there = Access(
+        f"https://127.0.0.1:{port}", access.authority, access.token, access.certificate, access.key
+    )
+    write_kubeconfig(there, path)
+    return {"CTRLPLANE_KUBECONFIG": str(path), "CTRLPLANE_KUBE_CONTEXT": "rig"}
