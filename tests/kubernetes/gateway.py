@@ -17,6 +17,7 @@ from tests.kubernetes.client import Client, Object
 from tests.kubernetes.lens import Lens
 
 CLASS, NAME = "traefik", "rig"
+CLASS_LABEL = "rig.ctrlplane.dev/class"
 _CONTROLLER = "traefik.io/gateway-controller"
 _GROUP = "gateway.networking.k8s.io"
 _DEFINITIONS = "gateway-api"
@@ -92,7 +93,9 @@ def _established(client: Client) -> set[str]:
 def _declare(gateway: Gateway) -> None:
     client, head = gateway.cluster.client, {"apiVersion": f"{_GROUP}/v1"}
     spec: Object = {"controllerName": _CONTROLLER}
-    client.apply({**head, "kind": "GatewayClass", "metadata": {"name": CLASS}, "spec": spec})
+    # A controller of this kind takes all classes of its kind, unless it is told which.
+    metadata: Object = {"name": CLASS, "labels": {CLASS_LABEL: CLASS}}
+    client.apply({**head, "kind": "GatewayClass", "metadata": metadata, "spec": spec})
     listener = {
         "name": "web",
         "protocol": "HTTP",
@@ -136,7 +139,11 @@ def _config(port: int, ping: int, server: str) -> Object:
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "providers": {
             "providersThrottleDuration": "100ms",
-            "kubernetesGateway": {"endpoint": server, "token": "the-lens-has-its-own"},
+            "kubernetesGateway": {
+                "endpoint": server,
+                "token": "the-lens-has-its-own",
+                "labelSelector": f"{CLASS_LABEL}={CLASS}",
+            },
         },
     }
 

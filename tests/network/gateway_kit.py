@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +14,27 @@ from ctrlplane_gitops.network.conformance_kit import wait_until
 from ctrlplane_gitops.state.traffic import Member, RouteEntry
 from ctrlplane_gitops.value import replace
 from tests.engines.kubernetes import Cluster, write_kubeconfig
-from tests.engines.program import MissingEngineError, free_port, running
-from tests.kubernetes.client import Access, ApiError
+from tests.engines.program import MissingEngineError, free_port, give_up, running
+from tests.kubernetes.client import Access, ApiError, Client
+from tests.kubernetes.gateway import CLASS_LABEL, install_definitions
+from tests.kubernetes.lens import Lens
 
-# An EndpointSlice takes no loopback addresses: these, of those that are for tests of networks (RFC
-# 2544), are put on the loopback device. Others for each process.
-_BLOCK = f"198.{18 + (os.getpid() >> 8 & 1)}.{os.getpid() & 255}"
-HOSTS = tuple(f"{_BLOCK}.{number}" for number in range(1, 255))
+# An EndpointSlice takes no loopback addresses: 10.x.y.z there is 127.x.y.z here (see ``Lens``).
+HOSTS = tuple(f"127.77.{os.getpid() & 255}.{number}" for number in range(1, 255))
 INFRA, PUBLIC = "infra", "public"
 _HEAD = {"apiVersion": "gateway.networking.k8s.io/v1"}
-_RULES = [
-    {
-        "apiGroups": ["", "discovery.k8s.io", "gateway.networking.k8s.io"],
-        "resources": ["*"],
-        "verbs": ["get", "list", "watch", "update", "patch"],
-    }
-]
+CLASS = "conformance"
 
 
 def install_gateway_api(cluster: Cluster) -> None:
-    """The definitions of the standard channel; once a session."""
-    assert cluster.assets is not None
-    done = cluster.kubectl("apply", "--server-side", "-f", str(cluster.assets / "gateway-api"))
-    assert done.returncode == 0, done.stderr
-    name = "crd/httproutes.gateway.networking.k8s.io"
-    done = cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
-    assert done.returncode == 0, done.stderr
-    # Established, it is still being made ready for a moment.
+    """The definitions, and the namespace of the Gateway."""
+    try:
+        install_definitions(cluster)
+    except MissingEngineError as missing:
+        give_up("kubernetes", str(missing))
+    cluster.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INFRA}})
+    # Established, they are still being made ready for a moment.
     wait_until(lambda: _is_listed(cluster), "HTTPRoutes to be listed")
-    with suppress(ApiError):
-        cluster.client.create(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INFRA}}
-        )
 
 
 def _is_listed(cluster: Cluster) -> bool:
@@ -57,25 +44,6 @@ def _is_listed(cluster: Cluster) -> bool:
     except ApiError:
         return False
     return True
-
-
-@contextmanager
-def own_addresses() -> Iterator[None]:
-    """``HOSTS`` on the loopback device, until nobody here needs them."""
-    try:
-        done = subprocess.run(_address("add"), capture_output=True, text=True)
-    except FileNotFoundError:
-        raise MissingEngineError("'ip' is not installed (apt-get install iproute2)") from None
-    if done.returncode:
-        raise MissingEngineError(f"no address besides 127.0.0.1 can be had: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(_address("delete"), check=True)
-
-
-def _address(what: str) -> list[str]:
-    return ["ip", "address", what, f"{HOSTS[0]}/24", "dev", "lo"]
 
 
 class TcpRelay:
@@ -147,10 +115,13 @@ class TraefikGateway:
     """Traefik as the controller of a Gateway with the listeners ``http`` and ``https``, and a
     class of its own."""
 
-    def __init__(self, cluster: Cluster, binary: str, root: Path, access: Access) -> None:
+    def __init__(self, cluster: Cluster, binary: str, root: Path) -> None:
         self.client = cluster.client
         self.web_port, self.secure_port, self._api = free_port(), free_port(), free_port()
-        self._binary, self._root, self._access = binary, root, access
+        self._binary, self._root = binary, root
+        # Each of its watches keeps a connection.
+        self._watching = Client(cluster.access, connections=64)
+        self._lens = Lens(self._watching)
         self._stack: ExitStack | None = None
         self._marks = 0
 
@@ -164,7 +135,7 @@ class TraefikGateway:
             {
                 **_HEAD,
                 "kind": "GatewayClass",
-                "metadata": {"name": "traefik"},
+                "metadata": {"name": CLASS, "labels": {CLASS_LABEL: CLASS}},
                 "spec": {"controllerName": "traefik.io/gateway-controller"},
             }
         )
@@ -175,15 +146,13 @@ class TraefikGateway:
                 **_HEAD,
                 "kind": "Gateway",
                 "metadata": {"name": PUBLIC, "namespace": INFRA},
-                "spec": {"gatewayClassName": "traefik", "listeners": [web]},
+                "spec": {"gatewayClassName": CLASS, "listeners": [web]},
             }
         )
 
     def start(self) -> None:
         assert self._stack is None
         self._stack = ExitStack()
-        token = self._root / "token"
-        token.write_text(self._access.token)
         arguments = [
             self._binary,
             "--global.checknewversion=false",
@@ -195,9 +164,9 @@ class TraefikGateway:
             f"--entrypoints.web.address=127.0.0.1:{self.web_port}",
             "--providers.providersthrottleduration=50ms",
             "--providers.kubernetesgateway=true",
-            f"--providers.kubernetesgateway.endpoint={self._access.server}",
-            f"--providers.kubernetesgateway.token={self._access.token}",
-            f"--providers.kubernetesgateway.certauthfilepath={self._access.authority}",
+            f"--providers.kubernetesgateway.endpoint={self._lens.address}",
+            "--providers.kubernetesgateway.token=the-lens-has-its-own",
+            f"--providers.kubernetesgateway.labelselector={CLASS_LABEL}={CLASS}",
         ]
         log = self._root / "traefik.log"
         try:
@@ -210,6 +179,11 @@ class TraefikGateway:
         if self._stack is not None:
             stack, self._stack = self._stack, None
             stack.close()
+
+    def close(self) -> None:
+        self.stop()
+        self._lens.close()
+        self._watching.close()
 
     def _is_up(self) -> bool:
         with suppress(OSError):
@@ -254,11 +228,6 @@ class TraefikGateway:
             return 0
         finally:
             connection.close()
-
-
-def make_controller(cluster: Cluster) -> Access:
-    """Who the Gateway's controller is in the cluster."""
-    return cluster.make_account(_RULES, "gateway")
 
 
 class Services:
@@ -343,7 +312,7 @@ def _answers(member: Member) -> bool:
 
 
 def _slice(name: str, number: int, members: list[Member], ready: list[bool]) -> dict[str, Any]:
-    address = [HOSTS[0] if item.host == "127.0.0.1" else item.host for item in members]
+    address = [item.host.replace("127.", "10.", 1) for item in members]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

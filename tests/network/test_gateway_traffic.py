@@ -26,8 +26,6 @@ from tests.network.gateway_kit import (
     TcpRelay,
     TraefikGateway,
     install_gateway_api,
-    make_controller,
-    own_addresses,
     router_environ,
 )
 
@@ -58,18 +56,16 @@ class TestGatewayConformance(TrafficConformance):
         cls.environ = router_environ(
             kubernetes_cluster.access, cls.relay.port, root / "router.kubeconfig"
         )
-        access = make_controller(kubernetes_cluster)
-        cls.gateway = TraefikGateway(kubernetes_cluster, traefik, root, access)
+        cls.gateway = TraefikGateway(kubernetes_cluster, traefik, root)
         cls.web_port, cls.secure_port = cls.gateway.web_port, cls.gateway.secure_port
         try:
-            with own_addresses():
-                cls.gateway.declare()
-                cls.gateway.start()
-                yield
+            cls.gateway.declare()
+            cls.gateway.start()
+            yield
         except MissingEngineError as missing:
             give_up("kubernetes", str(missing))
         finally:
-            cls.gateway.stop()
+            cls.gateway.close()
             cls.relay.close()
             cls.services.close()
 
