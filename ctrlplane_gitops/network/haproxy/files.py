@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -145,24 +145,36 @@ def find_haproxy(wanted: str | None, path: str | None) -> str:
     return found
 
 
-def _judge(argv: list[str]) -> str:
-    """What HAProxy has against a configuration; empty for nothing."""
+def run_program(
+    argv: Sequence[str],
+    task: str,
+    timeout_s: float,
+    environ: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """What came of a program of the user's. ProviderError where it cannot be started, or where the
+    ``task`` it has takes too long."""
     try:
-        ran = subprocess.run(
+        return subprocess.run(
             argv,
+            env=environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             check=False,
-            timeout=_CHECK_S,
+            timeout=timeout_s,
         )
     except OSError as error:
         raise ProviderError(f"{argv[0]} cannot be started: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise ProviderError(
-            f"the check of the configuration took longer than {_CHECK_S:.0f} s", is_retryable=True
+            f"{task} took longer than {timeout_s:.0f} s", is_retryable=True
         ) from None
+
+
+def _judge(argv: list[str]) -> str:
+    """What HAProxy has against a configuration; empty for nothing."""
+    ran = run_program(argv, "the check of the configuration", _CHECK_S)
     if not ran.returncode:
         return ""
     alerts = "\n".join(line for line in ran.stderr.splitlines() if "[ALERT]" in line)

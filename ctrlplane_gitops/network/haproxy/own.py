@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
 from ctrlplane_gitops.network.haproxy.config import HaproxyConfig, OwnConfig
-from ctrlplane_gitops.network.haproxy.files import HaproxyFiles, find_haproxy
+from ctrlplane_gitops.network.haproxy.files import HaproxyFiles, find_haproxy, run_program
 from ctrlplane_gitops.network.haproxy.place import part_place
 from ctrlplane_gitops.network.haproxy.read import Master, parse_field
 from ctrlplane_gitops.network.haproxy.socket import CommandSocket
@@ -104,24 +103,9 @@ class OwnHaproxy:
 
     def _command(self) -> str:
         text = shlex.join(self._own.reload)
-        environ = self._settings.environ
-        try:
-            ran = subprocess.run(
-                self._own.reload,
-                env={name: environ[name] for name in _ENVIRON if name in environ},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=_RELOAD_S,
-            )
-        except OSError as error:
-            raise ProviderError(f"`{text}` cannot be started: {error.strerror}") from None
-        except subprocess.TimeoutExpired:
-            raise ProviderError(
-                f"`{text}` took longer than {_RELOAD_S:.0f} s", is_retryable=True
-            ) from None
+        settings = self._settings.environ
+        environ = {name: settings[name] for name in _ENVIRON if name in settings}
+        ran = run_program(self._own.reload, f"`{text}`", _RELOAD_S, environ)
         words = " ".join((ran.stdout + ran.stderr).split())[-400:]
         if ran.returncode:
             raise ProviderError(f"`{text}` ended with {ran.returncode}: {words}", is_retryable=True)
