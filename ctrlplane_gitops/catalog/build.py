@@ -24,7 +24,11 @@ from ctrlplane_gitops.catalog.refs import (
     warn_idle,
 )
 from ctrlplane_gitops.catalog.route import check_collisions, check_served, warn_unserved
-from ctrlplane_gitops.catalog.runtime import check_deployment_runtime, check_paths
+from ctrlplane_gitops.catalog.runtime import (
+    check_deployment_runtime,
+    check_paths,
+    check_probes,
+)
 from ctrlplane_gitops.catalog.tenant import Parts, build_tenant
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics
 from ctrlplane_gitops.specs.document import Document
@@ -106,6 +110,7 @@ def _check_all(scope: Scope) -> Iterator[Diagnostic]:
             yield from check_env(instance)
             yield from check_secret_env(instance, specs)
             yield from check_paths(instance, specs, scope)
+            yield from check_probes(instance, scope)
         for deployment in specs.deployments.values():
             yield from check_deployment_refs(deployment, specs, scope)
             yield from check_env(deployment)

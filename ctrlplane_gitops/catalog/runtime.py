@@ -12,7 +12,8 @@ from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import StrategyType
 from ctrlplane_gitops.state.template import SecretType
 
-_PROCESS, _MEMORY = "process", "memory"
+_PROCESS, _MEMORY, _KUBERNETES = "process", "memory", "kubernetes"
+_USUAL_STATUSES = "200-399"
 _MOVING = (StrategyType.BLUE_GREEN, StrategyType.CANARY)
 
 
@@ -69,6 +70,34 @@ def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterato
         if kind == _PROCESS or (kind not in (None, _MEMORY) and not target.path.startswith("/")):
             yield from _check_relative(document, target)
     yield from _check_overlaps(document, targets, is_nesting_allowed=kind != _PROCESS)
+
+
+def check_probes(document: Document, scope: Scope) -> Iterator[Diagnostic]:
+    """Where somebody else probes, the checks are those it can make: the kubelet makes one of each
+    container, and takes the statuses it takes."""
+    if scope.type_of(document) != _KUBERNETES:
+        return
+    checks = document.spec["health"]
+    for place, check in enumerate(checks):
+        if place:
+            yield fault(
+                document,
+                "too-many-checks",
+                f"Kubernetes makes one health check of each replica, and there are {len(checks)}",
+                "health",
+                place,
+                hint="have one check say it all",
+            )
+        if check["type"] == "http" and check["statuses"] != _USUAL_STATUSES:
+            yield fault(
+                document,
+                "fixed-statuses",
+                f"Kubernetes takes the statuses {_USUAL_STATUSES}, not {check['statuses']}",
+                "health",
+                place,
+                "statuses",
+                hint="leave it out",
+            )
 
 
 def _check_program(document: Document, kind: str) -> Iterator[Diagnostic]:

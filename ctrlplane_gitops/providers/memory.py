@@ -35,6 +35,7 @@ from ctrlplane_gitops.state.action import (
 from ctrlplane_gitops.state.desired import Json, Resources
 from ctrlplane_gitops.state.key import ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.state.observed import (
+    Alteration,
     Endpoint,
     Gap,
     Leftover,
@@ -42,6 +43,7 @@ from ctrlplane_gitops.state.observed import (
     ObservedReplicaSet,
     ObservedState,
     ReplicaPhase,
+    Verdict,
 )
 from ctrlplane_gitops.state.usage import Usage
 
@@ -83,7 +85,8 @@ class MemoryProvider:
 
     ``faults`` may be changed at any time. ``observe_calls`` and ``effect_count`` count what this
     object was asked and did; ``world.read().effects`` counts over all objects. ``usages`` are what
-    replicas use, by name; who is not in it uses nothing.
+    replicas use, by name; who is not in it uses nothing. ``verdicts`` are what it says of
+    replicas by name, ``altered`` and ``scalers`` what somebody else did to or decides of a set.
     """
 
     def __init__(
@@ -99,6 +102,9 @@ class MemoryProvider:
         path = Path(settings.state_dir, options["path"]) if "path" in options else None
         self.world = world or MemoryWorld(path)
         self.usages: dict[str, Usage] = {}
+        self.verdicts: dict[str, Verdict] = {}
+        self.altered: dict[tuple[ResourceKey, int], tuple[Alteration, ...]] = {}
+        self.scalers: dict[tuple[ResourceKey, int], str] = {}
         self.observe_calls = 0
         self.effect_count = 0
         self._settings = settings
@@ -117,7 +123,13 @@ class MemoryProvider:
         return ObservedState(
             tuple(
                 ObservedReplicaSet(
-                    key, self.name, release, rows[-1].revision, tuple(map(_observed, rows))
+                    key,
+                    self.name,
+                    release,
+                    rows[-1].revision,
+                    tuple(_observed(row, self.verdicts.get(row.name)) for row in rows),
+                    altered=self.altered.get((key, release), ()),
+                    scaled_by=self.scalers.get((key, release), ""),
                 )
                 for (key, release), rows in sorted(sets.items())
             )
@@ -237,6 +249,8 @@ class MemoryProvider:
             self._remove(self._name(action, index))
         for index in sorted(steps.replace + steps.start):
             self._start(action, index)
+        if self.altered.pop((action.instance, action.release.number), ()):
+            self._effect(f"mend:{action.instance.address}", lambda world: None)
         if action.replicas == 0:
             self._clear(action.instance.tenant, action.instance.name, action.release.number)
 
@@ -322,7 +336,7 @@ class MemoryProvider:
             self._effect(f"clear:{'/'.join(map(str, owner))}", mutate)
 
 
-def _observed(row: MemoryReplica) -> ObservedReplica:
+def _observed(row: MemoryReplica, verdict: Verdict | None) -> ObservedReplica:
     return ObservedReplica(
         name=row.name,
         id=row.id,
@@ -333,6 +347,7 @@ def _observed(row: MemoryReplica) -> ObservedReplica:
         resources=Resources(row.cpu_millicores, row.memory_bytes),
         exit_code=row.exit_code,
         reason=row.reason,
+        verdict=verdict,
     )
 
 

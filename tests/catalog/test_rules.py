@@ -109,6 +109,16 @@ def test_health_checks_of_type_command_need_no_port() -> None:
     assert not problems(*shop(health=[check]))
 
 
+def test_kubernetes_makes_one_check_with_the_statuses_it_takes() -> None:
+    kube = {"providers": {"local": {"type": "kubernetes"}}}
+    one = CHECK | {"name": "a", "type": "http", "port": "http"}
+    checks = [one, one | {"name": "b", "statuses": "200-299"}]
+    specs = (tenant(), instance(health=checks, ports=[HTTP]), deployment())
+    found = [item[0] for item in problems(plane(**kube), *specs)]
+    assert sorted(found) == ["fixed-statuses", "too-many-checks"]
+    assert not problems(plane(**DOCKER), *specs)
+
+
 def test_a_certificate_is_not_handed_to_replicas() -> None:
     found = only(*shop(secrets=["cert"]), secret("acme/cert", type="tls", key=None))
     assert (found.code, found.field) == ("wrong-secret-type", ("spec", "secrets", 0))

@@ -40,6 +40,7 @@ class Engine:
 
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -77,6 +78,7 @@ class Plane:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self.environ = {
             **kept,
+            **engine.environ,
             "CTRLPLANE_STATE_DIR": str(self.state),
             "CTRLPLANE_CACHE_DIR": str(self.cache),
             "CTRLPLANE_SECRETS_DIR": str(self.secrets),
@@ -212,7 +214,9 @@ class Plane:
     def provider(self) -> Iterator[Provider]:
         """The provider itself, to look at the world past the command line."""
         config = ProviderConfig("here", self.engine.type, dict(self.engine.options))
-        provider = build_provider(ProviderSettings(self.name, config, str(self.state / self.name)))
+        folder = str(self.state / self.name)
+        settings = ProviderSettings(self.name, config, folder, environ=self.environ)
+        provider = build_provider(settings)
         try:
             yield provider
         finally:

@@ -21,7 +21,12 @@ from ctrlplane_gitops.state.desired import (
 )
 from ctrlplane_gitops.state.health import WHOLE, Health
 from ctrlplane_gitops.state.key import instance_key
-from ctrlplane_gitops.state.observed import ObservedReplica, ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.state.observed import (
+    ObservedReplica,
+    ObservedReplicaSet,
+    ReplicaPhase,
+    Verdict,
+)
 from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.value import replace
 
@@ -311,3 +316,25 @@ def test_spans_never_overlap_and_news_are_never_told_twice(steps: list[tuple[str
             last = turns.told[1].health
         if not scene.tally.wanted:
             assert not held
+
+
+def test_what_the_provider_says_is_believed_and_not_probed() -> None:
+    tally = Tally(WEB)
+    tally.take_desired(desire(2, READY))
+    said = Verdict(True, NOW)
+    ready = [replace(replica(index), verdict=said) for index in range(2)]
+
+    def look(*replicas: ObservedReplica) -> list[Probed]:
+        return tally.take_look([ObservedReplicaSet(WEB, "here", 1, "r", replicas)])[1]
+
+    assert look(*ready) == []
+    tally.settle(NOW)
+    assert tally.health is Health.HEALTHY
+    failing = replace(ready[1], verdict=Verdict(False, NOW, 1, "pod b: 503"))
+    look(ready[0], failing)
+    turns = tally.settle(NOW + SECOND)
+    assert tally.health is Health.DEGRADED
+    assert "pod b: 503" in turns.begun[0].message
+    # One that has never been up has not failed yet.
+    look(ready[0], replace(failing, verdict=Verdict(False, NOW, 0, "starting")))
+    assert [it for _, it, _ in tally.replicas] == [True, None]

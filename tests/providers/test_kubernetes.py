@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +14,32 @@ from ctrlplane_gitops.cluster.connection import MERGE, Answer, Connection
 from ctrlplane_gitops.errors import CapabilityError
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.providers.conformance import ProviderConformance
-from ctrlplane_gitops.providers.conformance_kit import DB, WEB, wait_until
+from ctrlplane_gitops.providers.conformance_kit import DB, WEB, blob_digest, wait_until
+from ctrlplane_gitops.providers.kubernetes import removal
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
-from ctrlplane_gitops.state.action import RemoveInstance, RemoveTenant, ScaleReplicaSet
+from ctrlplane_gitops.providers.kubernetes.right import RIGHTS
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.action import (
+    Action,
+    Material,
+    Outcome,
+    RemoveInstance,
+    RemoveTenant,
+    ScaleReplicaSet,
+    UpdateResources,
+)
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, Resources
-from ctrlplane_gitops.state.key import tenant_key
+from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import ReplicaPhase
-from ctrlplane_gitops.state.template import Volume
+from ctrlplane_gitops.state.template import FileMount, SecretMount, SecretType, Volume
+from ctrlplane_gitops.value import replace
+from tests.engines.kubernetes import write_kubeconfig
 from tests.kubernetes import isolation
 from tests.kubernetes.spec import deployment
 from tests.providers.kubernetes_kit import KubernetesHooks
 
 pytestmark = pytest.mark.kubernetes
+SECOND = timedelta(seconds=1)
 
 
 class TestKubernetesConformance(KubernetesHooks, ProviderConformance):
@@ -33,6 +49,25 @@ class TestKubernetesConformance(KubernetesHooks, ProviderConformance):
     def _able(self) -> None:
         if trouble := isolation.trouble():
             pytest.skip(f"containers cannot be isolated here: {trouble}")
+
+    def attempt(
+        self, provider: Provider, action: Action, material: Material | None = None
+    ) -> Outcome:
+        """And everything has come up: whoever has not is taken away before who is named."""
+        outcome = super().attempt(provider, action, material)
+        if self.is_patient and isinstance(action, ScaleReplicaSet) and outcome.error is None:
+            number, instance = action.release.number, action.instance
+            wait_until(
+                lambda: all(
+                    item.phase is ReplicaPhase.RUNNING
+                    and item.verdict is not None
+                    and item.verdict.is_ready
+                    for item in self.live(provider, number, instance)
+                ),
+                "the pods",
+            )
+        self.measure()
+        return outcome
 
 
 class Counting(Connection):
@@ -247,3 +282,88 @@ class TestDeployments(KubernetesHooks):
         path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets/web-v1"
         found = provider.site.api.connection.request("GET", path, "read it").json()
         assert found["spec"]["maxUnavailable"] == 1
+
+    def test_what_a_finalizer_holds_is_said_and_gone_on_with(
+        self, provider: KubernetesProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(removal, "_MARGIN_S", 0.5)
+        self.is_patient = False
+        self.scale(provider, self.make_release(), 1)
+        held = {"metadata": {"finalizers": ["example.com/audit"]}}
+        self.rig.client.patch("Deployment", "web-v1", held, self.namespace)
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 0, stop_timeout=SECOND)
+        outcome = self.attempt(provider, action)
+        assert outcome.error is not None and outcome.error.is_retryable
+        assert "held by example.com/audit" in str(outcome.error)
+        assert self.attempt(provider, action).effects == 0, "it is on its way already"
+        self.rig.client.patch(
+            "Deployment", "web-v1", {"metadata": {"finalizers": None}}, self.namespace
+        )
+        self.is_patient = True
+        self.perform(provider, action)
+        assert self.sets(provider) == {}
+
+    def test_a_field_another_controller_holds_is_an_error_that_names_it(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web-v1"
+        provider.site.api.connection.request(
+            "PATCH", path, "pause it", body={"spec": {"minReadySeconds": 5}}, content_type=MERGE,
+            query={"fieldManager": "other-operator"},
+        )  # fmt: skip
+        assert self.altered(provider) == ["spec.minReadySeconds (by other-operator)"]
+        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1))
+        assert outcome.error is not None and not outcome.error.is_retryable
+        assert "minReadySeconds of Deployment web-v1 is held by other-operator" in str(
+            outcome.error
+        )
+        assert self.seen("Deployment", "web-v1")["spec"]["minReadySeconds"] == 5
+
+    def test_a_policy_that_says_no_is_quoted(self, provider: KubernetesProvider) -> None:
+        """As an admission webhook would."""
+        self.scale(provider, self.make_release(), 1)
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+        hard = {"hard": {"count/deployments.apps": "1"}}
+        self.rig.client.apply(quota | {"spec": hard}, self.namespace)
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(2), 1)
+        outcome = self.attempt(provider, action)
+        assert outcome.error is not None and not outcome.error.is_retryable
+        assert "exceeded quota: none" in str(outcome.error)
+        assert list(self.sets(provider)) == [1]
+
+    def test_whoever_runs_with_the_rights_that_are_documented_needs_no_more(
+        self, root: Path
+    ) -> None:
+        rules = [
+            {"apiGroups": list(groups), "resources": list(resources), "verbs": list(verbs)}
+            for groups, resources, verbs in RIGHTS
+        ]
+        access = self.rig.make_user(f"user-{self.prefix}", rules)
+        path = write_kubeconfig(access, root / "kubeconfig")
+        self.environ = lambda: {"CTRLPLANE_KUBECONFIG": str(path)}  # type: ignore[method-assign]
+        provider = self.build(self.plane, root, {})
+        key = ResourceKey(Kind.SECRET, "acme", "token")
+        mount = FileMount("/conf/a", blob_digest(b"a"))
+        release = self.make_release(
+            files=(mount,),
+            secrets=(SecretMount(key, SecretType.ENV, "TOKEN", "d"),),
+            volumes=(Volume("data", "/srv/data"),),
+        )
+        material = Material({mount.digest: b"a"}, {key: SecretValue(b"value")})
+        limits = Resources(memory_bytes=64 << 20)
+        action = ScaleReplicaSet(WEB, self.alias, release, 2, limits, max_unavailable=1)
+        self.perform(provider, action, material)
+        wait_until(lambda: self.live(provider)[1].phase is ReplicaPhase.RUNNING, "the pods")
+        name = self.live(provider)[0].name
+        retire = replace(action, replicas=1, retire=(name,))
+        self.perform(provider, retire, material)
+        self.perform(provider, UpdateResources(WEB, self.alias, Resources(memory_bytes=96 << 20)))
+        [left] = self.live(provider)
+        assert left.resources == Resources(memory_bytes=96 << 20)
+        self.log_text(provider, left.name)
+        assert provider.execute(left.name, ("true",), SECOND * 10).exit_code == 0
+        provider.read_usage((left,))
+        assert provider.find_leftovers() == ()
+        self.clean(provider)
+        provider.close()

@@ -324,6 +324,13 @@ def test_a_set_that_is_going_is_there_until_its_pods_have_gone() -> None:
     assert build_sets("kube", "prod", [row], [], ()) == ()
 
 
+def test_a_release_that_was_only_begun_is_there_to_be_gone_on_with_or_removed() -> None:
+    row = read_deployment(deployment_item(0))
+    assert row is not None
+    [found] = build_sets("kube", "prod", [row], [], {("prod-acme", "web-v3")})
+    assert found.replicas == ()
+
+
 def test_limits_that_a_limit_range_has_filled_in_are_not_ours() -> None:
     item = {
         "metadata": {

@@ -94,14 +94,21 @@ def not_ours(kind: str, found: Mapping[str, Any]) -> ProviderError:
 
 
 def _is_altered(found: Object, desired: Object) -> bool:
-    """Whether labels or simple fields that we set are not as we set them. Lists are left to the
-    fingerprint: the server fills them up with defaults."""
+    """Whether labels, the owner or simple fields that we set are not as we set them: an owner that
+    is gone takes it along. Lists are left to the fingerprint: the server fills them up with
+    defaults."""
+    if _owners(found) != _owners(desired):
+        return True
     labels = found["metadata"].get("labels") or {}
     if not desired["metadata"].get("labels", {}).items() <= labels.items():
         return True
     return any(
         found.get("spec", {}).get(name) != value for name, value in _simple(desired.get("spec", {}))
     )
+
+
+def _owners(item: Object) -> set[str]:
+    return {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
 
 
 def _simple(spec: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

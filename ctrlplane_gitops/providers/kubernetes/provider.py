@@ -18,7 +18,7 @@ from ctrlplane_gitops.providers.kubernetes.config import parse_config
 from ctrlplane_gitops.providers.kubernetes.name import CONTAINER
 from ctrlplane_gitops.providers.kubernetes.row import PodRow
 from ctrlplane_gitops.providers.kubernetes.view import build_sets, find_pod, index_names
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import (
     Gap,
     Leftover,
@@ -169,7 +169,11 @@ class KubernetesProvider:
         return Metering(self.site.api, self._settings.plane)
 
     def _find(self, replica: str) -> PodRow:
-        found = find_pod(self._settings.plane, replica, self.site.lookup.pods_of())
+        # <plane>.<tenant>.<instance>.v<release>.<index>, none of which has a dot.
+        parts = replica.split(".")
+        instance = instance_key(parts[1], parts[2]) if len(parts) == 5 else None
+        pods = self.site.lookup.pods_of(instance)
+        found = find_pod(self._settings.plane, replica, pods)
         if found is None:
             raise ReplicaError(f"there is no replica {replica!r} here")
         return found

@@ -302,8 +302,8 @@ class Scaling:
 
         def is_there() -> bool:
             found = self._site.lookup.pods_of(self._action.instance, self._release.number)
-            staying = [pod for pod in found if not pod.is_going]
-            is_stopping = len(found) > len(staying) or len(staying) > wanted
+            staying = [pod for pod in found if not pod.is_going and not pod.is_final]
+            is_stopping = any(pod.is_going for pod in found) or len(staying) > wanted
             self._is_stopping = is_stopping
             return len(staying) == wanted and not is_stopping
 

@@ -77,7 +77,8 @@ def build_sets(
         if keys is None or row.instance in keys:
             own = staying(row, by_set.get((row.instance, row.release), ()))
             replicas = _build_replicas(plane, row, own)
-            if replicas or row.replicas == 0 or not row.is_going:
+            # One without pods is there as well: of a release that was begun, or scaled to nothing.
+            if replicas or not row.is_going:
                 altered = _find_altered(row, services)
                 found.append(
                     ObservedReplicaSet(
@@ -90,8 +91,7 @@ def build_sets(
                         scaled_by=_find_scaler(row),
                     )
                 )
-    sets = [item for item in found if item.replicas or item.altered]
-    return tuple(sorted(sets, key=lambda item: (item.instance, item.release)))
+    return tuple(sorted(found, key=lambda item: (item.instance, item.release)))
 
 
 def _build_replicas(
