@@ -64,8 +64,8 @@ class KubernetesHooks(ConformanceKit):
     def attempt(
         self, provider: Provider, action: Action, material: Material | None = None
     ) -> Outcome:
-        """What may pass is tried again, as the loop does; what a cluster has besides Kubernetes
-        itself, a disk for each claim and somebody who measures, is played by us."""
+        """What may pass is tried again, as the loop does; who measures, besides Kubernetes itself,
+        is played by us."""
         outcome = super().attempt(provider, action, material)
         deadline = monotonic_s() + PATIENCE_S
         while self.is_patient and outcome.error is not None and outcome.error.is_retryable:
@@ -73,36 +73,8 @@ class KubernetesHooks(ConformanceKit):
                 break
             sleep(0.2)
             outcome = super().attempt(provider, action, material)
-        self.give_disks()
         self.measure()
         return outcome
-
-    def give_disks(self) -> None:
-        """A volume for each claim that has none."""
-        for claim in self.rig.client.list("PersistentVolumeClaim", self.namespace):
-            metadata = claim["metadata"]
-            if claim["spec"].get("volumeName") or "deletionTimestamp" in metadata:
-                continue
-            name = f"disk-{metadata['uid']}"
-            reference = {"namespace": metadata["namespace"], "name": metadata["name"]}
-            volume = {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": name},
-                "spec": {
-                    "capacity": claim["spec"]["resources"]["requests"],
-                    "accessModes": claim["spec"]["accessModes"],
-                    "hostPath": {"path": str(self.rig.root / name)},
-                    "claimRef": {
-                        "kind": "PersistentVolumeClaim",
-                        "apiVersion": "v1",
-                        **reference,
-                        "uid": metadata["uid"],
-                    },
-                    "storageClassName": claim["spec"].get("storageClassName", ""),
-                },
-            }
-            self.rig.client.apply(volume)
 
     def measure(self) -> None:
         """What each pod of ours uses: half a processor and 16 MiB."""
