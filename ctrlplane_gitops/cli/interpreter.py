@@ -13,11 +13,11 @@ from ctrlplane_gitops.clock import monotonic_s
 
 # How long a thread that calculates keeps the interpreter while others want it. An answer takes it
 # about ten times; Python's own is 5 ms.
-_TURN_S = 0.0005
+_TURN_S = 0.0002
 # How many new objects there are before the collector looks at them; after so many looks at the
 # newest it looks at those that have survived one; and at all there are only when it is told to,
 # which takes half a second with 10,000 instances.
-_NEW, _LOOKS, _NEVER = 10_000, 10, 1_000_000_000
+_NEW, _LOOKS, _NEVER = 5_000, 5, 1_000_000_000
 _FULL_INTERVAL = timedelta(minutes=10)
 # Of malloc.h.
 _M_ARENA_MAX = -8

@@ -17,6 +17,8 @@ from ctrlplane_gitops.errors import StoreError
 # without importing sqlite-utils.
 SCHEMA_VERSION = 5
 _BUSY_MS = 10_000
+# Of 4 KiB; SQLite's own is a thousand.
+_MOST_LOG_PAGES = 10_000
 _SMALL_BYTES = 64 * 1024 * 1024
 
 
@@ -85,9 +87,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 def open_beside(path: Path) -> sqlite3.Connection:
     """Another connection to a file that this process has open for writing, and has looked over:
-    for who must not wait while that one reads."""
+    for who must not wait while that one reads. It leaves it to others to bring what is in the log
+    into the file, unless nobody does."""
     connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_MOST_LOG_PAGES}")
     return connection
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class SqliteDeliveries:
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._beside = Beside(path, "deliveries", is_read_only=is_read_only)
+        self._keeper = Beside(path, "deliveries", is_read_only=is_read_only)
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._is_writing = False
@@ -89,6 +91,7 @@ class SqliteDeliveries:
                     for item in records
                 ],
             )
+        self._bring_in()
 
     def read_open(self) -> Sequence[DeliveryRecord]:
         return self._select("WHERE outcome = 'accepted' ORDER BY number", ())
@@ -114,6 +117,14 @@ class SqliteDeliveries:
     def close(self) -> None:
         """Twice is once."""
         self._beside.close()
+        self._keeper.close()
+
+    def _bring_in(self) -> None:
+        """Bring what accepting has left in SQLite's log into the file, which nobody who delivers
+        waits for here. What could not be done now is done later."""
+        with suppress(StoreError), self._keeper.reading() as connection:
+            if connection is not None:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _write_waiting(self) -> None:
         """Write what everybody has brought so far, and wake them; whoever came meanwhile writes

@@ -17,6 +17,7 @@ from ctrlplane_gitops.state.delivery import DeliveryOutcome
 from ctrlplane_gitops.store.conformance_delivery import EVERYTHING, make_delivery
 from ctrlplane_gitops.store.delivery import KEPT
 from ctrlplane_gitops.store.sqlite import SqliteStore
+from ctrlplane_gitops.value import replace
 from tests.e2e.plane import wait_until
 from tests.store.sqlite_kit import end_of, fork
 
@@ -115,6 +116,20 @@ def test_of_several_that_are_written_together_all_are_or_none(
         store.deliveries.accept_all([make_delivery(number) for number in (1, 2, 3)])
     assert [item.id for item in store.deliveries.read(EVERYTHING)] == ["dlv_000"]
     assert [item.number for item in store.deliveries.accept_all([make_delivery(1)])] == [2]
+
+
+def test_what_deliveries_left_in_the_log_is_brought_into_the_file_by_their_outcomes(
+    store: SqliteStore, path: Path
+) -> None:
+    first = store.deliveries.accept(make_delivery(0))
+    before = path.stat().st_size
+    for number in range(1, 400):
+        store.deliveries.accept(make_delivery(number))
+    # Some thousand pages are in the log, and whoever delivers next does not have to wait for them.
+    assert path.stat().st_size == before
+    store.deliveries.end([replace(first, outcome=DeliveryOutcome.APPLIED)])
+    assert path.stat().st_size > before
+    assert len(store.deliveries.read_open()) == 399
 
 
 def test_nobody_is_forgotten_however_they_come(store: SqliteStore) -> None:
