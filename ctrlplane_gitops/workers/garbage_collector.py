@@ -93,7 +93,8 @@ class GarbageCollector:
         counts.update(orphans=0, orphans_seen=0)
         leftovers, silent = list_leftovers(parts.providers, parts.looks)
         unlisted = parts.store.retained.tally.find_unlisted()
-        if not silent and not _may_be_nobodys(leftovers, unlisted, desired):
+        # Who does not answer leaves everything in doubt: there is no need to read all of Git.
+        if silent or not _may_be_nobodys(leftovers, unlisted, desired):
             self._seen = {}
             return
         seen = see(self._read(), parts)

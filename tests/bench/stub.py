@@ -17,7 +17,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ctrlplane_gitops.clock import monotonic_s, parse_rfc3339
-from ctrlplane_gitops.providers.base import LABEL_RELEASE, LABEL_REPLICA, LABEL_REVISION
+from ctrlplane_gitops.providers.base import (
+    LABEL_PLANE,
+    LABEL_RELEASE,
+    LABEL_REPLICA,
+    LABEL_REVISION,
+    LABEL_TENANT,
+)
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.docker.translate import LABEL_PORTS
 from ctrlplane_gitops.providers.memory_world import MemoryReplica
@@ -84,8 +90,14 @@ class _Lists:
             for name, value in row["Labels"].items():
                 self._by_label.setdefault(f"{name}={value}", []).append(row)
         self._count = max(map(len, self._by_label.values()), default=0)
+        names = {row["HostConfig"]["NetworkMode"]: row["Labels"] for row in json.loads(content)}
+        self._networks = json.dumps(
+            [_make_network(name, labels) for name, labels in names.items()]
+        ).encode()
 
     def answer(self, target: str) -> bytes:
+        if target.startswith("/networks"):
+            return self._networks
         if "/containers/json" not in target:
             return b"[]" if "/networks" in target else b"OK"
         filters = json.loads(parse_qs(urlsplit(target).query).get("filters", ["{}"])[0])
@@ -99,6 +111,12 @@ class _Lists:
                 ids = {row["Id"] for row in rows}
                 kept = {id: row for id, row in kept.items() if id in ids}
         return json.dumps(list(kept.values())).encode()
+
+
+def _make_network(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """A tenant's own, as the engine lists it."""
+    owner = owner_labels(labels[LABEL_PLANE], labels[LABEL_TENANT])
+    return {"Id": f"{abs(hash(name)):064x}", "Name": name, "Driver": "bridge", "Labels": owner}
 
 
 def serve(path: str, listing: str, looks: str = "") -> None:
