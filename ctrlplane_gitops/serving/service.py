@@ -95,7 +95,7 @@ class Service:
     ) -> None:
         clock = app.clock
         self._cancel, self._poll, self._output = cancel, intervals.poll, output
-        self._clock, self._plans, self._look_age = clock, Plans(), timedelta()
+        self._clock, self._plans, self._look_age = clock, Plans(), _LOOK_AGE
         self._metrics = Metrics()
         self._telling = Telling(app, output, self._metrics, cancel, self._run_now)
         self._planes = Planes(app, output, self._metrics.count_call, self._take_store)
@@ -137,8 +137,9 @@ class Service:
 
     def _build_status(self, app: App) -> StatusReader:
         return StatusReader(
-            app, self._reconciler, self._clock, self._looks, lambda: self._renewer.ends
-        )
+            app, self._reconciler, self._clock, self._looks, lambda: self._renewer.ends,
+            lambda name, call: self._vitals.count_call(name, call),
+        )  # fmt: skip
 
     def _build_vitals(self, app: App, pace: Pace) -> Vitals:
         return Vitals(

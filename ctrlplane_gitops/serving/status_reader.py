@@ -10,6 +10,7 @@ from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import SourceError, UnreachableError
 from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.observe import observe_router
 from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
@@ -25,7 +26,7 @@ _CLIENTS = 16
 
 class StatusReader:
     """With providers of its own, so that nobody who asks holds up a pass; ``looks`` has what
-    others have seen a moment ago."""
+    others have seen a moment ago. ``on_call`` is told of calls to providers."""
 
     def __init__(
         self,
@@ -34,8 +35,9 @@ class StatusReader:
         clock: Clock,
         looks: Looks,
         read_ends: Callable[[], Ends],
+        on_call: Callable[[str, str], None],
     ) -> None:
-        self._read_ends, self._looks = read_ends, looks
+        self._read_ends, self._looks, self._on_call = read_ends, looks, on_call
         self._app, self._reconciler, self._clock = app, reconciler, clock
         self._probes = Pool(16, "status-probe")
         self._lock, self._asking = threading.Lock(), threading.Semaphore(_CLIENTS)
@@ -72,7 +74,10 @@ class StatusReader:
         if desired is None:
             raise SourceError("the specs have not been read yet", is_retryable=True)
         with open_plane(self._app, desired.plane, is_read_only=True) as plane:
-            fleet = Fleet(desired, plane.providers, plane.store)
+            counted = {
+                name: CountedProvider(item, self._on_call) for name, item in plane.providers.items()
+            }
+            fleet = Fleet(desired, counted, plane.store)
             observed = self._looks.read_soon(fleet, look_age).observed
             served = None if plane.router is None else observe_router(plane.router)
             recorded = plane.store.load_state(known=_resources_of(desired))
