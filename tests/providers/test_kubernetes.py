@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from ctrlplane_gitops.cluster.access import Access
 from ctrlplane_gitops.cluster.connection import MERGE, Answer, Connection
-from ctrlplane_gitops.errors import CapabilityError
+from ctrlplane_gitops.errors import CapabilityError, UnreachableError
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.providers.conformance import ProviderConformance
 from ctrlplane_gitops.providers.conformance_kit import DB, WEB, blob_digest, wait_until
 from ctrlplane_gitops.providers.kubernetes import removal
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
-from ctrlplane_gitops.providers.kubernetes.right import RIGHTS
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import (
     Action,
@@ -40,6 +40,7 @@ from tests.providers.kubernetes_kit import KubernetesHooks
 
 pytestmark = pytest.mark.kubernetes
 SECOND = timedelta(seconds=1)
+ROLE = Path(__file__).parents[2] / "examples/kubernetes/role.yaml"
 
 
 class TestKubernetesConformance(KubernetesHooks, ProviderConformance):
@@ -158,6 +159,51 @@ class TestDeployments(KubernetesHooks):
         assert self.altered(provider) == ["the Service web-v1 is gone"]
         self.scale(provider, self.make_release(), 1)
         assert self.altered(provider) == []
+
+    def test_a_service_changed_by_hand_is_put_back(self, provider: KubernetesProvider) -> None:
+        self.scale(provider, self.make_release(), 1)
+        before = self.seen("Service", "web-v1")["spec"]
+        change = '{"spec": {"type": "NodePort", "ports": [{"port": 8080, "targetPort": 9}]}}'
+        self.kubectl("patch", "service", "web-v1", "--type=merge", "-p", change)
+        assert any("of the Service (by kubectl" in item for item in self.altered(provider))
+        self.scale(provider, self.make_release(), 1)
+        assert self.altered(provider) == []
+        assert self.seen("Service", "web-v1")["spec"] == before
+        self.kubectl("label", "service", "web-v1", "ctrlplane.dev/plane-")
+        assert self.altered(provider) == ["the Service web-v1 is gone"]
+        self.scale(provider, self.make_release(), 1)
+        assert self.altered(provider) == []
+
+    def test_limits_that_cannot_change_in_place_replace_the_pods(
+        self, provider: KubernetesProvider
+    ) -> None:
+        """Without limits a pod is of another class of service, and stays of it."""
+        self.scale(provider, self.make_release(), 1)
+        before = self.live(provider)[0].id
+        limits = Resources(memory_bytes=64 << 20)
+        outcome = self.perform(provider, UpdateResources(WEB, self.alias, limits))
+        assert "cannot be changed in place" in outcome.warnings[0]
+
+        def is_replaced() -> bool:
+            now = self.live(provider)
+            return len(now) == 1 and now[0].resources == limits and now[0].id != before
+
+        wait_until(is_replaced, "the new pod")
+        assert self.perform(provider, UpdateResources(WEB, self.alias, limits)).effects == 0
+        assert self.altered(provider) == []
+
+    def test_pods_that_come_later_have_the_limits_of_now(
+        self, provider: KubernetesProvider
+    ) -> None:
+        small, big = Resources(memory_bytes=64 << 20), Resources(memory_bytes=96 << 20)
+        self.scale(provider, self.make_release(), 1, resources=small)
+        wait_until(lambda: self.live(provider)[0].phase is ReplicaPhase.RUNNING, "the pod")
+        before = self.live(provider)[0].id
+        self.perform(provider, UpdateResources(WEB, self.alias, big))
+        self.scale(provider, self.make_release(), 2, resources=big)
+        assert [item.resources for item in self.live(provider)] == [big, big]
+        assert before in {item.id for item in self.live(provider)}
+        assert not self.seen("Deployment", "web-v1")["spec"].get("paused")
 
     def test_a_label_taken_away_by_hand_makes_nothing_twice(
         self, provider: KubernetesProvider
@@ -332,13 +378,8 @@ class TestDeployments(KubernetesHooks):
         assert "exceeded quota: none" in str(outcome.error)
         assert list(self.sets(provider)) == [1]
 
-    def test_whoever_runs_with_the_rights_that_are_documented_needs_no_more(
-        self, root: Path
-    ) -> None:
-        rules = [
-            {"apiGroups": list(groups), "resources": list(resources), "verbs": list(verbs)}
-            for groups, resources, verbs in RIGHTS
-        ]
+    def test_whoever_has_the_role_of_the_example_needs_no_more(self, root: Path) -> None:
+        rules = YAML(typ="safe").load(ROLE.read_text())["rules"]
         access = self.rig.make_user(f"user-{self.prefix}", rules)
         path = write_kubeconfig(access, root / "kubeconfig")
         self.environ = lambda: {"CTRLPLANE_KUBECONFIG": str(path)}  # type: ignore[method-assign]
@@ -367,3 +408,22 @@ class TestDeployments(KubernetesHooks):
         assert provider.find_leftovers() == ()
         self.clean(provider)
         provider.close()
+
+    def test_an_api_server_that_restarts_is_no_reason_to_make_anything_twice(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        before = self.live(provider)[0].id
+        self.is_patient = False
+        self.rig.kill_api()
+        try:
+            action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 2)
+            outcome = provider.perform(action, Material())
+            assert isinstance(outcome.error, UnreachableError)
+            assert provider.observe().gaps[0].provider == self.alias
+        finally:
+            self.rig.start_api()
+        self.is_patient = True
+        self.scale(provider, self.make_release(), 2)
+        wait_until(lambda: len(self.live(provider)) == 2, "both pods")
+        assert before in {item.id for item in self.live(provider)}

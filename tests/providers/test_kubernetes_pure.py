@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ctrlplane_gitops.errors import CapabilityError, ProviderError, UsageError
+from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.providers.conformance_kit import WEB
 from ctrlplane_gitops.providers.kubernetes.config import parse_config
 from ctrlplane_gitops.providers.kubernetes.content import (
@@ -26,13 +28,14 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
 )
 from ctrlplane_gitops.providers.kubernetes.name import set_name
 from ctrlplane_gitops.providers.kubernetes.probe import check_probes
+from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
 from ctrlplane_gitops.providers.kubernetes.row import PodRow, read_deployment, read_pod
 from ctrlplane_gitops.providers.kubernetes.view import build_sets, find_pod, place_pods
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, ProviderConfig, Resources
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
-from ctrlplane_gitops.state.observed import ReplicaPhase
+from ctrlplane_gitops.state.observed import ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.template import (
     FileMount,
     Port,
@@ -43,6 +46,7 @@ from ctrlplane_gitops.state.template import (
     Volume,
 )
 from ctrlplane_gitops.value import replace
+from tests.cluster.api_server import Reply, api_server
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOKEN = ResourceKey(Kind.SECRET, "acme", "token")
@@ -307,7 +311,7 @@ def deployment_item(replicas: int = 2, **metadata: Any) -> dict[str, Any]:
 def test_what_is_asked_for_and_not_there_is_shown_with_its_reason() -> None:
     row = read_deployment(deployment_item())
     assert row is not None
-    services = {("prod-acme", "web-v3")}
+    services: Any = {("prod-acme", "web-v3"): ()}
     [found] = build_sets("kube", "prod", [row], [pod("a", phase="Running")], services)
     assert [item.name for item in found.replicas] == ["prod.acme.web.v3.0", "prod.acme.web.v3.1"]
     assert found.replicas[1].phase is ReplicaPhase.STARTING
@@ -319,15 +323,15 @@ def test_what_is_asked_for_and_not_there_is_shown_with_its_reason() -> None:
 def test_a_set_that_is_going_is_there_until_its_pods_have_gone() -> None:
     row = read_deployment(deployment_item(deletionTimestamp="2026-03-01T12:00:00Z"))
     assert row is not None
-    [found] = build_sets("kube", "prod", [row], [pod("a", phase="Running")], ())
+    [found] = build_sets("kube", "prod", [row], [pod("a", phase="Running")], {})
     assert [item.reason for item in found.replicas] == ["pod a is being stopped"]
-    assert build_sets("kube", "prod", [row], [], ()) == ()
+    assert build_sets("kube", "prod", [row], [], {}) == ()
 
 
 def test_a_release_that_was_only_begun_is_there_to_be_gone_on_with_or_removed() -> None:
     row = read_deployment(deployment_item(0))
     assert row is not None
-    [found] = build_sets("kube", "prod", [row], [], {("prod-acme", "web-v3")})
+    [found] = build_sets("kube", "prod", [row], [], {("prod-acme", "web-v3"): ()})
     assert found.replicas == ()
 
 
@@ -341,7 +345,7 @@ def test_limits_that_a_limit_range_has_filled_in_are_not_ours() -> None:
     }  # fmt: skip
     row, limited = read_deployment(deployment_item(1)), read_pod(item)
     assert row is not None and limited is not None
-    [found] = build_sets("kube", "prod", [row], [limited], ())
+    [found] = build_sets("kube", "prod", [row], [limited], {})
     assert found.replicas[0].resources == Resources()
 
 
@@ -360,3 +364,27 @@ def test_what_has_lost_its_deployment_is_a_leftover() -> None:
         ("instance/acme/web", 2),
         ("tenant/gone", None),
     ]
+
+
+def test_without_a_metrics_server_it_is_said_that_usage_cannot_be_told(tmp_path: Path) -> None:
+    with api_server(tmp_path) as server:
+        server.replies = [
+            Reply(body={"items": []}),
+            Reply(404, {"reason": "NotFound", "message": "the server could not find it"}),
+        ]
+        config = {
+            "clusters": [{"name": "c", "cluster": {"server": server.url,
+                          "certificate-authority": "ca.crt"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c"}}],
+        }  # fmt: skip
+        path = tmp_path / "kubeconfig"
+        path.write_text(json.dumps(config))
+        environ = {"CTRLPLANE_KUBECONFIG": str(path)}
+        settings = ProviderSettings(
+            "prod", ProviderConfig("kube", "kubernetes"), str(tmp_path), environ=environ
+        )
+        provider = KubernetesProvider(settings)
+        replica = ObservedReplica("prod.acme.web.v1.0", "u", 0, ReplicaPhase.RUNNING)
+        with pytest.raises(CapabilityError, match=r"metrics\.k8s\.io"):
+            provider.read_usage([replica])
+        provider.close()

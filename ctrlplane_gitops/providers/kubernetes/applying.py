@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ctrlplane_gitops.cluster.api import FIELD_MANAGER, Api
@@ -12,7 +12,10 @@ from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.kubernetes.manifest import Object, fingerprint, mark
 from ctrlplane_gitops.providers.kubernetes.name import APPLIED
-from ctrlplane_gitops.providers.kubernetes.row import is_of_person
+from ctrlplane_gitops.providers.kubernetes.row import find_foreign, is_of_person
+
+_MANAGED = "managedFields"
+Foreign = Sequence[tuple[str, str]]
 
 
 class Applier:
@@ -33,12 +36,33 @@ class Applier:
             desired = mark(desired, fingerprint(desired))
         found = self._api.get(kind, metadata.get("namespace"), metadata["name"])
         if found is not None:
-            check_owner(kind, found, owner)
+            if not _owners(found) & _owners(desired):
+                check_owner(kind, found, owner)
+            foreign = sorted(set(find_foreign(found["metadata"].get("managedFields") or ())))
+            if foreign:
+                return self._restore(kind, found, desired, foreign), True
             wanted = desired["metadata"]["annotations"][APPLIED]
             held = (found["metadata"].get("annotations") or {}).get(APPLIED)
             if held == wanted and not _is_altered(found, desired):
                 return found, False
         return self.apply(kind, desired), True
+
+    def _restore(
+        self, kind: ResourceType, found: Object, desired: Object, foreign: Foreign
+    ) -> Object:
+        """What a person has changed or added goes; what another controller holds is an error."""
+        name = desired["metadata"]["name"]
+        for field, manager in foreign:
+            if not is_of_person(manager):
+                raise held_by(kind.kind, name, field, manager)
+            self._warnings.append(f"{kind.kind} {name}: {field} is as it was before {manager}")
+        theirs = {field.split(".")[1].partition("[")[0] for field, _ in foreign if "." in field}
+        kept = {part: x for part, x in found.get("spec", {}).items() if part not in theirs}
+        whole = desired | {"metadata": merge_metadata(found, desired)}
+        if "spec" in desired:
+            whole["spec"] = kept | desired["spec"]
+        with self._effects.made(f"repair:{kind.kind.lower()}:{name}"):
+            return self._api.replace(kind, whole)
 
     def apply(self, kind: ResourceType, desired: Object) -> Object:
         """Server-side, first without force. What a person has changed by hand is taken back, and
@@ -59,6 +83,16 @@ class Applier:
                 applied = self._api.apply(kind, desired, is_forced=True)
         self._warnings.extend(applied.warnings)
         return applied.object
+
+
+def merge_metadata(found: Object, desired: Object) -> Object:
+    """Metadata to write an object anew with: as found, labels and annotations as we set them."""
+    metadata = {name: value for name, value in found["metadata"].items() if name != _MANAGED}
+    for part in ("labels", "annotations"):
+        metadata[part] = {**(metadata.get(part) or {}), **desired["metadata"].get(part, {})}
+    if "ownerReferences" in desired["metadata"]:
+        metadata["ownerReferences"] = desired["metadata"]["ownerReferences"]
+    return metadata
 
 
 def check_conflict(kind: ResourceType, name: str, error: ApiError) -> None:

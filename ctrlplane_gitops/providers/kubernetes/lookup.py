@@ -14,7 +14,9 @@ from ctrlplane_gitops.providers.kubernetes.row import (
     PodRow,
     read_deployment,
     read_pod,
+    read_service,
 )
+from ctrlplane_gitops.providers.kubernetes.view import Services
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.value import struct
 
@@ -22,12 +24,11 @@ from ctrlplane_gitops.value import struct
 @struct
 class Seen:
     """``strangers`` is how many Deployments carry our label but not the others, or are not in
-    their tenant's namespace; ``services`` are
-    namespaces and names."""
+    their tenant's namespace."""
 
     deployments: tuple[DeploymentRow, ...]
     pods: tuple[PodRow, ...]
-    services: frozenset[tuple[str, str]]
+    services: Services
     strangers: int
 
 
@@ -56,7 +57,7 @@ class Lookup:
         services = self._api.read_all(
             SERVICE,
             labels | {LABEL_RELEASE: ""},
-            lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]),
+            read_service,
             namespace=namespace,
             is_meta=True,
         )
@@ -65,7 +66,7 @@ class Lookup:
         return Seen(
             ours,
             tuple(row for row in pods if row is not None),
-            frozenset(services),
+            dict(services),
             len(deployments) - len(ours),
         )
 

@@ -21,6 +21,7 @@ _FAR_PAST = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT_RANGER = "kubernetes.io/limit-ranger"
 _MOST_TEXT = 300
 REPLICAS = "spec.replicas"
+_PARTS = ("spec", "data", "binaryData")
 # Back-off after a crash; every other reason to wait is one to be started.
 _CRASHING = ("CrashLoopBackOff",)
 
@@ -88,6 +89,13 @@ def read_time(text: Any) -> datetime | None:
         return None
 
 
+def read_service(item: Object) -> tuple[tuple[str, str], tuple[tuple[str, str], ...]]:
+    """Namespace and name, and what somebody else has set of it; its metadata tell all that."""
+    metadata = item["metadata"]
+    foreign = tuple(sorted(set(find_foreign(metadata.get("managedFields") or ()))))
+    return (metadata["namespace"], metadata["name"]), foreign
+
+
 def read_deployment(item: Object) -> DeploymentRow | None:
     """None when it does not carry our labels as we write them."""
     metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
@@ -138,17 +146,19 @@ def is_of_person(manager: str) -> bool:
 
 
 def find_foreign(fields: Iterable[Object]) -> Iterator[tuple[str, str]]:
-    """Fields below ``spec`` that somebody else has written, with who that was. Controllers write
-    a status and annotations, which are theirs.
+    """Fields of the specification, or of the content, that somebody else has written, with who that
+    was. Controllers write a status and annotations, which are theirs.
 
     >>> list(find_foreign([{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]))
     [('spec.replicas', 'kubectl')]
     """
     for entry in fields:
         if entry.get("manager") != FIELD_MANAGER and entry.get("subresource") != "status":
-            below = (entry.get("fieldsV1") or {}).get("f:spec")
-            if below is not None:
-                for path in _leaves("spec", below):
+            fields_of = entry.get("fieldsV1") or {}
+            for part in _PARTS:
+                for path in (
+                    _leaves(part, fields_of[f"f:{part}"]) if f"f:{part}" in fields_of else ()
+                ):
                     yield path, str(entry.get("manager"))
 
 

@@ -25,6 +25,7 @@ from ctrlplane_gitops.providers.kubernetes.applying import (
     Applier,
     check_owner,
     held_by,
+    merge_metadata,
     not_ours,
 )
 from ctrlplane_gitops.providers.kubernetes.content import (
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
 
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _FIRST_TO_GO = "-1000"
-_MANAGED = "managedFields"
 # How long pods are waited for that Kubernetes makes or stops by itself. What takes longer is seen
 # by the next look.
 _MADE_S = 2.0
@@ -166,9 +166,7 @@ class Scaling:
         desired = build_deployment(
             self._site.plane, self._namespace, self._action, found["spec"].get("replicas", 1)
         )
-        metadata = {name: value for name, value in found["metadata"].items() if name != _MANAGED}
-        for part in ("labels", "annotations"):
-            metadata[part] = {**(metadata.get(part) or {}), **desired["metadata"][part]}
+        metadata = merge_metadata(found, desired)
         with self._effects.made(f"repair:{self._name}"):
             return self._site.api.replace(DEPLOYMENT, desired | {"metadata": metadata})
 

@@ -24,6 +24,8 @@ from ctrlplane_gitops.state.observed import (
 )
 
 SetKey = tuple[ResourceKey, int]
+# Those there are, by namespace and name: fields that somebody else has set, with who that was.
+Services = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
 _FAR_PAST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,10 +69,10 @@ def build_sets(
     plane: str,
     deployments: Iterable[DeploymentRow],
     pods: Iterable[PodRow],
-    services: Collection[tuple[str, str]],
+    services: Services,
     keys: Collection[ResourceKey] | None = None,
 ) -> tuple[ObservedReplicaSet, ...]:
-    """Sorted. ``services`` are namespaces and names of those there are."""
+    """Sorted."""
     by_set = group_pods(pods)
     found = []
     for row in deployments:
@@ -106,6 +108,8 @@ def _build_replicas(
     }
     # What is asked for and not there yet, or refused.
     missing = 0 if row.is_going else row.replicas - sum(1 for pod in pods if not pod.is_final)
+    # Until the controller knows of the last change, it speaks of the one before.
+    reason = f"no pod yet: {row.failure}" if row.failure and row.is_seen else "no pod yet"
     free = (index for index in range(row.replicas + len(found)) if index not in placed)
     for _, index in zip(range(missing), free, strict=False):
         found[index] = ObservedReplica(
@@ -114,8 +118,8 @@ def _build_replicas(
             index,
             ReplicaPhase.STARTING,
             endpoints,
-            reason=f"no pod yet: {row.failure}" if row.failure else "no pod yet",
-            verdict=Verdict(False, _FAR_PAST, 0, row.failure),
+            reason=reason,
+            verdict=Verdict(False, _FAR_PAST, 0, reason),
         )
     return tuple(found[index] for index in sorted(found))
 
@@ -152,15 +156,15 @@ def held_limits(pod: PodRow, asked: Resources) -> Resources:
     )
 
 
-def _find_altered(
-    row: DeploymentRow, services: Collection[tuple[str, str]]
-) -> tuple[Alteration, ...]:
+def _find_altered(row: DeploymentRow, services: Services) -> tuple[Alteration, ...]:
     if row.is_going:
         return ()
     scaler = (REPLICAS, _find_scaler(row))
     found = [Alteration(*pair) for pair in row.foreign if pair != scaler]
-    if row.ports and (row.namespace, row.name) not in services:
+    service = services.get((row.namespace, row.name))
+    if row.ports and service is None:
         found.append(Alteration(f"the Service {row.name} is gone"))
+    found += [Alteration(f"{field} of the Service", by) for field, by in service or ()]
     return tuple(found)
 
 
