@@ -133,6 +133,17 @@ class KubernetesHooks(ConformanceKit):
         found = [self.rig.client.list(kind, self.namespace) for kind in kinds]
         return repr(provider.observe()) + json.dumps(found)
 
+    def kubectl(self, *arguments: str) -> None:
+        done = self.rig.kubectl("-n", self.namespace, *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def altered(self, provider: Provider) -> list[str]:
+        return [str(item) for item in self.sets(provider)[1].altered]
+
+    def image_of(self) -> str:
+        spec = self.seen("Deployment", "web-v1")["spec"]["template"]["spec"]
+        return str(spec["containers"][0]["image"])
+
     def seen(self, kind: str, name: str) -> Object:
         return self.rig.client.get(kind, name, self.namespace)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ctrlplane_gitops.cluster.access import Access
-from ctrlplane_gitops.cluster.connection import MERGE, Answer, Connection
+from ctrlplane_gitops.cluster.connection import Answer, Connection
 from ctrlplane_gitops.errors import CapabilityError, UnreachableError
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.providers.conformance import ProviderConformance
@@ -35,11 +34,14 @@ from ctrlplane_gitops.state.template import FileMount, SecretMount, SecretType, 
 from ctrlplane_gitops.value import replace
 from tests.engines.kubernetes import write_kubeconfig
 from tests.kubernetes import isolation
-from tests.kubernetes.spec import deployment
 from tests.providers.kubernetes_kit import KubernetesHooks
 
 pytestmark = pytest.mark.kubernetes
 SECOND = timedelta(seconds=1)
+BY_HAND = {
+    "deployment": '{"spec": {"minReadySeconds": 1}}',
+    "service": '{"spec": {"sessionAffinity": "ClientIP"}}',
+}
 ROLE = Path(__file__).parents[2] / "examples/kubernetes/role.yaml"
 
 
@@ -88,17 +90,6 @@ class TestDeployments(KubernetesHooks):
 
     image = "app:1"
 
-    def kubectl(self, *arguments: str) -> None:
-        done = self.rig.kubectl("-n", self.namespace, *arguments)
-        assert done.returncode == 0, done.stderr
-
-    def altered(self, provider: Provider) -> list[str]:
-        return [str(item) for item in self.sets(provider)[1].altered]
-
-    def image_of(self) -> str:
-        spec = self.seen("Deployment", "web-v1")["spec"]["template"]["spec"]
-        return str(spec["containers"][0]["image"])
-
     def count(self, provider: KubernetesProvider) -> list[str]:
         """What is asked from now on."""
         connection = Counting(provider.site.api.connection.access)
@@ -121,58 +112,6 @@ class TestDeployments(KubernetesHooks):
         asked = self.count(provider)
         self.scale(provider, self.make_release(), 2)
         assert {item.split()[0] for item in asked} == {"GET"}
-
-    def test_replicas_that_kubectl_has_scaled_are_taken_back_and_it_is_said(
-        self, provider: KubernetesProvider
-    ) -> None:
-        self.scale(provider, self.make_release(), 2)
-        self.kubectl("scale", "deployment/web-v1", "--replicas=4")
-        wait_until(lambda: len(self.live(provider)) == 4, "four pods")
-        assert self.altered(provider) == ["spec.replicas (by kubectl)"]
-        outcome = self.scale(provider, self.make_release(), 2)
-        assert "set to 4 by kubectl" in " ".join(outcome.warnings)
-        assert len(self.live(provider)) == 2 and self.altered(provider) == []
-
-    def test_an_image_set_by_hand_is_named_with_who_did_it_and_put_back(
-        self, provider: KubernetesProvider
-    ) -> None:
-        self.scale(provider, self.make_release(), 1)
-        self.kubectl("set", "image", "deployment/web-v1", "app=app:9")
-        assert [it for it in self.altered(provider) if "image (by kubectl-set)" in it]
-        outcome = self.scale(provider, self.make_release(), 1)
-        assert outcome.effects > 0 and "kubectl-set" in " ".join(outcome.warnings)
-        assert self.image_of() == "app:1" and self.altered(provider) == []
-        assert self.scale(provider, self.make_release(), 1).effects == 0
-
-    def test_what_was_added_by_hand_goes(self, provider: KubernetesProvider) -> None:
-        self.scale(provider, self.make_release(), 1)
-        self.kubectl("set", "env", "deployment/web-v1", "DEBUG=1")
-        self.kubectl("rollout", "restart", "deployment/web-v1")
-        assert len(self.altered(provider)) >= 2
-        self.scale(provider, self.make_release(), 1)
-        assert self.altered(provider) == []
-        assert "DEBUG" not in json.dumps(self.seen("Deployment", "web-v1")["spec"])
-
-    def test_a_service_deleted_by_hand_is_made_again(self, provider: KubernetesProvider) -> None:
-        self.scale(provider, self.make_release(), 1)
-        self.kubectl("delete", "service", "web-v1")
-        assert self.altered(provider) == ["the Service web-v1 is gone"]
-        self.scale(provider, self.make_release(), 1)
-        assert self.altered(provider) == []
-
-    def test_a_service_changed_by_hand_is_put_back(self, provider: KubernetesProvider) -> None:
-        self.scale(provider, self.make_release(), 1)
-        before = self.seen("Service", "web-v1")["spec"]
-        change = '{"spec": {"type": "NodePort", "ports": [{"port": 8080, "targetPort": 9}]}}'
-        self.kubectl("patch", "service", "web-v1", "--type=merge", "-p", change)
-        assert any("of the Service (by kubectl" in item for item in self.altered(provider))
-        self.scale(provider, self.make_release(), 1)
-        assert self.altered(provider) == []
-        assert self.seen("Service", "web-v1")["spec"] == before
-        self.kubectl("label", "service", "web-v1", "ctrlplane.dev/plane-")
-        assert self.altered(provider) == ["the Service web-v1 is gone"]
-        self.scale(provider, self.make_release(), 1)
-        assert self.altered(provider) == []
 
     def test_limits_that_cannot_change_in_place_replace_the_pods(
         self, provider: KubernetesProvider
@@ -204,43 +143,6 @@ class TestDeployments(KubernetesHooks):
         assert [item.resources for item in self.live(provider)] == [big, big]
         assert before in {item.id for item in self.live(provider)}
         assert not self.seen("Deployment", "web-v1")["spec"].get("paused")
-
-    def test_a_label_taken_away_by_hand_makes_nothing_twice(
-        self, provider: KubernetesProvider
-    ) -> None:
-        self.scale(provider, self.make_release(), 2)
-        before = [item.id for item in self.live(provider)]
-        self.kubectl("label", "deployment", "web-v1", "ctrlplane.dev/plane-")
-        assert self.sets(provider) == {}
-        self.scale(provider, self.make_release(), 2)
-        assert [item.id for item in self.live(provider)] == before
-
-    def test_replicas_an_autoscaler_holds_are_left_alone(
-        self, provider: KubernetesProvider
-    ) -> None:
-        self.scale(provider, self.make_release(), 2)
-        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web-v1/scale"
-        provider.site.api.connection.request(
-            "PATCH", path, "scale it", body={"spec": {"replicas": 3}}, content_type=MERGE,
-            query={"fieldManager": "kube-controller-manager"},
-        )  # fmt: skip
-        wait_until(lambda: len(self.live(provider)) == 3, "three pods")
-        seen = provider.observe()
-        assert seen.replica_sets[0].scaled_by == "kube-controller-manager"
-        assert seen.replica_sets[0].altered == ()
-        assert "is decided by kube-controller-manager" in " ".join(seen.warnings)
-        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 2))
-        assert outcome.error is not None and "held by kube-controller-manager" in str(outcome.error)
-        assert len(self.live(provider)) == 3
-
-    def test_a_strangers_deployment_is_left_alone(self, provider: KubernetesProvider) -> None:
-        self.scale(provider, self.make_release(2), 1)
-        item = deployment("web-v1", "app:7", 1)
-        self.rig.client.apply(item, self.namespace)
-        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1))
-        assert outcome.error is not None and "not ours" in str(outcome.error)
-        self.perform(provider, RemoveInstance(WEB, self.alias))
-        assert self.image_of() == "app:7"
 
     @pytest.mark.parametrize(
         ("image", "phase", "words"),
@@ -349,23 +251,6 @@ class TestDeployments(KubernetesHooks):
         self.perform(provider, action)
         assert self.sets(provider) == {}
 
-    def test_a_field_another_controller_holds_is_an_error_that_names_it(
-        self, provider: KubernetesProvider
-    ) -> None:
-        self.scale(provider, self.make_release(), 1)
-        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web-v1"
-        provider.site.api.connection.request(
-            "PATCH", path, "pause it", body={"spec": {"minReadySeconds": 5}}, content_type=MERGE,
-            query={"fieldManager": "other-operator"},
-        )  # fmt: skip
-        assert self.altered(provider) == ["spec.minReadySeconds (by other-operator)"]
-        outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1))
-        assert outcome.error is not None and not outcome.error.is_retryable
-        assert "minReadySeconds of Deployment web-v1 is held by other-operator" in str(
-            outcome.error
-        )
-        assert self.seen("Deployment", "web-v1")["spec"]["minReadySeconds"] == 5
-
     def test_a_policy_that_says_no_is_quoted(self, provider: KubernetesProvider) -> None:
         """As an admission webhook would."""
         self.scale(provider, self.make_release(), 1)
@@ -400,8 +285,15 @@ class TestDeployments(KubernetesHooks):
         retire = replace(action, replicas=1, retire=(name,))
         self.perform(provider, retire, material)
         self.perform(provider, UpdateResources(WEB, self.alias, Resources(memory_bytes=96 << 20)))
+        for kind in ("deployment", "service"):
+            self.kubectl("annotate", kind, "web-v1", "note=by-hand")
+            self.kubectl("patch", kind, "web-v1", "--type=merge", "-p", BY_HAND[kind])
+        assert len(self.sets(provider)[1].altered) >= 2
+        self.perform(provider, retire, material)
+        assert self.sets(provider)[1].altered == ()
+        wait_until(lambda: len(self.live(provider)) == 1, "the pod of before")
         [left] = self.live(provider)
-        assert left.resources == Resources(memory_bytes=96 << 20)
+        wait_until(lambda: self.live(provider)[0].phase is ReplicaPhase.RUNNING, "its start")
         self.log_text(provider, left.name)
         assert provider.execute(left.name, ("true",), SECOND * 10).exit_code == 0
         provider.read_usage((left,))
