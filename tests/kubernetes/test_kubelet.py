@@ -130,3 +130,36 @@ def test_an_endpoint_on_loopback_is_refused(scene: Scene) -> None:
     }
     with pytest.raises(ApiError, match="loopback"):
         scene.client.create(slice_, scene.namespace)
+
+
+def test_resources_are_changed_in_place(scene: Scene) -> None:
+    small = {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+    scene.deploy("resize", container={"resources": small})
+    pod = scene.only_pod("resize")
+    big = {"requests": {"memory": "96Mi"}, "limits": {"memory": "256Mi"}}
+    change = {"spec": {"containers": [{"name": "app", "image": "app:1", "resources": big}]}}
+    scene.client.patch("Pod", pod, change, scene.namespace, part="resize")
+    found = scene.until_pod(
+        "resize", lambda pod: state(pod).get("resources", {}).get("limits") == big["limits"]
+    )
+    assert (found["metadata"]["name"], state(found)["restartCount"]) == (pod, 0)
+
+
+def test_a_watch_that_is_lost_begins_again(scene: Scene) -> None:
+    watch = scene.client.watch("ConfigMap", labelSelector="watched=yes")
+    seen = iter(watch)
+    try:
+        assert next(seen)[0] == "LISTED"
+        scene.rig.kill_api()
+        scene.rig.start_api()
+        item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}}
+        item["metadata"]["labels"] = {"watched": "yes"}
+        scene.client.apply(item, scene.namespace)
+        verbs = []
+        for verb, found in seen:
+            verbs.append(verb)
+            if verb == "ADDED" and found["metadata"]["name"] == "watched":
+                break
+        assert verbs[-1] == "ADDED"
+    finally:
+        watch.close()
