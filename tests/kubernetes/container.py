@@ -37,6 +37,7 @@ class Home(Protocol):
     volumes: Mapping[str, Path]
     pause: int
     address: str
+    api: tuple[str, str]
     is_over: threading.Event
     grace_s: float
 
@@ -87,7 +88,9 @@ class Container:
 
     def _is_given(self) -> bool:
         """Whether its environment is there; else it waits, and says for what."""
-        base = {"PATH": _PATH, "HOSTNAME": self._home.name} | dict(self._image.env)
+        host, port = self._home.api
+        base = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+        base |= {"PATH": _PATH, "HOSTNAME": self._home.name} | dict(self._image.env)
         try:
             self._environ = self._home.giver.environment(self._spec, base)
             return True

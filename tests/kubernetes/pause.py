@@ -1,9 +1,9 @@
 """Holds the network of a pod, and passes connections into it.
 
 ``pause.py FD``: over that socket come the ports and, with them, sockets that listen to them on the
-machine's side; each connection there becomes one to the same port of the pod's own loopback. A line
-with a port asks whether anybody listens there, and is answered with 1 or 0. It ends with the
-socket.
+machine's side; each connection there becomes one to the same port of the pod's own loopback. The
+other way goes one port, the API server's, as often as a pod needs it. A line with a port asks
+whether anybody listens there, and is answered with 1 or 0. It ends with the socket.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import isolation
 
 _CHUNK = 1 << 16
+# Made before this process leaves the machine's network, which they stay in.
+_WAYS_OUT = 128
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -46,11 +48,19 @@ class End:
 class Relay:
     def __init__(self, control: socket.socket, listeners: dict[socket.socket, int]) -> None:
         self._control = control
+        self._ways_out: list[socket.socket] = []
+        self._out: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, _READ)
         for listener, port in listeners.items():
             listener.setblocking(False)
             self._selector.register(listener, _READ, port)
+
+    def let_out(self, port: int, ways_out: list[socket.socket]) -> None:
+        """The same port of the machine's loopback is that of the pod's."""
+        self._ways_out, self._out = ways_out, socket.create_server(("127.0.0.1", port))
+        self._out.setblocking(False)
+        self._selector.register(self._out, _READ, port)
 
     def run(self) -> None:
         while True:
@@ -69,10 +79,16 @@ class Relay:
         assert isinstance(listener, socket.socket)
         with suppress(BlockingIOError):
             while True:
-                self._open(listener.accept()[0], port)
+                accepted = listener.accept()[0]
+                if listener is not self._out:
+                    self._open(accepted, socket.socket(), port)
+                elif self._ways_out:
+                    self._open(accepted, self._ways_out.pop(), port)
+                else:
+                    accepted.close()
 
-    def _open(self, accepted: socket.socket, port: int) -> None:
-        near, far = End(accepted), End(socket.socket())
+    def _open(self, accepted: socket.socket, onward: socket.socket, port: int) -> None:
+        near, far = End(accepted), End(onward)
         near.peer, far.peer = far, near
         for end in (near, far):
             end.socket.setblocking(False)
@@ -162,18 +178,21 @@ def _is_listening(port: int) -> bool:
 
 def main(number: str) -> None:
     isolation.die_with_parent()
+    ways_out = [socket.socket() for _ in range(_WAYS_OUT)]
     isolation.leave(isolation.NEW_NETWORK)
     isolation.raise_loopback()
     control = socket.socket(fileno=int(number))
     data, descriptors, _, _ = socket.recv_fds(control, 1 << 14, 250)
-    ports = json.loads(data)
+    ports, out = json.loads(data)
     listeners = {
         socket.socket(fileno=descriptor): port
         for descriptor, port in zip(descriptors, ports, strict=True)
     }
+    relay = Relay(control, listeners)
+    relay.let_out(out, ways_out)
     control.sendall(b"r")
     with suppress(ConnectionError):
-        Relay(control, listeners).run()
+        relay.run()
 
 
 if __name__ == "__main__":

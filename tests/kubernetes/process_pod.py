@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from tests.kubernetes.client import ApiError, Client, Object
 from tests.kubernetes.container import Container
@@ -35,9 +36,10 @@ class Node(Protocol):
 
 
 class Network:
-    """Of one pod: a process that holds it, reached at ``address`` from outside."""
+    """Of one pod: a process that holds it, reached at ``address`` from outside; ``out`` is the
+    port of the machine's loopback that is reached from inside."""
 
-    def __init__(self, address: str, ports: set[int]) -> None:
+    def __init__(self, address: str, ports: set[int], out: int) -> None:
         ours, theirs = socket.socketpair()
         self._control, self._lock = ours, threading.Lock()
         numbers = sorted(ports)
@@ -49,7 +51,7 @@ class Network:
         )
         theirs.close()
         descriptors = [listener.fileno() for listener in listeners]
-        socket.send_fds(ours, [json.dumps(numbers).encode()], descriptors)
+        socket.send_fds(ours, [json.dumps([numbers, out]).encode()], descriptors)
         is_up = ours.recv(1) == b"r"
         for listener in listeners:
             listener.close()
@@ -79,6 +81,7 @@ class ProcessPod:
         self._node, self._pod, self.address = node, pod, address
         spec = pod.item["spec"]
         self.name = pod.name
+        self._api = urlsplit(node.client.access.server)
         self.restart_policy = spec.get("restartPolicy", "Always")
         self.giver = Giver(node.client, pod.item, pod.ip, pod.host_ip)
         self.volumes: Mapping[str, Path] = {}
@@ -112,6 +115,11 @@ class ProcessPod:
         except OSError:
             return False
         return True
+
+    @property
+    def api(self) -> tuple[str, str]:
+        """Host and port of the API server, as a pod is told."""
+        return str(self._api.hostname), str(self._api.port or 443)
 
     def report(self) -> None:
         self._node.report(self._pod)
@@ -162,7 +170,7 @@ class ProcessPod:
             try:
                 self.volumes = self.giver.prepare(self._folder / "volumes")
                 if self._network is None and not self._is_on_host():
-                    self._network = Network(self.address, self._ports())
+                    self._network = Network(self.address, self._ports(), self._api.port or 443)
                 return True
             except (NotReadyError, ApiError, OSError, *Client.BROKEN) as failed:
                 if str(failed) != said:
