@@ -87,7 +87,7 @@ class Post:
     body: bytes
 
 
-def answer_posts(receiver: Receiver, posts: Sequence[Post]) -> list[tuple[int, bytes] | None]:
+def answer_posts(receiver: Receiver, posts: Iterable[Post]) -> list[tuple[int, bytes] | None]:
     """Status and content for each, once all are on disk together. None for one that is not simply
     taken, and for all of them when they cannot be written down: nothing of it has been counted, so
     that the route above can be asked."""
@@ -96,7 +96,7 @@ def answer_posts(receiver: Receiver, posts: Sequence[Post]) -> list[tuple[int, b
     try:
         rows = iter(receiver.accept(taken) if taken else ())
     except StoreError:
-        return [None] * len(posts)
+        return [None] * len(read)
     return [None if record is None else _say(next(rows)) for record in read]
 
 

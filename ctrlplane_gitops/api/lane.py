@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +21,7 @@ from ctrlplane_gitops.api.hook import Post
 from ctrlplane_gitops.execute.pool import Begun
 
 Answer = tuple[int, bytes]
-Answering = Callable[[Sequence[Post]], Sequence[Answer | None]]
+Answering = Callable[[Iterable[Post]], Sequence[Answer | None]]
 _PREFIX = "/hooks/"
 # The first of so many waits for the last of them, and for a body that is larger nobody does.
 _MOST = 64
@@ -36,7 +37,7 @@ class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
         super().__init__()
         self._answer, self._hosts = answer, hosts
         self._changed = threading.Condition()
-        self._waiting: list[Any] = []
+        self._waiting: deque[Any] = deque()
         self._is_over = False
         self.set_thread_count(threads)
         Begun(self._run)
@@ -53,7 +54,7 @@ class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
         with self._changed:
-            left, self._waiting = self._waiting, []
+            left, self._waiting = self._waiting, deque()
             self._is_over = True
             self._changed.notify()
         for channel in left:
@@ -67,21 +68,19 @@ class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
                     self._changed.wait()
                 if self._is_over:
                     return
-                channels, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             try:
-                self._serve(channels)
+                self._serve()
             except Exception:
                 _log.exception("webhooks were not answered")
 
-    def _serve(self, channels: Sequence[Any]) -> None:
-        posts = [self._read(channel.requests[0]) for channel in channels]
+    def _serve(self) -> None:
+        channels: list[Any] = []
         try:
-            given = iter(self._answer([post for post in posts if post is not None]))
+            answers = self._answer(self._take(channels))
         except Exception:
             # The application tells of bugs, and answers.
-            given, posts = iter(()), [None] * len(channels)
-        for channel, post in zip(channels, posts, strict=True):
-            answer = None if post is None else next(given)
+            answers = [None] * len(channels)
+        for channel, answer in zip(channels, answers, strict=True):
             if answer is None:
                 super().add_task(channel)
                 continue
@@ -90,6 +89,21 @@ class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
                 channel.service()
             except Exception:
                 _log.exception("a webhook was not answered")
+
+    def _take(self, channels: list[Any]) -> Iterator[Post]:
+        """What waits, and what comes while the others are being read: whoever comes later has to
+        wait for the disk twice. Each is that of the last of ``channels``."""
+        while len(channels) < _MOST:
+            with self._changed:
+                if not self._waiting:
+                    return
+                channel = self._waiting.popleft()
+            post = self._read(channel.requests[0])
+            if post is None:
+                super().add_task(channel)
+            else:
+                channels.append(channel)
+                yield post
 
     def _read(self, request: Any) -> Post | None:
         """None for what is not plainly a delivery to somebody who may be addressed."""

@@ -19,6 +19,8 @@ _TURN_S = 0.0002
 # which takes half a second with 10,000 instances.
 _NEW, _LOOKS, _NEVER = 5_000, 5, 1_000_000_000
 _FULL_INTERVAL = timedelta(minutes=10)
+# What was loaded to begin with leaves the most garbage.
+_FIRST = timedelta(minutes=1)
 # Of malloc.h.
 _M_ARENA_MAX = -8
 
@@ -31,7 +33,7 @@ def serving_interpreter(interval: timedelta = _FULL_INTERVAL) -> Iterator[Callab
     _share_one_heap()
     sys.setswitchinterval(_TURN_S)
     gc.set_threshold(_NEW, _LOOKS, _NEVER)
-    due = monotonic_s() + interval.total_seconds()
+    due = monotonic_s() + min(interval, _FIRST).total_seconds()
 
     def tend() -> None:
         nonlocal due
