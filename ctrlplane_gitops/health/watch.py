@@ -15,15 +15,20 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.value import struct
 
+# Instances; ten milliseconds.
+AT_ONCE = 200
+
 
 @struct
 class Turned:
     """``begun`` spans end those of the same subject; ``ended`` are those after which nothing is
-    known. ``told`` are the verdicts on instances that are news, each with the one before."""
+    known. ``told`` are the verdicts on instances that are news, each with the one before.
+    ``has_more``: others have changed as well, and their verdicts come next."""
 
     begun: tuple[HealthSpan, ...] = ()
     ended: tuple[Subject, ...] = ()
     told: tuple[tuple[Health | None, HealthSpan], ...] = ()
+    has_more: bool = False
 
 
 class Watch:
@@ -103,19 +108,21 @@ class Watch:
         return [key for key in self._dirty if self._tallies[key].is_worse()]
 
     def settle(self, now: datetime, besides: Collection[ResourceKey] = ()) -> Turned:
-        """Come to verdicts where something has changed, but for those that are left for later."""
+        """Come to verdicts where something has changed, but for those that are left for later, and
+        for no more than are written in a moment: others want to write as well."""
         begun: list[HealthSpan] = []
         told: list[tuple[Health | None, HealthSpan]] = []
         ended, self._ended = self._ended, []
         later = self._dirty.intersection(besides)
-        for key in sorted(self._dirty - later):
+        due = sorted(self._dirty - later)
+        for key in due[:AT_ONCE]:
             turns = self._tallies[key].settle(now)
             begun += turns.begun
             ended += turns.ended
             if turns.told is not None:
                 told.append(turns.told)
-        self._dirty = later
-        return Turned(tuple(begun), tuple(ended), tuple(told))
+        self._dirty = later.union(due[AT_ONCE:])
+        return Turned(tuple(begun), tuple(ended), tuple(told), len(due) > AT_ONCE)
 
     def close(self) -> None:
         """What is under way concerns nobody any more."""

@@ -94,6 +94,8 @@ class HealthRunner:
         self._instances: Mapping[ResourceKey, DesiredInstance] = {}
         self._seen: Seen | None = None
         self._unwritten: HealthBatch | None = None
+        # Whether more has turned than is written at once.
+        self._has_more = False
         self._looking: Job | None = None
         self._checking: tuple[list[ResourceKey], Job] | None = None
         self._writing: Job | None = None
@@ -156,6 +158,7 @@ class HealthRunner:
         watch = Watch(fleet.store.health.resume()) if is_ours else None
         self._desired = self._seen = self._unwritten = None
         self._looking = self._checking = self._writing = None
+        self._has_more = False
         with self._lock:
             before, self._watch = self._watch, watch
         if before is not None:
@@ -220,16 +223,23 @@ class HealthRunner:
         self._is_written(fleet, is_awaited=True)
         self._write(fleet, watch)
         self._is_written(fleet, is_awaited=True)
+        while self._has_more:
+            self._clock.wait(self._cancel, _POLL)
+            self._write(fleet, watch)
+            self._is_written(fleet, is_awaited=True)
 
     def _write(self, fleet: Fleet, watch: Watch) -> None:
         """Settle what has changed; write it down, and from time to time that somebody looks."""
-        self._write_at = self._clock.now() + _WRITE
+        self._write_at = self._clock.now() + (_POLL if self._has_more else _WRITE)
         if not self._is_written(fleet):
             return
         doubted = self._check_doubts(fleet, watch)
         now = self._clock.now()
         with self._lock:
             turned = watch.settle(now, doubted)
+        self._has_more = turned.has_more
+        if self._has_more:
+            self._write_at = now + _POLL
         if turned != _NOTHING or now >= self._say_at:
             events = tuple(_make_event(before, span) for before, span in turned.told)
             self._unwritten = HealthBatch(now, turned.begun, turned.ended, events)

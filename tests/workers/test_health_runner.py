@@ -14,8 +14,9 @@ from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.uptime import compute_uptime
 from ctrlplane_gitops.health.view import health_as_json, history_as_json, view_spans
+from ctrlplane_gitops.health.watch import AT_ONCE
 from ctrlplane_gitops.state.health import WHOLE, Health
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.store.health import HealthBatch
 from ctrlplane_gitops.store.memory import MemoryStore
@@ -264,6 +265,32 @@ def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     is_down = False
     watching.go_on(SECOND)
     assert [type for type, _ in world.events()] == ["health.passed", "health.degraded"]
+
+
+def test_many_that_turn_at_once_are_written_a_few_at_a_time(tmp_path: Path) -> None:
+    """While they are written, nobody else writes."""
+    keys = [instance_key("acme", f"web{number:03}") for number in range(2 * AT_ONCE + 50)]
+    world = World(tmp_path, *(desire(key, replicas=1) for key in keys))
+    record, begun = world.store.health.record, []
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def record(self, batch: HealthBatch) -> None:
+            begun.append({span.instance for span in batch.begun})
+            record(batch)
+
+    real = world.store.health
+    world.store.health = Counting()  # type: ignore[attr-defined]
+    told: list[str] = []
+    world.store.watch_events(lambda rows: told.extend(row.event.type for row in rows))
+    watching = Watching(world)
+    watching.runner.run()
+    assert {key for batch in begun for key in batch} == set(keys)
+    assert max(map(len, begun)) == AT_ONCE
+    assert told == ["health.passed"] * len(keys)
+    assert not watching.runner._has_more
 
 
 def test_the_figures_are_of_what_should_run(world: World) -> None:
