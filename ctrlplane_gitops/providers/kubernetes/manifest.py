@@ -40,6 +40,8 @@ from ctrlplane_gitops.state.template import Port, Release, ReleaseTemplate, Secr
 
 Object = dict[str, Any]
 _MOST_OF_PORT_NAME = 15
+# Endpoints and Gateways follow within a fraction of this.
+_PAUSE_S = 2
 _SECRETS, _FILES = "ctrlplane-secrets", "ctrlplane-files"
 
 
@@ -149,7 +151,15 @@ def _container(action: ScaleReplicaSet, template: ReleaseTemplate) -> Object:
         container["resources"] = limits
     if working_dir := working_dir_of(action.release.template):
         container["workingDir"] = working_dir
+    if template.ports and (pause_s := _pause_s(action)):
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": pause_s}}}
     return container | build_probes(action.health, template)
+
+
+def _pause_s(action: ScaleReplicaSet) -> int:
+    """How long a pod that is told to go answers as before: until those who send it requests have
+    seen that it goes. It is part of the time it has for its end."""
+    return min(_PAUSE_S, math.ceil(action.stop_timeout.total_seconds()) // 2)
 
 
 def secret_variables(template: ReleaseTemplate) -> frozenset[str]:

@@ -1,0 +1,151 @@
+"""Routed rollouts of pods: a real API server, pods that really run, and a Gateway that routes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctrlplane_gitops.network.registry import build_router
+from ctrlplane_gitops.network.router import Router, RouterSettings
+from tests.e2e.crash_kit import Runtime
+from tests.e2e.plane import wait_until
+from tests.e2e.route_kit import HOST, PROCESS, WEB, RouteWorld, Routing, app, assert_settled
+from tests.e2e.test_route_crash import FORWARD, Case
+from tests.kubernetes import isolation
+from tests.kubernetes.gateway import Gateway
+from tests.kubernetes.rig import Rig
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.traefik]
+
+# As long as a Gateway may take to have in force what it has accepted.
+GATEWAY = Routing("gateway", "1s")
+PODS = Runtime(
+    "{type: kubernetes}",
+    "{type: kubernetes}",
+    "image: 'python:3'\n  command: [python3, app/server.py]",
+    PROCESS.checks,
+)
+
+
+class GatewayWorld(RouteWorld):
+    """``gateway`` is where the requests go in."""
+
+    gateway: Gateway
+
+    @property
+    def router_options(self) -> dict[str, Any]:
+        parent = self.gateway.parent
+        name = f"{parent['namespace']}/{parent['name']}"
+        return {"gateway": name, "entryPoints": {"web": "web"}}
+
+    @property
+    def namespace(self) -> str:
+        return f"{self.plane}-acme"
+
+    def router(self) -> Router:
+        settings = RouterSettings(
+            self.plane, "gateway", str(self.state_dir), self.router_options, environ=self.environ
+        )
+        return build_router(settings)
+
+    def routes(self) -> dict[str, list[tuple[str, int]]]:
+        """Services and their weights, of the last rule of each HTTPRoute."""
+        found = self.gateway.cluster.client.list("HTTPRoute", self.namespace)
+        return {
+            it["metadata"]["name"]: [
+                (ref["name"], ref["weight"]) for ref in it["spec"]["rules"][-1]["backendRefs"]
+            ]
+            for it in found
+        }
+
+    def close(self) -> None:
+        assert self.run("destroy", "-y") == 0, self.errors
+        with closing(self.router()) as router:
+            assert router.observe().table.entries == ()
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, kubernetes_rig: Rig, kubernetes_gateway: Gateway
+) -> Iterator[GatewayWorld]:
+    if trouble := isolation.trouble():
+        pytest.skip(f"containers cannot be isolated here: {trouble}")
+    plane = f"gw-{secrets.token_hex(3)}"
+    world = GatewayWorld(tmp_path, PODS, plane=plane, routing=GATEWAY, port=kubernetes_gateway.port)
+    world.gateway = kubernetes_gateway
+    world.environ |= {
+        "CTRLPLANE_KUBECONFIG": str(kubernetes_rig.kubeconfig),
+        "CTRLPLANE_KUBE_CONTEXT": "rig",
+    }
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize("case", FORWARD, ids=lambda item: item.name)
+def test_a_rollout_of_pods_loses_no_request(world: GatewayWorld, case: Case) -> None:
+    world.write(app(world, "one", case.strategy))
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    assert_settled(world, "begun")
+    with world.load() as met:
+        world.write(app(world, "two", case.strategy))
+        assert world.run("apply", "-y") == 0, world.output + world.errors
+    assert met["failures"] == [] and set(met["answers"]) == {"one", "two"}
+    assert world.ask() == "two /"
+    assert world.ask("/api/x") == "two /x"
+    assert world.routes() == {
+        "shop": [("web-v2", 100)],
+        "shop.preview": [("web-v2", 100)],
+        "api": [("web-v2", 100)],
+    }
+    assert_settled(world, "rolled out")
+
+
+def test_a_canary_has_its_weight_and_its_header_and_can_be_taken_back(world: GatewayWorld) -> None:
+    strategy = "type: canary, canary: {steps: [{weight: 20, pause: manual}]}"
+    world.write(app(world, "one", strategy))
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    world.write(app(world, "two", strategy))
+    assert world.run("apply", "-y") == 10, world.output + world.errors
+    assert world.routes()["shop"] == [("web-v1", 80), ("web-v2", 20)]
+    # A Gateway says that it has accepted a moment before it is so.
+    wait_until(lambda: {world.ask(X_Canary="yes") for _ in range(5)} == {"two /"})
+    assert {world.ask(host="next.acme.test") for _ in range(5)} == {"two /"}
+    assert {world.ask() for _ in range(40)} == {"one /", "two /"}
+    with world.load() as met:
+        assert world.run("abort", WEB) == 0, world.output + world.errors
+    assert met["failures"] == []
+    assert world.routes()["shop"] == [("web-v1", 100)]
+    wait_until(lambda: {world.ask() for _ in range(20)} == {"one /"})
+
+
+def test_what_somebody_changed_in_an_http_route_is_named_and_taken_back(
+    world: GatewayWorld,
+) -> None:
+    world.write(app(world, "one", FORWARD[0].strategy))
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    patch = [{"op": "replace", "path": "/spec/hostnames", "value": ["theirs.example"]}]
+    done = world.gateway.cluster.kubectl(
+        "-n", world.namespace, "patch", "httproute", "shop", "--type=json", "-p", json.dumps(patch)
+    )
+    assert done.returncode == 0, done.stderr
+    assert world.run("plan", "--detailed-exitcode") == 2
+    assert "route/acme/shop" in world.output and "kubectl-patch" in world.output
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    wait_until(lambda: world.ask(host=HOST) == "one /")
+    assert_settled(world, "taken back")
+
+
+def test_a_service_that_is_gone_is_a_route_that_is_refused_until_it_is_back(
+    world: GatewayWorld,
+) -> None:
+    world.write(app(world, "one", FORWARD[0].strategy))
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    world.gateway.cluster.client.delete("Service", "web-v1", world.namespace)
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    wait_until(lambda: world.ask() == "one /")
