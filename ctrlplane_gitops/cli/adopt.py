@@ -19,7 +19,7 @@ from ctrlplane_gitops.cli.history import parse_instance
 from ctrlplane_gitops.errors import CapabilityError, ConflictError, CtrlplaneError, UsageError
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.lease import hold_lease
-from ctrlplane_gitops.providers.adopting import Adopting, Adoption, Foreign
+from ctrlplane_gitops.providers.adopting import Adopting, Adoption, Describing, Foreign
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.adopt import Adopted, describe_adopted
 from ctrlplane_gitops.redact import Redactor, SecretValue
@@ -47,7 +47,8 @@ def run_adopt(context: Context) -> ExitCode:
                 raise UsageError(
                     f"there is no provider {alias!r}", hint=f"known: {', '.join(providers)}"
                 )
-            foreign = _require_adopting(providers[alias]).find_foreign(options["what"])
+            provider = _require_describing(providers[alias])
+            foreign, is_taken = provider.find_foreign(options["what"]), _can_adopt(provider)
     adopted = _describe(desired, key, alias, foreign)
     text = render_documents(adopted.documents)
     if options["print"]:
@@ -56,21 +57,25 @@ def run_adopt(context: Context) -> ExitCode:
     path = Path(options["chdir"]) / (options["file"] or f"tenants/{key.tenant}/{key.name}.yaml")
     _write(path, text)
     try:
-        _take_over(context, key, alias, foreign, adopted)
+        _take_over(context, key, foreign, adopted, is_taken=is_taken)
     except BaseException:
         path.unlink()
         raise
-    _tell(context, key, foreign, adopted, path)
+    _tell(context, key, foreign, adopted, path, is_taken=is_taken)
     return ExitCode.OK
 
 
-def _require_adopting(provider: Provider) -> Adopting:
-    if isinstance(provider, Adopting):
+def _require_describing(provider: Provider) -> Describing:
+    if isinstance(provider, Describing):
         return provider
     raise CapabilityError(
         f"provider {provider.name!r} has no capability 'adopt'",
-        hint="containers of a Docker engine can be adopted",
+        hint="containers of a Docker engine and Deployments of a cluster can be described",
     )
+
+
+def _can_adopt(provider: object) -> bool:
+    return isinstance(provider, Adopting)
 
 
 def _describe(desired: DesiredState, key: ResourceKey, alias: str, foreign: Foreign) -> Adopted:
@@ -104,16 +109,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def _take_over(
-    context: Context, key: ResourceKey, alias: str, foreign: Foreign, adopted: Adopted
+    context: Context, key: ResourceKey, foreign: Foreign, adopted: Adopted, *, is_taken: bool
 ) -> None:
-    """By what the documents mean when they are read again, with the values that were left out."""
+    """By what the documents mean when they are read again, with the values that were left out.
+    Where nothing can be taken over (``is_taken``) they are only seen to be sound."""
     with opened(replace(context, environ={**context.environ, **adopted.variables})) as app:
-        wanted = gather(app)
+        wanted = gather(app, has_secrets=is_taken)
         desired = require_desired(context, wanted)
         instance = desired.instances.get(key)
         if instance is None or instance.revision is None or key.tenant in desired.frozen:
             context.terminal.diagnose(wanted.diagnostics)
             raise invalid_specs(wanted)
+        if not is_taken:
+            return
         values = [SecretValue(item.encode()) for item in adopted.variables.values()]
         adoption = Adoption(foreign, key, _FIRST, instance.revision)
         _mark(context, app, desired, instance, adoption, Redactor(values))
@@ -135,7 +143,8 @@ def _mark(
         recorded = plane.store.load_state()
         if key in recorded.instances or recorded.releases.get(key):
             raise ConflictError(f"{key} is recorded already", hint="choose another name")
-        provider = _require_adopting(plane.providers[instance.provider])
+        provider = plane.providers[instance.provider]
+        assert isinstance(provider, Adopting)
         journal = Journal(
             plane.store, held.fence, clock, app.settings.actor, redactor, lambda event: None
         )
@@ -157,14 +166,28 @@ def _mark(
 
 
 def _tell(
-    context: Context, key: ResourceKey, foreign: Foreign, adopted: Adopted, path: Path
+    context: Context,
+    key: ResourceKey,
+    foreign: Foreign,
+    adopted: Adopted,
+    path: Path,
+    *,
+    is_taken: bool,
 ) -> None:
     terminal = context.terminal
     terminal.print(f"  {path}\n")
-    terminal.print(f"Adopted {foreign.name} as v{_FIRST} of {key}; it was not restarted.\n")
+    if is_taken:
+        terminal.print(f"Adopted {foreign.name} as v{_FIRST} of {key}; it was not restarted.\n")
+        after = "ctrlplane-gitops plan (nothing changes), commit the file, apply."
+    else:
+        terminal.print(f"Described {foreign.name} as {key}; it is left as it is.\n")
+        after = (
+            f"commit the file, apply (starts {key} beside it), move whoever uses it, and remove "
+            f"{foreign.name}."
+        )
     for note in foreign.notes:
         terminal.note(f"note: {note}")
-    for variable in sorted(adopted.variables):
-        terminal.note(f"note: set {variable} where plans and applies are made; its value is in "
-                      f"the environment of {foreign.name}, and was written nowhere")  # fmt: skip
-    terminal.print("\nNext: ctrlplane-gitops plan (nothing changes), commit the file, apply.\n")
+    for variable, where in sorted(adopted.sources.items()):
+        terminal.note(f"note: set {variable} where plans and applies are made; its value is {where}"
+                      ", and was written nowhere")  # fmt: skip
+    terminal.print(f"\nNext: {after}\n")

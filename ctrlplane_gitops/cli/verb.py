@@ -158,7 +158,7 @@ VERBS: tuple[Verb, ...] = (
         "describe what runs already in YAML, and take it over as it is",
         "adopt:run_adopt",
         flags.ADOPT,
-        (Argument("what", "CONTAINER", "its name or id"), _ADDRESS),
+        (Argument("what", "NAME", "a container, or <namespace>/<Deployment>"), _ADDRESS),
     ),
     Verb(
         "serve",

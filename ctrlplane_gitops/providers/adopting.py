@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
@@ -15,8 +15,9 @@ from ctrlplane_gitops.value import field, struct
 class Foreign:
     """Something that runs and is nobody's of ours, in the words of a release. ``env`` is what it
     was given besides what its image says, values and all: whoever writes it down must sort out the
-    secrets. ``obstacles`` are why it cannot be adopted: what a release after it would lack.
-    ``notes`` are what a release after it will do otherwise."""
+    secrets. ``references`` are variables whose value is kept elsewhere, and where. ``health`` are
+    checks as in specs. ``obstacles`` are why it cannot be adopted: what a release after it would
+    lack. ``notes`` are what a release after it will do otherwise."""
 
     name: str
     id: str
@@ -25,6 +26,9 @@ class Foreign:
     env: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[Port, ...] = ()
     resources: Resources = Resources()
+    replicas: int = 1
+    health: tuple[Mapping[str, Any], ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -40,12 +44,17 @@ class Adoption:
 
 
 @runtime_checkable
-class Adopting(Protocol):
-    """A provider that can take over what it did not start, without a restart."""
+class Describing(Protocol):
+    """A provider that can say what it did not start in the words of a release."""
 
     def find_foreign(self, name: str) -> Foreign:
         """What runs there under that name; ProviderError when nothing does."""
         ...
+
+
+@runtime_checkable
+class Adopting(Describing, Protocol):
+    """A provider that can take it over as well, without a restart."""
 
     def adopt(self, adoption: Adoption) -> None:
         """Mark it as ours, so that whoever looks sees it, also after the store is lost. Twice is

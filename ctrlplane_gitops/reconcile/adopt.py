@@ -26,10 +26,11 @@ _WORD = re.compile(r"[^a-z0-9]+")
 @struct
 class Adopted:
     """``variables`` are the values that were left out, by the variable of our own environment
-    that the documents refer to."""
+    that the documents refer to; ``sources`` say of each such variable where its value is."""
 
     documents: tuple[Written, ...]
     variables: Mapping[str, str]
+    sources: Mapping[str, str]
 
 
 def describe_adopted(
@@ -51,15 +52,23 @@ def describe_adopted(
             hint="describe it as a new instance, and remove the old one when that runs",
         )
     hidden = {name: value for name, value in foreign.env.items() if is_secret(name, value)}
-    names = _name_secrets(key, hidden, secrets)
+    kept = f"in the environment of {foreign.name}"
+    places = {**dict.fromkeys(hidden, kept), **foreign.references}
+    names = _name_secrets(key, places, secrets)
     prefix = f"{key.tenant}_{key.name}_".replace("-", "_").upper()
     documents = [*_tenant(key, has_tenant=has_tenant)]
     documents.append(
         _instance(foreign, key, "" if is_default else provider, sorted(names.values()))
     )
-    documents.append(_deployment(foreign, key, hidden))
-    documents += [_secret(key, names[item], item, f"{prefix}{item}") for item in sorted(hidden)]
-    return Adopted(tuple(documents), {f"{prefix}{name}": value for name, value in hidden.items()})
+    documents.append(_deployment(foreign, key, places))
+    documents += [
+        _secret(key, names[item], item, f"{prefix}{item}", places[item]) for item in sorted(places)
+    ]
+    return Adopted(
+        tuple(documents),
+        {f"{prefix}{name}": value for name, value in hidden.items()},
+        {f"{prefix}{name}": where for name, where in places.items()},
+    )
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -120,13 +129,15 @@ def _instance(
     limits = _limits(foreign.resources)
     spec: dict[str, Any] = {
         **({"provider": provider} if provider else {}),
-        "replicas": 1,
+        "replicas": foreign.replicas,
         **({"resources": limits} if limits else {}),
     }
     if foreign.ports:
         spec["ports"] = [{"name": item.name, "port": item.port} for item in foreign.ports]
     if secrets:
         spec["secrets"] = list(secrets)
+    if foreign.health:
+        spec["health"] = [dict(item) for item in foreign.health]
     comments = (f"Adopted: {foreign.name} ({foreign.id[:12]}).", *map(_sentence, foreign.notes))
     return Written("Instance", {"tenant": key.tenant, "name": key.name}, spec, comments)
 
@@ -145,8 +156,11 @@ def _deployment(foreign: Foreign, key: ResourceKey, hidden: Mapping[str, str]) -
     return Written("Deployment", {"tenant": key.tenant, "name": key.name}, spec)
 
 
-def _secret(key: ResourceKey, name: str, variable: str, source: str) -> Written:
-    comments = (f"The value is not here: {source} is set where the control plane runs.",)
+def _secret(key: ResourceKey, name: str, variable: str, source: str, place: str) -> Written:
+    comments = (
+        f"The value is not here: {source} is set where the control plane runs.",
+        f"It was {place}.",
+    )
     spec = {"type": "env", "key": variable, "from": {"env": source}}
     return Written("Secret", {"tenant": key.tenant, "name": name}, spec, comments)
 

@@ -141,11 +141,15 @@ def test_what_somebody_changed_in_an_http_route_is_named_and_taken_back(
     assert_settled(world, "taken back")
 
 
-def test_a_service_that_is_gone_is_a_route_that_is_refused_until_it_is_back(
-    world: GatewayWorld,
+@pytest.mark.parametrize("replicas", [2, 1], ids=["alone", "with fewer replicas"])
+def test_a_service_that_somebody_removed_is_made_again_and_served(
+    world: GatewayWorld, replicas: int
 ) -> None:
+    """The Gateway cannot say that all is well before it is back, and nobody may wait for that."""
     world.write(app(world, "one", FORWARD[0].strategy))
     assert world.run("apply", "-y") == 0, world.output + world.errors
     world.gateway.cluster.client.delete("Service", "web-v1", world.namespace)
+    world.write(app(world, "one", FORWARD[0].strategy, replicas=replicas))
     assert world.run("apply", "-y") == 0, world.output + world.errors
     wait_until(lambda: world.ask() == "one /")
+    assert_settled(world, "back")

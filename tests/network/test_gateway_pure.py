@@ -258,9 +258,9 @@ def test_what_is_not_to_be_understood_is_no_entry(spoil: Callable[[Any], None]) 
             "NotAllowedByListeners: no",
         ),
         (
-            {"resolved": {"status": "False", "reason": "BackendNotFound", "message": ""}},
+            {"resolved": {"status": "False", "reason": "RefNotPermitted", "message": ""}},
             "",
-            "BackendNotFound",
+            "RefNotPermitted",
         ),
         # Said of another generation it means nothing of this one.
         (
@@ -276,6 +276,12 @@ def test_live_is_what_the_gateway_says_of_this_very_generation(
     seen = read(shown(ENTRY, **status))
     assert waits_for in seen.waits_for and bool(waits_for) == bool(seen.waits_for)
     assert seen.refusal == refusal
+
+
+def test_a_service_that_is_missing_is_no_refusal() -> None:
+    """The route is taken as it is; the Service is its provider's to make again."""
+    seen = read(shown(resolved={"status": "False", "reason": "BackendNotFound", "message": "web"}))
+    assert (seen.refusal, seen.missing, seen.is_judged) == (None, "BackendNotFound: web", True)
 
 
 def test_what_another_gateway_says_is_not_asked() -> None:

@@ -22,6 +22,7 @@ from ctrlplane_gitops.state.observed import ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.value import replace
 from tests.kubernetes.client import Object
 from tests.kubernetes.rig import Rig
+from tests.kubernetes.role import role_kubeconfig
 from tests.providers.docker_kit import ignore, run_beside
 
 
@@ -55,7 +56,8 @@ class KubernetesHooks(ConformanceKit):
         return KubernetesProvider(settings)
 
     def environ(self) -> dict[str, str]:
-        return {"CTRLPLANE_KUBECONFIG": str(self.rig.kubeconfig)}
+        """With the rights that we ship, and no more."""
+        return {"CTRLPLANE_KUBECONFIG": str(role_kubeconfig(self.rig))}
 
     @property
     def namespace(self) -> str:

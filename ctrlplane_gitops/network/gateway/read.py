@@ -22,14 +22,16 @@ from ctrlplane_gitops.state.traffic import RouteEntry
 from ctrlplane_gitops.value import struct
 
 _NEEDED = ("Accepted", "ResolvedRefs")
+_NOT_FOUND = "BackendNotFound"
 
 
 @struct
 class Seen:
     """An HTTPRoute of ours. ``entry`` None: its note cannot be read. ``is_as_written``: it says
     what we wrote. ``refusal`` is why the Gateway does not serve it, None: it does, or has not said;
-    ``is_judged``: it has said of this very generation. ``strangers`` are others who have set
-    something in its spec."""
+    ``missing`` is the Service it has taken the route without, which is its provider's to mend.
+    ``is_judged``: it has said of this very generation, else ``waits_for`` is what is to be said.
+    ``strangers`` are others who have set something in its spec."""
 
     namespace: str
     name: str
@@ -41,6 +43,7 @@ class Seen:
     note: str
     is_judged: bool
     refusal: str | None
+    missing: str
     waits_for: str
     strangers: tuple[str, ...]
 
@@ -55,7 +58,7 @@ def read_route(config: GatewayConfig, raw: Mapping[str, Any]) -> Seen:
     meant = _read_note(note)
     entry, is_as_written = (None, False) if meant is None else _read_entry(config, *meant, spec)
     point = entry.entry_point if entry is not None else ""
-    refusal, waits_for = _judge(config, point, raw)
+    refusal, missing, waits_for = _judge(config, point, raw)
     return Seen(
         metadata["namespace"],
         metadata["name"],
@@ -67,6 +70,7 @@ def read_route(config: GatewayConfig, raw: Mapping[str, Any]) -> Seen:
         note,
         not waits_for,
         refusal,
+        missing,
         waits_for,
         tuple(sorted(set(_strangers(metadata)))),
     )
@@ -115,10 +119,10 @@ def _follow(entry: RouteEntry, placement: Placement, spec: Mapping[str, Any]) ->
 
 def _judge(
     config: GatewayConfig, entry_point: str, raw: Mapping[str, Any]
-) -> tuple[str | None, str]:
-    """Why it is refused, and what is still to be said of it."""
+) -> tuple[str | None, str, str]:
+    """Why it is refused, which Service it lacks, and what is still to be said of it."""
     if entry_point not in config.listeners:
-        return None, ""
+        return None, "", ""
     parent = render_parent(config, entry_point)
     generation = int(raw["metadata"].get("generation") or 0)
     parents = [
@@ -127,8 +131,10 @@ def _judge(
         if _names(item.get("parentRef") or {}, parent, raw["metadata"]["namespace"])
     ]
     if not parents:
-        return None, f"Gateway {config.namespace}/{config.name} has not answered"
-    refusals, waits = [], []
+        return None, "", f"Gateway {config.namespace}/{config.name} has not answered"
+    refusals: list[str] = []
+    missing: list[str] = []
+    waits: list[str] = []
     for item in parents:
         conditions = {it["type"]: it for it in item.get("conditions") or ()}
         for name in _NEEDED:
@@ -136,10 +142,11 @@ def _judge(
             if found is None or int(found.get("observedGeneration") or 0) < generation:
                 waits.append(f"{item.get('controllerName', 'its controller')} has not said {name}")
             elif found.get("status") != "True":
-                refusals.append(
-                    f"{found.get('reason', name)}: {found.get('message', '')}".rstrip(": ")
-                )
-    return ("; ".join(dict.fromkeys(refusals)) or None, "" if refusals else "; ".join(waits))
+                reason = str(found.get("reason", name))
+                text = f"{reason}: {found.get('message', '')}".rstrip(": ")
+                (missing if reason == _NOT_FOUND else refusals).append(text)
+    refusal = "; ".join(dict.fromkeys(refusals)) or None
+    return refusal, "; ".join(dict.fromkeys(missing)), "" if refusal else "; ".join(waits)
 
 
 def _names(reference: Mapping[str, Any], parent: Mapping[str, Any], own: str) -> bool:

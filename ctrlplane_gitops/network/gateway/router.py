@@ -174,12 +174,16 @@ class GatewayRouter:
         refused = dict(told.refused) if told is not None else {}
         waits = []
         for item in seen:
-            if item.entry is not None and item.refusal is not None:
+            if item.entry is None:
+                continue
+            if item.refusal is not None:
                 refused.setdefault(item.entry.key, self._words(item))
-                # What a Gateway does not find at first it may find a moment later: a new Service.
-                waits += [] if is_over else [f"{describe(item.entry)}: {item.refusal}"]
-            elif item.entry is not None and item.waits_for:
+            elif item.waits_for:
                 waits.append(f"{describe(item.entry)}: {item.waits_for}")
+            elif item.missing and not is_over:
+                # It may be a new one. One that somebody has removed comes back with the next scale,
+                # which must not wait for it here.
+                waits.append(f"{describe(item.entry)}: {item.missing}")
         if waits:
             return LiveReport(False, "; ".join(waits), refused)
         if told is not None:
@@ -206,6 +210,6 @@ def _faults_of(item: Seen) -> list[str]:
     if item.entry is None:
         return [f"{name}: what it says is not as we write it{who}"]
     found = [] if item.is_as_written else [f"{name}: it was changed{who}"]
-    if item.refusal is not None:
-        found.append(f"{describe(item.entry)}: {item.refusal}")
+    for reason in filter(None, (item.refusal, item.missing)):
+        found.append(f"{describe(item.entry)}: {reason}")
     return found

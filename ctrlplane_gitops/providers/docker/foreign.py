@@ -30,8 +30,8 @@ def describe_foreign(
         _env(config, built),
         tuple(_ports(container)),
         inspected_limits(host),
-        tuple(_find_obstacles(container, built, owner)),
-        tuple(_find_notes(container, image)),
+        obstacles=tuple(_find_obstacles(container, built, owner)),
+        notes=tuple(_find_notes(container, image)),
     )
 
 

@@ -29,6 +29,7 @@ from ctrlplane_gitops.state.observed import (
 from ctrlplane_gitops.state.usage import Usage
 
 if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.adopting import Foreign
     from ctrlplane_gitops.providers.kubernetes.acting import Site
     from ctrlplane_gitops.providers.kubernetes.inside import Metering
     from ctrlplane_gitops.state.action import Action, Material, Outcome
@@ -139,6 +140,19 @@ class KubernetesProvider:
             return {}
         names = index_names(self._settings.plane, self.site.lookup.pods_of())
         return self._metering.read(names, {item.name for item in replicas})
+
+    def find_foreign(self, name: str) -> Foreign:
+        """``<namespace>/<Deployment>``."""
+        from ctrlplane_gitops.cluster.resource import DEPLOYMENT
+        from ctrlplane_gitops.providers.kubernetes.foreign import describe_deployment
+
+        namespace, slash, deployment = name.partition("/")
+        found = self.site.api.get(DEPLOYMENT, namespace, deployment) if slash else None
+        if found is None:
+            raise ProviderError(
+                f"{self.name}: there is no Deployment {name!r}", hint="give <namespace>/<name>"
+            )
+        return describe_deployment(found)
 
     def close(self) -> None:
         with self._lock:
