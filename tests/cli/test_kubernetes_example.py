@@ -56,7 +56,7 @@ def test_everything_is_bound_to_the_account_it_runs_as() -> None:
 
 
 def test_no_right_is_a_wildcard() -> None:
-    for file in ("rbac.yaml", "gateway.yaml"):
+    for file in ("role.yaml", "gateway.yaml"):
         for item in documents(file):
             for rule in item.get("rules", ()):
                 assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])

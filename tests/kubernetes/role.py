@@ -24,7 +24,7 @@ def granted() -> set[Right]:
     """Group, resource and verb of every right we ask for."""
     return {
         (group, resource, verb)
-        for name in ("rbac.yaml", "gateway.yaml")
+        for name in ("role.yaml", "gateway.yaml")
         for item in documents(name)
         for rule in item.get("rules", ())
         for group in rule["apiGroups"]
@@ -37,8 +37,6 @@ def role_kubeconfig(rig: Rig) -> Path:
     """Of somebody with the rights of the provider's role alone; made once."""
     path = rig.root / "role.kubeconfig"
     if not path.exists():
-        rules: list[Object] = [
-            rule for item in documents("rbac.yaml") for rule in item.get("rules", ())
-        ]
+        rules: list[Object] = [rule for item in documents("role.yaml") for rule in item["rules"]]
         write_kubeconfig(rig.make_user("shipped-role", rules), path)
     return path

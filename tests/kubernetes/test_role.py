@@ -59,7 +59,7 @@ def account(
 ) -> Access:
     """As the manifests have it; the Gateway's place is that of the rig's."""
     place, items = kubernetes_gateway.parent, []
-    for name in ("namespace.yaml", "rbac.yaml", "gateway.yaml"):
+    for name in ("namespace.yaml", "role.yaml", "rbac.yaml", "gateway.yaml"):
         for item in documents(name):
             metadata = item["metadata"]
             if metadata.get("namespace") == "infra":
@@ -135,7 +135,7 @@ def apply(world: GatewayWorld, text: str) -> None:
 def test_the_api_server_takes_the_manifests(kubernetes_rig: Rig) -> None:
     """With the admission of the namespace's own label: restricted."""
     kubernetes_rig.client.apply(documents("namespace.yaml")[0])
-    for name in ("rbac.yaml", "serve.yaml"):
+    for name in ("role.yaml", "rbac.yaml", "serve.yaml"):
         path = FOLDER / name
         done = kubernetes_rig.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(path))
         assert done.returncode == 0, done.stderr
@@ -153,10 +153,8 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
 
     apply(world, specs("one", memory="96Mi"))
     apply(world, specs("one", memory="96Mi", replicas=3))
-    # Somebody changes an image, and removes a Service.
-    image = ("set", "image", "deployment/web-v1", "app=python:2")
-    done = kubernetes_rig.kubectl("-n", world.namespace, *image)
-    assert done.returncode == 0, done.stderr
+    change_by_hand(world, kubernetes_rig)
+    apply(world, specs("one", memory="96Mi", replicas=2))
     kubernetes_rig.client.delete("Service", "web-v1", world.namespace)
     apply(world, specs("one", memory="96Mi", replicas=1))
     apply(world, specs("two", memory="96Mi"))
@@ -183,6 +181,21 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     asked, refused = read_audit(audit)
     assert refused == set()
     assert with_create(asked) == granted()
+
+
+def change_by_hand(world: GatewayWorld, rig: Rig) -> None:
+    """Somebody changes everything there is of the release."""
+    changes = {
+        "deployment/web-v1": {"spec": {"minReadySeconds": 1}},
+        "service/web-v1": {"spec": {"sessionAffinity": "ClientIP"}},
+        "configmap/web-v1": {"data": {"theirs": "x"}},
+        "secret/web-v1": {"data": {"theirs": "eA=="}},
+        "poddisruptionbudget/web-v1": {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}},
+    }
+    for name, change in changes.items():
+        patch = ("patch", name, "--type=merge", "-p", json.dumps(change))
+        done = rig.kubectl("-n", world.namespace, *patch)
+        assert done.returncode == 0, done.stderr
 
 
 def leave_behind(world: GatewayWorld, rig: Rig) -> None:

@@ -99,9 +99,9 @@ class TestDrift(KubernetesHooks):
     ) -> None:
         self.scale(provider, self.make_release(), 2)
         path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web-v1/scale"
-        provider.site.api.connection.request(
-            "PATCH", path, "scale it", body={"spec": {"replicas": 3}}, content_type=MERGE,
-            query={"fieldManager": "kube-controller-manager"},
+        self.rig.client.send(
+            "PATCH", path, {"spec": {"replicas": 3}}, kind=MERGE,
+            fieldManager="kube-controller-manager",
         )  # fmt: skip
         wait_until(lambda: len(self.live(provider)) == 3, "three pods")
         seen = provider.observe()
@@ -126,9 +126,9 @@ class TestDrift(KubernetesHooks):
     ) -> None:
         self.scale(provider, self.make_release(), 1)
         path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web-v1"
-        provider.site.api.connection.request(
-            "PATCH", path, "pause it", body={"spec": {"minReadySeconds": 5}}, content_type=MERGE,
-            query={"fieldManager": "other-operator"},
+        self.rig.client.send(
+            "PATCH", path, {"spec": {"minReadySeconds": 5}}, kind=MERGE,
+            fieldManager="other-operator",
         )  # fmt: skip
         assert self.altered(provider) == ["spec.minReadySeconds (by other-operator)"]
         outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 1))

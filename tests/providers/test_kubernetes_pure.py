@@ -388,20 +388,3 @@ def test_without_a_metrics_server_it_is_said_that_usage_cannot_be_told(tmp_path:
         with pytest.raises(CapabilityError, match=r"metrics\.k8s\.io"):
             provider.read_usage([replica])
         provider.close()
-
-
-def test_a_pod_that_is_told_to_go_answers_until_that_is_known() -> None:
-    def pause(action: ScaleReplicaSet) -> Any:
-        [container] = build_deployment("prod", "ns", action, 2)["spec"]["template"]["spec"][
-            "containers"
-        ]
-        return container.get("lifecycle")
-
-    ports = replace(TEMPLATE, ports=(Port("http", 8080),))
-    assert pause(action_of(ports)) == {"preStop": {"sleep": {"seconds": 2}}}
-    # Of a short time for its end not more than half.
-    short = action_of(ports, stop_timeout=timedelta(seconds=2))
-    assert pause(short) == {"preStop": {"sleep": {"seconds": 1}}}
-    assert pause(action_of(ports, stop_timeout=timedelta(0))) is None
-    # Nobody sends requests to who has no port.
-    assert pause(action_of(replace(TEMPLATE, ports=()))) is None
