@@ -16,6 +16,7 @@ import pytest
 from ctrlplane_gitops.state.observed import ReplicaPhase
 from tests.e2e.crash_kit import CrashWorld, Runtime
 from tests.e2e.plane import Engine, Plane, wait_until
+from tests.e2e.serve_kit import serving
 from tests.e2e.test_crash import SCENARIOS, sweep
 from tests.kubernetes import isolation
 from tests.kubernetes.kubelet import reachable
@@ -173,6 +174,34 @@ def test_going_back_is_a_release_of_its_own(running: Plane, kubernetes_rig: Rig)
     assert answers(kubernetes_rig, running) == ["Hello from acme, version 1"] * 2
 
 
+def test_a_rollout_that_is_aborted_leaves_what_was_there(
+    running: Plane, kubernetes_rig: Rig
+) -> None:
+    before = running.identities()
+    running.edit(FILE, "{type: rolling, ", "{type: blueGreen, blueGreen: {autoPromote: false}, ")
+    running.edit(FILE, 'VERSION: "1"', 'VERSION: "2"')
+    assert running.apply().code == 10
+    assert sorted(answers(kubernetes_rig, running))[-1] == "Hello from acme, version 2"
+    done = running.run("abort", WEB)
+    assert done.code == 0, done.text
+    assert running.identities() == before
+    assert answers(kubernetes_rig, running) == ["Hello from acme, version 1"] * 2
+
+
+def test_drift_that_is_to_be_observed_is_shown_and_left_by_serve(
+    running: Plane, kubernetes_rig: Rig
+) -> None:
+    running.edit(FILE, "{displayName:", "{drift: observe, displayName:")
+    assert running.apply().code == 0
+    with serving(running, "--poll", "1h", "--interval", "1s") as serve:
+        serve.wait_for("pass unchanged", "everything")
+        kubectl(kubernetes_rig, running, "scale", "deployment/web-v1", "--replicas=3")
+        wait_until(lambda: bool(running.events("drift.detected")))
+        [event] = running.events("drift.detected")
+        assert event["address"] == WEB and "spec.replicas (by kubectl)" in event["message"]
+        assert len(running.replicas()) == 3
+
+
 def test_what_kubectl_has_scaled_is_drift_with_a_name(running: Plane, kubernetes_rig: Rig) -> None:
     kubectl(kubernetes_rig, running, "scale", "deployment/web-v1", "--replicas=4")
     wait_until(lambda: len(running.replicas()) == 4)
@@ -194,9 +223,7 @@ def test_an_image_set_by_hand_is_drift_and_is_put_back(running: Plane, kubernete
     running.assert_settled()
 
 
-def test_a_deleted_service_is_drift_that_is_only_shown_where_it_is_to_be_observed(
-    running: Plane, kubernetes_rig: Rig
-) -> None:
+def test_a_deleted_service_is_drift_and_is_made_again(running: Plane, kubernetes_rig: Rig) -> None:
     kubectl(kubernetes_rig, running, "delete", "service", "web-v1")
     plan = running.run("plan", "--detailed-exitcode")
     assert plan.code == 2 and "the Service web-v1 is gone" in plan.out

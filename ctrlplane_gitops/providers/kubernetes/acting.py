@@ -25,18 +25,20 @@ from ctrlplane_gitops.state.action import (
     ScaleReplicaSet,
     UpdateResources,
 )
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 
 @struct
 class Site:
-    """Where actions are done: one control plane in one cluster."""
+    """Where actions are done: one control plane in one cluster. ``tenants`` are those that were
+    seen to have what they need, by namespace."""
 
     name: str
     plane: str
     config: KubernetesConfig
     api: Api
     lookup: Lookup
+    tenants: set[str] = field(default_factory=set)
 
 
 def perform(site: Site, settings: ProviderSettings, action: Action, material: Material) -> Outcome:

@@ -27,29 +27,49 @@ class Applier:
         self._warnings = warnings
 
     def ensure(
-        self, kind: ResourceType, desired: Object, owner: Mapping[str, str]
-    ) -> tuple[Object, bool]:
-        """The object as it is now, and whether anything had to be done. ProviderError where there
-        is one by that name that does not carry ``owner``."""
+        self,
+        kind: ResourceType,
+        desired: Object,
+        owner: Mapping[str, str],
+        *,
+        is_new: bool = False,
+    ) -> None:
+        """Make it, or bring it to what it should be. ProviderError where there is one by that name
+        that does not carry ``owner``. ``is_new``: it is made first, and looked at only where there
+        is one after all."""
         metadata = desired["metadata"]
         if APPLIED not in metadata.get("annotations", {}):
             desired = mark(desired, fingerprint(desired))
+        if is_new and self._is_made(kind, desired):
+            return
         found = self._api.get(kind, metadata.get("namespace"), metadata["name"])
         if found is not None:
             if not _owners(found) & _owners(desired):
                 check_owner(kind, found, owner)
             foreign = sorted(set(find_foreign(found["metadata"].get("managedFields") or ())))
             if foreign:
-                return self._restore(kind, found, desired, foreign), True
+                self._restore(kind, found, desired, foreign)
+                return
             wanted = desired["metadata"]["annotations"][APPLIED]
             held = (found["metadata"].get("annotations") or {}).get(APPLIED)
             if held == wanted and not _is_altered(found, desired):
-                return found, False
-        return self.apply(kind, desired), True
+                return
+        self.apply(kind, desired)
+
+    def _is_made(self, kind: ResourceType, desired: Object) -> bool:
+        """False where there is one of that name."""
+        try:
+            with self._effects.made(f"{kind.kind.lower()}:{desired['metadata']['name']}"):
+                self._warnings.extend(self._api.create(kind, desired).warnings)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            return False
+        return True
 
     def _restore(
         self, kind: ResourceType, found: Object, desired: Object, foreign: Foreign
-    ) -> Object:
+    ) -> None:
         """What a person has changed or added goes; what another controller holds is an error."""
         name = desired["metadata"]["name"]
         for field, manager in foreign:
@@ -62,7 +82,7 @@ class Applier:
         if "spec" in desired:
             whole["spec"] = kept | desired["spec"]
         with self._effects.made(f"repair:{kind.kind.lower()}:{name}"):
-            return self._api.replace(kind, whole)
+            self._api.replace(kind, whole)
 
     def apply(self, kind: ResourceType, desired: Object) -> Object:
         """Server-side, first without force. What a person has changed by hand is taken back, and

@@ -51,7 +51,7 @@ class KubernetesProvider:
             if find_spec(package) is None:
                 raise ModuleNotFoundError(f"no module named {package!r}", name=package)
         self.name = settings.config.alias
-        self.capabilities = frozenset(Capability) - {Capability.COMMANDS}
+        self.capabilities = frozenset(Capability)
         self._settings = settings
         self._config = parse_config(settings.config)
         self._lock = threading.Lock()

@@ -107,6 +107,7 @@ def remove_tenant(site: Site, action: RemoveTenant, effects: Effects, warnings: 
     """The namespace, where it is ours and nothing is left in it: volumes that are kept keep it."""
     tenant = action.tenant.name
     namespace = site.lookup.namespace_of(tenant)
+    site.tenants.discard(namespace)
     found = site.api.get(NAMESPACE, None, namespace)
     labels = owner_labels(site.plane, tenant)
     if found is None or not labels.items() <= (found["metadata"].get("labels") or {}).items():

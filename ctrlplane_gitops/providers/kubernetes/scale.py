@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.clock import sleep
+from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.resource import (
     CLAIM,
     CONFIG_MAP,
@@ -69,8 +70,8 @@ if TYPE_CHECKING:
 
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _FIRST_TO_GO = "-1000"
-# How long pods are waited for that Kubernetes makes or stops by itself. What takes longer is seen
-# by the next look.
+# How long pods are waited for that Kubernetes stops, and makes in the place of others. What takes
+# longer is seen by the next look, and so is what only comes.
 _MADE_S = 2.0
 _HEARD_S = 0.1
 _STOPPED_S = 10.0
@@ -125,13 +126,18 @@ class Scaling:
             self._site.plane, self._namespace, self._action, self._action.replicas
         )
         ensure_tenant(self._site, self._tenant, self._namespace, self._applier)
-        self._ensure_claims()
-        first = desired if not contents else _with_replicas(desired, 0)
-        made = self._applier.apply(DEPLOYMENT, first)
-        self._ensure_belongings(made, contents)
+        try:
+            self._ensure_claims()
+            first = desired if not contents else _with_replicas(desired, 0)
+            made = self._applier.apply(DEPLOYMENT, first)
+        except ApiError as error:
+            # The namespace is not what it was: the next try looks.
+            self._site.tenants.discard(self._namespace)
+            error.is_retryable = error.is_retryable or error.is_absent
+            raise
+        self._ensure_belongings(made, contents, is_new=True)
         if contents:
             self._set_replicas(made)
-        self._await_pods()
 
     def _change(self, found: Object) -> None:
         if _is_altered(found, self._action):
@@ -148,7 +154,7 @@ class Scaling:
             self._mark([placed[index] for index in steps.remove if not placed[index].is_final])
             self._set_replicas(found)
         self._delete(placed, steps)
-        if steps.start or steps.replace or steps.remove:
+        if steps.replace or steps.remove:
             self._await_pods()
 
     def _repair(self, found: Object) -> Object:
@@ -216,8 +222,13 @@ class Scaling:
         return self._contents() if is_known else []
 
     def _ensure_belongings(
-        self, deployment: Object, contents: Iterable[tuple[ResourceType, Object]]
+        self,
+        deployment: Object,
+        contents: Iterable[tuple[ResourceType, Object]],
+        *,
+        is_new: bool = False,
     ) -> None:
+        """``is_new``: there should be none of them yet."""
         plane, namespace = self._site.plane, self._namespace
         owned: list[tuple[ResourceType, Object | None]] = [
             (SERVICE, build_service(plane, namespace, self._release)),
@@ -226,7 +237,7 @@ class Scaling:
         ]
         for kind, desired in owned:
             if desired is not None:
-                self._applier.ensure(kind, own(desired, deployment), self._selector)
+                self._applier.ensure(kind, own(desired, deployment), self._selector, is_new=is_new)
         shared = build_instance_service(plane, namespace, self._release)
         if shared is not None:
             labels = owner_labels(plane, self._tenant, self._action.instance.name)

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def ensure_tenant(site: Site, tenant: str, namespace: str, applier: Applier) -> None:
-    """Namespace and account, made where missing. A namespace that somebody else has made is taken
-    when it carries our labels. ProviderError for a stranger's, and (retryable) for one that is on
-    its way out."""
+    """Namespace and account, made where missing; looked at once. A namespace that somebody else has
+    made is taken when it carries our labels. ProviderError for a stranger's, and (retryable) for
+    one that is on its way out."""
+    if namespace in site.tenants:
+        return
     found = site.api.get(NAMESPACE, None, namespace)
     owner = owner_labels(site.plane, tenant)
     if found is None:
@@ -40,3 +42,4 @@ def ensure_tenant(site: Site, tenant: str, namespace: str, applier: Applier) -> 
         # Gone in the meantime: the next try makes it.
         error.is_retryable = error.is_retryable or error.is_absent
         raise
+    site.tenants.add(namespace)
