@@ -27,8 +27,8 @@ JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON = "application/json"
 
-# More requests side by side take longer, for they get into each other's way at the server. Logs that
-# are followed are not counted.
+# More requests side by side get into each other's way at the server. Logs that are followed are not
+# counted.
 _MOST_REQUESTS = 8
 _MOST_CONNECTIONS = 16
 # How long a server that asks us to wait is waited for, within one call.
