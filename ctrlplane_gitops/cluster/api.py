@@ -93,17 +93,13 @@ class Api:
         found: Object = answer.json()
         return found
 
-    def apply(
-        self, kind: ResourceType, desired: Object, *, is_forced: bool = False, dry_run: bool = False
-    ) -> Applied:
+    def apply(self, kind: ResourceType, desired: Object, *, is_forced: bool = False) -> Applied:
         """Server-side apply: made where missing, changed where different. ApiError with ``owners``
         where somebody else has set one of our fields to another value; ``is_forced`` takes those
         fields over, which is to be said to whoever asked."""
         metadata = desired["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
         query = {"fieldManager": FIELD_MANAGER, "force": str(is_forced).lower()}
-        if dry_run:
-            query["dryRun"] = "All"
         body = {"apiVersion": kind.api_version, "kind": kind.kind} | desired
         answer = self.connection.request(
             "PATCH",

@@ -23,7 +23,6 @@ from ctrlplane_gitops.value import struct
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON = "application/json"
 

@@ -36,15 +36,12 @@ class ResourceType:
 
 
 NAMESPACE = ResourceType("", "v1", "Namespace", "namespaces", is_namespaced=False)
-NODE = ResourceType("", "v1", "Node", "nodes", is_namespaced=False)
 SERVICE = ResourceType("", "v1", "Service", "services")
 SECRET = ResourceType("", "v1", "Secret", "secrets")
 CONFIG_MAP = ResourceType("", "v1", "ConfigMap", "configmaps")
 POD = ResourceType("", "v1", "Pod", "pods")
-EVENT = ResourceType("", "v1", "Event", "events")
 SERVICE_ACCOUNT = ResourceType("", "v1", "ServiceAccount", "serviceaccounts")
 CLAIM = ResourceType("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-RESOURCE_QUOTA = ResourceType("", "v1", "ResourceQuota", "resourcequotas")
 DEPLOYMENT = ResourceType("apps", "v1", "Deployment", "deployments")
 REPLICA_SET = ResourceType("apps", "v1", "ReplicaSet", "replicasets")
 DISRUPTION_BUDGET = ResourceType("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")

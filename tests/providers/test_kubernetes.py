@@ -205,6 +205,24 @@ class TestDeployments(KubernetesHooks):
         assert outcome.effects == 0 and "web-data" in outcome.warnings[0]
         assert provider.find_leftovers() == ()
 
+    def test_a_namespace_that_was_handed_over_is_used_and_kept(
+        self, provider: KubernetesProvider
+    ) -> None:
+        head = {"apiVersion": "v1", "kind": "Namespace"}
+        self.rig.client.create(head | {"metadata": {"name": self.namespace}})
+        self.is_patient = False
+        action = ScaleReplicaSet(WEB, self.alias, self.make_release(), 1)
+        outcome = self.attempt(provider, action)
+        assert outcome.error is not None and "not ours" in str(outcome.error)
+        assert outcome.error.hint is not None
+        command = outcome.error.hint.partition("kubectl ")[2].split()
+        assert self.rig.kubectl(*command).returncode == 0
+        self.perform(provider, action)
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        assert provider.find_leftovers() == ()
+        outcome = self.perform(provider, RemoveTenant(tenant_key("acme"), self.alias))
+        assert outcome.effects == 0 and "not made by us" in outcome.warnings[0]
+
     def test_readiness_is_what_the_kubelet_says(self, provider: KubernetesProvider) -> None:
         check = HealthCheck("up", ProbeType.TCP, "http")
         release = self.make_release()

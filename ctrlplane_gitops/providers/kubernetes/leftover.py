@@ -8,6 +8,7 @@ from typing import Any
 from ctrlplane_gitops.cluster.api import Api
 from ctrlplane_gitops.cluster.resource import CLAIM, DEPLOYMENT, NAMESPACE, POD
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_RELEASE, LABEL_TENANT
+from ctrlplane_gitops.providers.kubernetes.name import MANAGED_BY
 from ctrlplane_gitops.providers.kubernetes.removal import BELONGINGS
 from ctrlplane_gitops.state.key import instance_key, tenant_key
 from ctrlplane_gitops.state.observed import Leftover
@@ -16,14 +17,14 @@ from ctrlplane_gitops.state.observed import Leftover
 def find_leftovers(
     api: Api, provider: str, plane: str, namespace_of: Callable[[str], str]
 ) -> tuple[Leftover, ...]:
-    """Namespaces that are empty, and objects of releases and instances that are gone.
+    """Namespaces of ours that are empty, and objects of releases and instances that are gone.
     ``namespace_of`` says where those of a tenant are; what is elsewhere is not ours to tidy."""
     labels = {LABEL_PLANE: plane}
     metadata = {
         kind.plural: api.read_all(kind, labels, _metadata, is_meta=True)
         for kind in (DEPLOYMENT, CLAIM, POD, *BELONGINGS)
     }
-    namespaces = api.read_all(NAMESPACE, labels, lambda item: item)
+    namespaces = api.read_all(NAMESPACE, labels | MANAGED_BY, lambda item: item)
     ours = {
         plural: [item for item in items if item["namespace"] == namespace_of(_tenant(item))]
         for plural, items in metadata.items()

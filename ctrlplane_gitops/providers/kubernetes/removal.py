@@ -19,7 +19,7 @@ from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
-from ctrlplane_gitops.providers.kubernetes.name import set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.name import MANAGED_BY, set_name, set_selector
 from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
 from ctrlplane_gitops.state.action import RemoveInstance, RemoveTenant
 from ctrlplane_gitops.state.key import ResourceKey
@@ -104,7 +104,7 @@ def remove_instance(site: Site, action: RemoveInstance, effects: Effects) -> Non
 
 
 def remove_tenant(site: Site, action: RemoveTenant, effects: Effects, warnings: list[str]) -> None:
-    """The namespace, where it is ours and nothing is left in it: volumes that are kept keep it."""
+    """The namespace, where we made it and nothing is left in it: volumes that are kept keep it."""
     tenant = action.tenant.name
     namespace = site.lookup.namespace_of(tenant)
     site.tenants.discard(namespace)
@@ -114,12 +114,17 @@ def remove_tenant(site: Site, action: RemoveTenant, effects: Effects, warnings: 
         return
     if (found.get("status") or {}).get("phase") == "Terminating":
         return
+    is_made_by_us = MANAGED_BY.items() <= found["metadata"]["labels"].items()
     deployments = site.api.read_all(
         DEPLOYMENT, {LABEL_PLANE: site.plane}, _instance, namespace=namespace, is_meta=True
     )
     if deployments:
         left = ", ".join(sorted(set(deployments)))
         raise ProviderError(f"{action.tenant} still has instances here: {left}")
+    if not is_made_by_us:
+        # Labelled by hand, to hand it over.
+        warnings.append(f"namespace {namespace} is kept: it was not made by us")
+        return
     for kind in (CLAIM, POD):
         kept = site.api.read_all(kind, {}, _staying, namespace=namespace, is_meta=True)
         if any(kept):
