@@ -64,8 +64,9 @@ def _get(spec: Object, place: Place, timeout_s: float) -> str:
 
 
 def _run(command: Sequence[str], place: Place, timeout_s: float) -> str:
-    arguments, environ, folder = place.enter(command)
     try:
+        # Where nothing runs any more, nothing can be entered.
+        arguments, environ, folder = place.enter(command)
         done = subprocess.run(
             arguments,
             env=dict(environ),
