@@ -7,14 +7,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from ctrlplane_gitops.cluster.connection import APPLY, JSON, MERGE, Connection
 from ctrlplane_gitops.cluster.failure import ApiError
+from ctrlplane_gitops.cluster.owner import FIELD_MANAGER as FIELD_MANAGER
 from ctrlplane_gitops.cluster.resource import ResourceType, label_selector
 from ctrlplane_gitops.value import struct
 
 Object: TypeAlias = dict[str, Any]
 _T = TypeVar("_T")
 
-# Who we are in ``metadata.managedFields``.
-FIELD_MANAGER = "ctrlplane-gitops"
 # A page is held in memory as text and as objects for a moment: some 5 MB.
 PAGE_SIZE = 1000
 _META = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"

@@ -40,15 +40,26 @@ _BUILDERS: dict[str, Callable[[RouterSettings], Router]] = {
     "traefik": _build_traefik,
 }
 
+# Where the package a router needs is an extra of ours.
+_EXTRAS = {"gateway": "kubernetes"}
 ROUTER_TYPES = tuple(sorted(_BUILDERS))
 
 
 def build_router(settings: RouterSettings) -> Router:
-    """The router of ``settings.type``; UsageError with the closest known type for another."""
+    """The router of ``settings.type``; UsageError with the closest known type for another, and for
+    one whose package is not installed."""
     builder = _BUILDERS.get(settings.type)
     if builder is None:
         raise UsageError(
             f"the router has the unknown type {settings.type!r}",
             hint=did_you_mean(settings.type, ROUTER_TYPES),
         )
-    return builder(settings)
+    try:
+        return builder(settings)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("ctrlplane_gitops"):
+            raise
+        raise UsageError(
+            f"the router {settings.type!r} needs the Python package {missing.name!r}",
+            hint=f"pip install 'ctrlplane-gitops[{_EXTRAS[settings.type]}]'",
+        ) from None

@@ -18,6 +18,7 @@ from tests.engines.program import MissingEngineError, free_port, give_up, runnin
 from tests.kubernetes.client import Access, ApiError, Client
 from tests.kubernetes.gateway import CLASS_LABEL, install_definitions
 from tests.kubernetes.lens import Lens
+from tests.kubernetes.role import documents
 
 # An EndpointSlice takes no loopback addresses: 10.x.y.z there is 127.x.y.z here (see ``Lens``).
 HOSTS = tuple(f"127.77.{os.getpid() & 255}.{number}" for number in range(1, 255))
@@ -44,6 +45,21 @@ def _is_listed(cluster: Cluster) -> bool:
     except ApiError:
         return False
     return True
+
+
+def router_access(cluster: Cluster) -> Access:
+    """Somebody with the rights that we ship for provider and router, and no more; made once."""
+    if cluster not in _ACCESS:
+        rules = [rule for file in ("role.yaml", "gateway.yaml") for item in documents(file)
+                 for rule in item.get("rules", ())]  # fmt: skip
+        for rule in rules:
+            # Of the one Gateway that is meant.
+            rule.pop("resourceNames", None)
+        _ACCESS[cluster] = cluster.make_account(rules, "router")
+    return _ACCESS[cluster]
+
+
+_ACCESS: dict[Cluster, Access] = {}
 
 
 class TcpRelay:

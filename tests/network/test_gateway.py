@@ -18,7 +18,7 @@ from ctrlplane_gitops.state.traffic import Backend, Member, RouteEntry, RouteTab
 from ctrlplane_gitops.value import replace
 from tests.engines.kubernetes import Cluster, write_kubeconfig
 from tests.kubernetes.client import Access
-from tests.network.gateway_kit import INFRA, PUBLIC, install_gateway_api
+from tests.network.gateway_kit import INFRA, PUBLIC, install_gateway_api, router_access
 
 pytestmark = pytest.mark.kubernetes
 SOON, AT_ONCE = timedelta(seconds=10), timedelta(milliseconds=300)
@@ -36,7 +36,7 @@ class Scene:
         self.router = self.make()
 
     def make(self, access: Access | None = None, gateway: str = "") -> GatewayRouter:
-        path = write_kubeconfig(access or self.cluster.access, self.root / "kubeconfig")
+        path = write_kubeconfig(access or router_access(self.cluster), self.root / "kubeconfig")
         environ = {"CTRLPLANE_KUBECONFIG": str(path), "CTRLPLANE_KUBE_CONTEXT": "rig"}
         options = {"gateway": gateway or f"{INFRA}/{PUBLIC}"}
         return GatewayRouter(
@@ -206,6 +206,19 @@ def test_what_somebody_changed_is_named_with_who_did_it_and_taken_back(scene: Sc
     assert scene.put(entry).is_live
     state = scene.router.observe()
     assert (state.table.entries, state.faults, state.is_live) == ((entry,), (), True)
+
+
+def test_what_a_controller_holds_is_left_to_it_and_said(scene: Scene) -> None:
+    scene.put(scene.entry(), scene.entry("zen"))
+    change = [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": 50}]
+    scene.client.patch("HTTPRoute", "web", change, scene.acme, type="json", manager="flagger")
+    report = scene.put(scene.entry(), scene.entry("zen", host="moved.example"))
+    assert report.is_live
+    assert "spec.rules" in report.refused[scene.entry().key]
+    assert "held by flagger" in report.refused[scene.entry().key]
+    [rule] = scene.route(scene.acme)["spec"]["rules"]
+    assert [it["weight"] for it in rule["backendRefs"]] == [50, 10]
+    assert scene.route(scene.zen)["spec"]["hostnames"] == ["moved.example"]
 
 
 def test_nobody_answers_until_there_is_a_namespace(scene: Scene) -> None:

@@ -26,6 +26,7 @@ from tests.network.gateway_kit import (
     TcpRelay,
     TraefikGateway,
     install_gateway_api,
+    router_access,
     router_environ,
 )
 
@@ -53,9 +54,8 @@ class TestGatewayConformance(TrafficConformance):
         cls.hosts = cycle(HOSTS)
         url = urlsplit(kubernetes_cluster.access.server)
         cls.relay = TcpRelay((url.hostname or "", url.port or 443))
-        cls.environ = router_environ(
-            kubernetes_cluster.access, cls.relay.port, root / "router.kubeconfig"
-        )
+        access = router_access(kubernetes_cluster)
+        cls.environ = router_environ(access, cls.relay.port, root / "router.kubeconfig")
         cls.gateway = TraefikGateway(kubernetes_cluster, traefik, root)
         cls.web_port, cls.secure_port = cls.gateway.web_port, cls.gateway.secure_port
         try:

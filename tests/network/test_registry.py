@@ -1,5 +1,6 @@
 """Routers by type, and the options they have in common."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def test_a_router_is_built_by_its_type(kind: str, tmp_path: Path) -> None:
     if kind == "gateway":
         options = {"gateway": "infra/public"}
     assert build_router(RouterSettings("p", kind, str(tmp_path), options)).name == kind
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "urllib3", None)
+    with pytest.raises(UsageError, match="'urllib3'") as caught:
+        build_router(RouterSettings("p", "gateway", str(tmp_path), {"gateway": "a/b"}))
+    assert "ctrlplane-gitops[kubernetes]" in (caught.value.hint or "")
 
 
 def test_an_unknown_type_names_the_closest(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ctrlplane_gitops.cluster.api import FIELD_MANAGER
+from ctrlplane_gitops.cluster.owner import FIELD_MANAGER
 from ctrlplane_gitops.network.codec import decode_entry
 from ctrlplane_gitops.network.gateway.config import GatewayConfig
 from ctrlplane_gitops.network.gateway.render import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.clock import monotonic_s, sleep
@@ -57,6 +58,8 @@ class GatewayRouter:
     requests to are Services, which leave out by themselves who is not ready."""
 
     def __init__(self, settings: RouterSettings) -> None:
+        if find_spec("urllib3") is None:
+            raise ModuleNotFoundError("no module named 'urllib3'", name="urllib3")
         self.name = NAME
         self.capabilities = frozenset({RouterCapability.HITLESS})
         self._settings = settings

@@ -8,6 +8,7 @@ from typing import Any
 
 from ctrlplane_gitops.cluster.api import Api
 from ctrlplane_gitops.cluster.failure import ApiError
+from ctrlplane_gitops.cluster.owner import is_of_person, manager_of
 from ctrlplane_gitops.cluster.resource import HTTP_ROUTE, SERVICE
 from ctrlplane_gitops.network.gateway.config import GatewayConfig
 from ctrlplane_gitops.network.gateway.read import Seen
@@ -106,8 +107,8 @@ def _is_same(there: Seen, wanted: Mapping[str, Any]) -> bool:
 
 
 def _apply(api: Api, settings: RouterSettings, wanted: dict[str, Any], *, is_ours: bool) -> None:
-    """What is ours and was changed by somebody else is taken back: who that was is a fault of the
-    router's state until then, so every plan names it. What never was ours is left."""
+    """What is ours and was changed by hand is taken back: who that was is a fault of the router's
+    state until then, so every plan names it. What a controller holds, or is not ours, is left."""
     metadata = wanted["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     if not is_ours:
@@ -117,7 +118,17 @@ def _apply(api: Api, settings: RouterSettings, wanted: dict[str, Any], *, is_our
                 f"HTTPRoute {namespace}/{name} is there and is not ours: rename or remove it"
             )
     with settings.effect(f"apply:{namespace}/{name}"):
-        api.apply(HTTP_ROUTE, wanted, is_forced=is_ours)
+        try:
+            api.apply(HTTP_ROUTE, wanted)
+        except ApiError as error:
+            if not error.owners:
+                raise
+            for field, message in error.owners.items():
+                manager = manager_of(message)
+                if not is_of_person(manager):
+                    text = f"{field.lstrip('.')} of HTTPRoute {namespace}/{name} is held by"
+                    raise UnservableError(f"{text} {manager}, so it is left alone") from None
+            api.apply(HTTP_ROUTE, wanted, is_forced=True)
 
 
 def _ensure_nobody(api: Api, settings: RouterSettings, entry: RouteEntry, namespace: str) -> None:

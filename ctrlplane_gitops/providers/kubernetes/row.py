@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ctrlplane_gitops.cluster.api import FIELD_MANAGER
+from ctrlplane_gitops.cluster.owner import is_of_person as is_of_person
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
 from ctrlplane_gitops.providers.kubernetes.name import CONTAINER, PORTS, read_owner
 from ctrlplane_gitops.providers.kubernetes.quantity import read_limits
@@ -24,10 +25,6 @@ REPLICAS = "spec.replicas"
 _PARTS = ("spec", "data", "binaryData")
 # Back-off after a crash; every other reason to wait is one to be started.
 _CRASHING = ("CrashLoopBackOff",)
-
-# Whose changes are a person's: they are drift, and put right. What another controller has set is
-# its business, and a person's to sort out.
-_PEOPLE = ("kubectl", "before-first-apply", FIELD_MANAGER)
 
 
 @struct
@@ -135,14 +132,6 @@ def _failure(status: Object) -> str:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return _short(f"{condition.get('reason')}: {condition.get('message')}")
     return ""
-
-
-def is_of_person(manager: str) -> bool:
-    """
-    >>> is_of_person("kubectl-set"), is_of_person("kube-controller-manager")
-    (True, False)
-    """
-    return manager.startswith(_PEOPLE)
 
 
 def find_foreign(fields: Iterable[Object]) -> Iterator[tuple[str, str]]:
