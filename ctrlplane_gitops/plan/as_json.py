@@ -16,6 +16,7 @@ from ctrlplane_gitops.plan.change import (
     Plan,
     PlanHeader,
 )
+from ctrlplane_gitops.plan.fields import mask_spec
 
 FORMAT_VERSION = "1.0"
 
@@ -69,11 +70,15 @@ def header_as_json(header: PlanHeader) -> dict[str, Any]:
     }
 
 
+def _read_spec(text: str | None) -> Any:
+    return None if text is None else mask_spec(json.loads(text))
+
+
 def _change(item: Change) -> dict[str, Any]:
     change: dict[str, Any] = {
         "actions": ["no-op"] if item.blocked else _ACTIONS[item.action],
-        "before": item.before,
-        "after": None if item.action is ChangeAction.DELETE else item.after,
+        "before": _read_spec(item.before_json),
+        "after": None if item.action is ChangeAction.DELETE else _read_spec(item.after_json),
     }
     if item.action is ChangeAction.ADOPT:
         change["importing"] = {"id": item.key.address}

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ctrlplane_gitops.diagnostics import Diagnostic, Origin
-from ctrlplane_gitops.state.desired import DesiredInstance, IssuedCertificate, Json
+from ctrlplane_gitops.state.desired import DesiredInstance, IssuedCertificate
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import Gap
 from ctrlplane_gitops.state.recorded import RecordBatch, RecordedResource
@@ -67,8 +67,8 @@ class Blocked:
 class Change:
     """One row. ``hidden`` counts the attributes that stay as they are. ``fingerprint`` changes
     when anything the row was decided from changes (specs, record, replicas, target release).
-    ``before`` and ``after`` are the whole specs, digests masked; ``strategy`` is set together
-    with ``rollout``."""
+    ``before_json`` and ``after_json`` are the whole specs, as they are recorded: whoever shows
+    them masks what is sensitive. ``strategy`` is set together with ``rollout``."""
 
     key: ResourceKey
     action: ChangeAction
@@ -80,8 +80,8 @@ class Change:
     fingerprint: str = ""
     hidden: int = 0
     strategy: str = ""
-    before: Json | None = None
-    after: Json | None = None
+    before_json: str | None = None
+    after_json: str | None = None
 
 
 @struct

@@ -17,7 +17,7 @@ from ctrlplane_gitops.plan.change import (
     PlanHeader,
     Policy,
 )
-from ctrlplane_gitops.plan.fields import count_unchanged, diff_fields, mask_spec
+from ctrlplane_gitops.plan.fields import count_unchanged, diff_fields
 from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.observed import ObservedReplicaSet, ObservedState
@@ -145,8 +145,8 @@ def make_change(
         blocked=blocked,
         fingerprint=_fingerprint(row, action, fields, blocked, basis),
         hidden=hidden,
-        before=None if before is ABSENT else mask_spec(before),
-        after=None if after is ABSENT else mask_spec(after),
+        before_json=row.recorded.attributes_json if row.recorded else None,
+        after_json=row.desired.attributes_json if row.desired else None,
         **more,
     )
 

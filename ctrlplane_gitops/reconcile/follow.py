@@ -26,6 +26,8 @@ from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 
+_MANY = 1000
+
 
 @dataclass(slots=True)
 class _Known:
@@ -136,6 +138,9 @@ class Follower:
         if snapshot.problems != known.snapshot.problems:
             return None
         if not known.faulty.isdisjoint(changed) or ROOT_FILE in changed:
+            return None
+        if len(changed) > _MANY and len(changed) * 4 > len(snapshot.entries):
+            # It is hardly a part, and would be there beside the whole.
             return None
         reader = Reader(snapshot, None)
         entries, ignored = snapshot.entries, known.plane.ignore

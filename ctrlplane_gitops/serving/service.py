@@ -26,6 +26,7 @@ from ctrlplane_gitops.serving.page_reading import PageReading
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.renewing import build_renewer
+from ctrlplane_gitops.serving.room import Room
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.serving.telling import Telling
 from ctrlplane_gitops.serving.vitals import Pace, Vitals
@@ -122,6 +123,7 @@ class Service:
         poller = self._build_poller(source)
         self._renewer_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
         self._renewer = build_renewer(app, self._renewer_planes, source, self._reconciler, cancel)
+        self._room = Room()
         self._look_pool = Pool(_LOOKS, "look")
         self._looks = Looks(self._look_pool, clock)
         self._status = self._build_status(app)
@@ -138,7 +140,7 @@ class Service:
     def _build_status(self, app: App) -> StatusReader:
         return StatusReader(
             app, self._reconciler, self._clock, self._looks, lambda: self._renewer.ends,
-            lambda name, call: self._vitals.count_call(name, call),
+            lambda name, call: self._vitals.count_call(name, call), self._room,
         )  # fmt: skip
 
     def _build_vitals(self, app: App, pace: Pace) -> Vitals:
@@ -155,7 +157,7 @@ class Service:
     ) -> list[Worker]:
         return [
             Worker(_SOURCE, intervals.poll, poller.run, _LOOK_LIMIT, _LOOK_SPACING),
-            Worker(_RECONCILER, intervals.reconcile, self._reconciler.run, _PASS_LIMIT),
+            Worker(_RECONCILER, intervals.reconcile, self._run_pass, _PASS_LIMIT),
             Worker(_STATUS, _STATUS_INTERVAL, self._run_status, _STATUS_LIMIT),
             Worker(garbage_collector.NAME, intervals.collect, collector.run, _COLLECT_LIMIT),
             Worker(cert_renewer.NAME, _RENEW_INTERVAL, self._renewer.run, _COLLECT_LIMIT),
@@ -260,6 +262,10 @@ class Service:
     def break_lease(self) -> None:
         """Give back what a pass that will never end holds."""
         self._planes.break_lease()
+
+    def _run_pass(self) -> Ran:
+        with self._room.entered():
+            return self._reconciler.run()
 
     def _run_status(self) -> Ran:
         if self._reconciler.desired is None:

@@ -12,11 +12,13 @@ from ctrlplane_gitops.errors import SourceError, UnreachableError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.observe import observe_router
+from ctrlplane_gitops.serving.room import Room
 from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.certificate import Ends
 from ctrlplane_gitops.status.live import Live
-from ctrlplane_gitops.status.read import read_live
+from ctrlplane_gitops.status.read import probe_living
+from ctrlplane_gitops.status.view import build_status, share_same
 from ctrlplane_gitops.value import replace
 from ctrlplane_gitops.workers.fleet import Fleet, Looks
 from ctrlplane_gitops.workers.reconciler import Reconciler
@@ -36,8 +38,10 @@ class StatusReader:
         looks: Looks,
         read_ends: Callable[[], Ends],
         on_call: Callable[[str, str], None],
+        room: Room,
     ) -> None:
         self._read_ends, self._looks, self._on_call = read_ends, looks, on_call
+        self._room = room
         self._app, self._reconciler, self._clock = app, reconciler, clock
         self._probes = Pool(16, "status-probe")
         self._lock, self._asking = threading.Lock(), threading.Semaphore(_CLIENTS)
@@ -80,11 +84,17 @@ class StatusReader:
             fleet = Fleet(desired, counted, plane.store)
             observed = self._looks.read_soon(fleet, look_age).observed
             served = None if plane.router is None else observe_router(plane.router)
-            recorded = plane.store.load_state(known=_resources_of(desired))
-            return read_live(
-                plane.spec.name, commit, desired, recorded, replace(observed, router=served),
-                plane.providers, self._probes, now, self._read_ends(),
-            )  # fmt: skip
+            observed = replace(observed, router=served)
+            verdicts = probe_living(desired, observed, plane.providers, self._probes, now)
+            ends = self._read_ends()
+            with self._room.entered():
+                recorded = plane.store.load_state(known=_resources_of(desired))
+                document = build_status(
+                    plane.spec.name, commit, desired, recorded, observed, verdicts, ends
+                )
+                if self._last is not None:
+                    document = share_same(self._last.document, document)
+            return Live(now, document, observed, verdicts)
 
 
 def _resources_of(desired: DesiredState) -> dict[ResourceKey, DesiredResource]:

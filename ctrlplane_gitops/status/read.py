@@ -13,7 +13,7 @@ from ctrlplane_gitops.state.observed import ObservedState, ReplicaPhase
 from ctrlplane_gitops.state.recorded import RecordedState
 from ctrlplane_gitops.status.certificate import Ends
 from ctrlplane_gitops.status.live import Live
-from ctrlplane_gitops.status.view import build_status
+from ctrlplane_gitops.status.view import VerdictOf, build_status
 
 
 def read_live(
@@ -29,6 +29,19 @@ def read_live(
 ) -> Live:
     """The status with health as it is now, and all that it was made from. Takes as long as the
     slowest probe."""
+    verdicts = probe_living(desired, observed, providers, pool, now)
+    document = build_status(plane, commit, desired, recorded, observed, verdicts, ends)
+    return Live(now, document, observed, verdicts)
+
+
+def probe_living(
+    desired: DesiredState | None,
+    observed: ObservedState,
+    providers: Mapping[str, Provider],
+    pool: Pool,
+    now: datetime,
+) -> VerdictOf:
+    """Every replica that lives, once."""
     instances = desired.instances if desired else {}
     wanted = [
         (providers[item.provider], replica, instances[item.instance].health)
@@ -37,6 +50,4 @@ def read_live(
         for replica in item.replicas
         if replica.phase is ReplicaPhase.RUNNING
     ]
-    verdicts = probe_once(pool, wanted, now)
-    document = build_status(plane, commit, desired, recorded, observed, verdicts, ends)
-    return Live(now, document, observed, verdicts)
+    return probe_once(pool, wanted, now)

@@ -178,6 +178,17 @@ def build_status(
     return StatusDocument(plane, commit, tuple(instances))
 
 
+def share_same(before: StatusDocument, after: StatusDocument) -> StatusDocument:
+    """``after``, with the rows of ``before`` where they are equal: most stay as they are for days,
+    and what is kept for long should not be made again and again."""
+    known = {item.key: item for item in before.instances}
+    rows = [
+        earlier if (earlier := known.get(item.key)) == item and earlier is not None else item
+        for item in after.instances
+    ]
+    return replace(after, instances=tuple(rows))
+
+
 def _gather(
     key: ResourceKey,
     desired: DesiredState | None,

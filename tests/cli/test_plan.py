@@ -116,7 +116,7 @@ def test_a_comment_says_why_nothing_could_be_planned(folder: Folder) -> None:
 
 
 def test_every_action_has_terraforms_words() -> None:
-    spec = {"replicas": 1}
+    spec = '{"replicas":1}'
     sides = {
         ChangeAction.CREATE: (["create"], None, spec),
         ChangeAction.UPDATE: (["update"], spec, spec),
@@ -126,7 +126,9 @@ def test_every_action_has_terraforms_words() -> None:
         ChangeAction.KEEP: (["no-op"], spec, spec),
     }
     changes = tuple(
-        Change(instance_key("acme", str(action)), action, "why", before=before, after=after)
+        Change(
+            instance_key("acme", str(action)), action, "why", before_json=before, after_json=after
+        )
         for action, (_, before, after) in sides.items()
     )
     found = plan_as_json(Plan(PlanHeader("prod", "", "", None, 6), changes))

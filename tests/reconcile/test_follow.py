@@ -10,10 +10,21 @@ import pytest
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import ProviderSettings
+from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.store.sqlite import SqliteStore
-from tests.reconcile.follow_kit import PLANE, app, route, secret, tenant
+from tests.reconcile.follow_kit import (
+    BACKENDS,
+    PLANE,
+    ScriptedSource,
+    app,
+    read_everything,
+    route,
+    secret,
+    tenant,
+)
+from tests.reconcile.follow_kit import write as write_all
 from tests.reconcile.plane_kit import AskedProvider, Plane, quick
 from tests.source.repo import commit, make_repo, write
 
@@ -137,3 +148,20 @@ def test_a_source_that_fails_leaves_what_is_known(plane: Plane) -> None:
     wanted = plane.follower.follow()
     assert wanted.part is not None
     assert wanted.part.tenants == {"t01"}
+
+
+def test_a_commit_that_changes_most_of_many_files_is_read_as_a_whole() -> None:
+    source = ScriptedSource(has_commits=True)
+    names = [f"t{number:04}" for number in range(1100)]
+    write_all(source, {f"{name}.yaml": tenant(name) for name in names})
+    follower = Follower(source, None, BACKENDS)
+    follower.settle(follower.follow())
+    for count, is_part in ((1000, True), (1001, False)):
+        spec = f"spec: {{displayName: Of {count}}}"
+        edits = {f"{name}.yaml": tenant(name).replace("spec: {}", spec) for name in names[:count]}
+        write_all(source, edits)
+        wanted = follower.follow()
+        assert (wanted.part is not None) is is_part
+        assert wanted.desired is not None
+        follower.settle(wanted)
+    assert wanted.desired == read_everything(source).desired

@@ -9,15 +9,17 @@ from datetime import UTC, datetime
 import pytest
 
 from ctrlplane_gitops.state.desired import DesiredState
-from ctrlplane_gitops.state.key import instance_key, tenant_key
+from ctrlplane_gitops.state.key import ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.state.observed import Endpoint, Gap, ObservedReplica, ReplicaPhase, Verdict
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase, RolloutStatus
 from ctrlplane_gitops.status.view import (
     Condition,
     InstancePhase,
     InstanceStatus,
+    StatusDocument,
     VerdictOf,
     build_status,
+    share_same,
 )
 from tests.plan.plan_kit import App, World, applied, make_desired
 
@@ -331,3 +333,19 @@ def test_a_pin_says_how_to_end_it() -> None:
             "v1 is pinned; rollback --clear follows Git again",
         )
     ]
+
+
+def test_a_row_that_stays_as_it_is_is_made_once() -> None:
+    web, db = instance_key("acme", "web"), instance_key("acme", "db")
+    before, after = (
+        StatusDocument("prod", commit, (make_row(db, "here"), make_row(web, provider)))
+        for commit, provider in (("1", "here"), ("2", "there"))
+    )
+    shared = share_same(before, after)
+    assert shared == after
+    assert shared.instances[0] is before.instances[0]
+    assert shared.instances[1] is after.instances[1]
+
+
+def make_row(key: ResourceKey, provider: str) -> InstanceStatus:
+    return InstanceStatus(key, provider, InstancePhase.RUNNING, 1, "r", 1, 1, (), ())
