@@ -155,7 +155,8 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     apply(world, specs("one", memory="96Mi", replicas=3))
     change_by_hand(world, kubernetes_rig)
     apply(world, specs("one", memory="96Mi", replicas=2))
-    kubernetes_rig.client.delete("Service", "web-v1", world.namespace)
+    delete_by_hand(world, kubernetes_rig)
+    apply(world, specs("one", memory="96Mi", replicas=3))
     apply(world, specs("one", memory="96Mi", replicas=1))
     apply(world, specs("two", memory="96Mi"))
     wait_until(lambda: world.ask() == "two /")
@@ -181,6 +182,13 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     asked, refused = read_audit(audit)
     assert refused == set()
     assert with_create(asked) == granted()
+
+
+def delete_by_hand(world: GatewayWorld, rig: Rig) -> None:
+    """Somebody deletes all that a release has besides its pods."""
+    kinds = ("service", "configmap", "secret", "poddisruptionbudget")
+    done = rig.kubectl("-n", world.namespace, "delete", *(f"{kind}/web-v1" for kind in kinds))
+    assert done.returncode == 0, done.stderr
 
 
 def change_by_hand(world: GatewayWorld, rig: Rig) -> None:
