@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.providers.process.layout import Layout
 from tests.e2e import specs
 from tests.e2e.plane import Plane
 from tests.e2e.server import digest
@@ -174,22 +175,29 @@ def places(plane: Plane, root: Path) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_secret_files_lie_on_a_tmpfs_and_leave_with_the_replicas(running: Plane) -> None:
-    found = in_memory(running, NEW_CERT, CERT)
+    folders = memory_folders(running)
+    found = in_memory(folders, NEW_CERT, CERT)
     assert found
     assert all(path.parent.stat().st_mode & 0o077 == 0 for path in found)
     done = running.run("destroy", "-y")
     assert done.code == 0, done.text
-    assert in_memory(running, NEW_CERT, CERT) == []
+    assert in_memory(folders, NEW_CERT, CERT) == []
 
 
-def in_memory(plane: Plane, *values: str) -> list[Path]:
-    """The plane's files on the tmpfs that hold one of these values: others use them as well."""
+def memory_folders(plane: Plane) -> set[str]:
+    """What the plane's folders on the tmpfs are called."""
+    layout = Layout(str(plane.state / plane.name))
+    return {plane.name, *(layout.token(slug) for slug in layout.scan())}
+
+
+def in_memory(folders: Collection[str], *values: str) -> list[Path]:
+    """Files in these folders on the tmpfs that hold one of the values: others use it as well."""
     wanted = {value.encode() for value in values}
     folder = Path("/dev/shm") / f"ctrlplane-{os.getuid()}"
     found = []
     for path in folder.rglob("*"):
         with suppress(OSError):
-            is_ours = plane.name in path.parts
+            is_ours = not set(folders).isdisjoint(path.parts)
             if is_ours and path.is_file() and path.read_bytes() in wanted:
                 found.append(path)
     return found

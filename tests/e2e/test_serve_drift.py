@@ -48,7 +48,7 @@ def test_what_was_edited_is_put_back_or_reported(begun: Plane) -> None:
         shrink(begun, OTHER)
         wait_until(lambda: memory_of(begun, WEB) == before)
         wait_until(lambda: bool(begun.events("drift.detected")))
-        assert serve.figures()["ctrlplane_drift_corrections_total"] == 1
+        wait_until(lambda: serve.figures()["ctrlplane_drift_corrections_total"] == 1)
         assert memory_of(begun, OTHER) == 48 * 2**20
         assert begun.identities() == identities, "nobody is restarted"
         [event] = begun.events("drift.detected")

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctrlplane_gitops.errors import ProviderError, UnreachableError
@@ -60,6 +60,8 @@ def ask(tmp_path: Path, *parts: bytes) -> Iterator[dict[str, object]]:
         yield from list_containers("docker", engine.path, 10, {"label": ["a=b"]})
 
 
+# A busy machine is slow to generate what is nested.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(_ROWS, st.data())
 def test_rows_are_the_same_however_they_are_cut(
     rows: list[dict[str, object]], data: st.DataObject
@@ -73,6 +75,8 @@ def test_rows_are_the_same_however_they_are_cut(
     assert list(parse_rows(parts)) == wanted
 
 
+# A busy machine is slow to generate what is nested.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(_ROWS, st.data())
 def test_a_list_that_does_not_end_is_none(
     rows: list[dict[str, object]], data: st.DataObject

@@ -20,4 +20,4 @@ def test_an_unknown_type_names_the_known_ones(tmp_path: Path) -> None:
     settings = ProviderSettings("p", ProviderConfig("here", "dokcer"), str(tmp_path))
     with pytest.raises(UsageError, match="dokcer") as caught:
         build_provider(settings)
-    assert caught.value.hint == "known types: docker, memory, process"
+    assert caught.value.hint == "known types: docker, kubernetes, memory, process"

@@ -60,7 +60,7 @@ def shorten(text: str, most: int) -> str:
     """As it is, or cut with a digest of the whole.
 
     >>> shorten("a" * 20, 16)
-    'aaaaaaa-5a89ba56'
+    'aaaaaaa-4c915d22'
     """
     if len(text) <= most:
         return text
