@@ -93,7 +93,7 @@ def run_and_show(
     when nothing may be done with it. ``expected`` is an end that is a success here."""
     options, terminal = context.options, context.terminal
     specs = read(app)
-    with open_plane(app, specs[1].plane, is_read_only=False) as plane, stopping(context.cancel):
+    with stopping(context.cancel), open_plane(app, specs[1].plane, is_read_only=False) as plane:
         parts = replace(
             build_pass(
                 app,
