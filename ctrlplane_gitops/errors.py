@@ -59,6 +59,17 @@ class UsageError(CtrlplaneError):
     exit_code = 64
 
 
+def explain_missing(who: str, missing: ModuleNotFoundError, extra: str) -> Exception:
+    """What to raise where a package is not installed that one of our extras brings; ``missing``
+    itself where it is a module of ours, which is a bug."""
+    if (missing.name or "").startswith("ctrlplane_gitops"):
+        return missing
+    return UsageError(
+        f"{who} needs the Python package {missing.name!r}",
+        hint=f"pip install 'ctrlplane-gitops[{extra}]'",
+    )
+
+
 class ConflictError(UsageError):
     """What is asked does not fit what there is at the moment: no rollout is under way."""
 

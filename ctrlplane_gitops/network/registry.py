@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ctrlplane_gitops.diagnostics import did_you_mean
-from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.errors import UsageError, explain_missing
 from ctrlplane_gitops.network.router import Router, RouterSettings
 
 
@@ -57,9 +57,5 @@ def build_router(settings: RouterSettings) -> Router:
     try:
         return builder(settings)
     except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("ctrlplane_gitops"):
-            raise
-        raise UsageError(
-            f"the router {settings.type!r} needs the Python package {missing.name!r}",
-            hint=f"pip install 'ctrlplane-gitops[{_EXTRAS[settings.type]}]'",
-        ) from None
+        who = f"the router {settings.type!r}"
+        raise explain_missing(who, missing, _EXTRAS.get(settings.type, settings.type)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.errors import UsageError, explain_missing
 from ctrlplane_gitops.providers.base import Provider, ProviderSettings
 
 
@@ -54,9 +54,5 @@ def build_provider(settings: ProviderSettings) -> Provider:
     try:
         return builder(settings)
     except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("ctrlplane_gitops"):
-            raise
-        raise UsageError(
-            f"provider {settings.config.alias!r} needs the Python package {missing.name!r}",
-            hint=f"pip install 'ctrlplane-gitops[{settings.config.type}]'",
-        ) from None
+        who = f"provider {settings.config.alias!r}"
+        raise explain_missing(who, missing, settings.config.type) from None

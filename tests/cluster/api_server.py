@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
+
+from tests.http.thread import served
 
 
 @dataclass
@@ -97,11 +98,5 @@ def make_certificate(folder: Path) -> Path:
 
 @contextmanager
 def api_server(folder: Path) -> Iterator[ApiServer]:
-    with ApiServer(make_certificate(folder)) as server:
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with ApiServer(make_certificate(folder)) as server, served(server):
+        yield server

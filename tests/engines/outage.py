@@ -1,4 +1,4 @@
-"""A relay in front of a unix socket, to have an engine that stops answering."""
+"""A relay in front of a socket, to have an engine that stops answering."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,19 +16,17 @@ _REQUEST = re.compile(rb"^[A-Z]+ \S+(?= HTTP/1\.[01]\r$)", re.MULTILINE)
 
 
 class Relay:
-    """Passes bytes between ``path`` and ``target``. While ``is_down`` every connection is cut.
-    ``requests`` are the requests that passed, as in ``GET /_ping``."""
+    """Passes bytes between who comes to ``listener`` and what ``connect`` gives. While ``is_down``
+    every connection is cut. ``requests`` are the requests that passed, as in ``GET /_ping``."""
 
-    def __init__(self, path: Path, target: str) -> None:
+    def __init__(self, listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
         self.is_down = False
         self.requests: list[str] = []
         self._near: set[socket.socket] = set()
-        self._target = target
+        self._connect = connect
         self._peers: dict[socket.socket, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(32)
+        self._listener = listener
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -60,8 +58,7 @@ class Relay:
         if self.is_down:
             near.close()
             return
-        far = socket.socket(socket.AF_UNIX)
-        far.connect(self._target)
+        far = self._connect()
         self._near.add(near)
         for one, other in ((near, far), (far, near)):
             self._peers[one] = other
@@ -95,9 +92,24 @@ def relay(host: str) -> Iterator[tuple[str, Relay]]:
     """A relay to a ``unix://`` host, and its own address."""
     folder = Path(tempfile.mkdtemp(prefix="ctrlplane-relay-"))
     path = folder / "docker.sock"
-    started = Relay(path, host.removeprefix("unix://"))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(32)
+    started = Relay(listener, lambda: _connect(host.removeprefix("unix://")))
     try:
         yield f"unix://{path}", started
     finally:
         started.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tcp_relay(target: tuple[str, int]) -> tuple[int, Relay]:
+    """A relay to an address, and its own port on this machine; to be closed by who asked."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener.getsockname()[1], Relay(listener, lambda: socket.create_connection(target))
+
+
+def _connect(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.connect(path)
+    return made

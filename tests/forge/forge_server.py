@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.http.thread import served
 
 TOKEN = "glpat-0123456789abcdefghij"
 REPOSITORY = "acme/prod"
@@ -110,11 +112,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def forge_server(kind: str) -> Iterator[ForgeServer]:
-    with ForgeServer(kind) as server:
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with ForgeServer(kind) as server, served(server):
+        yield server

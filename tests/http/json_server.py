@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
+
+from tests.http.thread import served
 
 
 class JsonServer(ThreadingHTTPServer):
@@ -62,11 +63,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def json_server(pem: Path | None = None) -> Iterator[JsonServer]:
-    with JsonServer(pem) as server:
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with JsonServer(pem) as server, served(server):
+        yield server

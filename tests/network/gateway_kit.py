@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import threading
 from contextlib import ExitStack, suppress
@@ -60,71 +59,6 @@ def router_access(cluster: Cluster) -> Access:
 
 
 _ACCESS: dict[Cluster, Access] = {}
-
-
-class TcpRelay:
-    """Between the router and its API server, to be cut."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.is_down = False
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._peers: dict[socket.socket, socket.socket] = {}
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._is_ending = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._is_ending.set()
-        self._thread.join()
-        for near in list(self._peers):
-            self._cut(near)
-        self._listener.close()
-        self._selector.close()
-
-    def _run(self) -> None:
-        while not self._is_ending.is_set():
-            if self.is_down:
-                for near in list(self._peers):
-                    self._cut(near)
-            for key, _ in self._selector.select(0.02):
-                ready = key.fileobj
-                assert isinstance(ready, socket.socket)
-                if ready is self._listener:
-                    self._accept()
-                elif ready in self._peers:
-                    self._pass_on(ready)
-
-    def _accept(self) -> None:
-        near, _ = self._listener.accept()
-        if self.is_down:
-            near.close()
-            return
-        far = socket.create_connection(self._target)
-        for one, other in ((near, far), (far, near)):
-            self._peers[one] = other
-            self._selector.register(one, selectors.EVENT_READ)
-
-    def _pass_on(self, ready: socket.socket) -> None:
-        try:
-            data = ready.recv(1 << 16)
-            if data:
-                self._peers[ready].sendall(data)
-                return
-        except OSError:
-            pass
-        self._cut(ready)
-
-    def _cut(self, one: socket.socket) -> None:
-        other = self._peers.pop(one, None)
-        for item in filter(None, (one, other)):
-            self._peers.pop(item, None)
-            with suppress(KeyError, ValueError):
-                self._selector.unregister(item)
-            item.close()
 
 
 class TraefikGateway:

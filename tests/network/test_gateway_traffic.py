@@ -17,13 +17,13 @@ from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouteEntry
 from ctrlplane_gitops.value import replace
 from tests.engines.kubernetes import Cluster
+from tests.engines.outage import Relay, tcp_relay
 from tests.engines.program import MissingEngineError, give_up
 from tests.network.gateway_kit import (
     HOSTS,
     INFRA,
     PUBLIC,
     Services,
-    TcpRelay,
     TraefikGateway,
     install_gateway_api,
     router_access,
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.traefik]
 class TestGatewayConformance(TrafficConformance):
     gateway: TraefikGateway
     services: Services
-    relay: TcpRelay
+    relay: Relay
     environ: Mapping[str, str]
     hosts: Iterator[str]
 
@@ -53,9 +53,9 @@ class TestGatewayConformance(TrafficConformance):
         cls.services = Services(kubernetes_cluster, "conf-acme")
         cls.hosts = cycle(HOSTS)
         url = urlsplit(kubernetes_cluster.access.server)
-        cls.relay = TcpRelay((url.hostname or "", url.port or 443))
+        port, cls.relay = tcp_relay((url.hostname or "", url.port or 443))
         access = router_access(kubernetes_cluster)
-        cls.environ = router_environ(access, cls.relay.port, root / "router.kubeconfig")
+        cls.environ = router_environ(access, port, root / "router.kubeconfig")
         cls.gateway = TraefikGateway(kubernetes_cluster, traefik, root)
         cls.web_port, cls.secure_port = cls.gateway.web_port, cls.gateway.secure_port
         try:

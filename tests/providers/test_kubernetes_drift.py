@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,6 @@ from tests.providers.kubernetes_kit import KubernetesHooks
 
 pytestmark = pytest.mark.kubernetes
 SECOND = timedelta(seconds=1)
-BY_HAND = {
-    "deployment": '{"spec": {"minReadySeconds": 1}}',
-    "service": '{"spec": {"sessionAffinity": "ClientIP"}}',
-}
-ROLE = Path(__file__).parents[2] / "examples/kubernetes/role.yaml"
 
 
 class TestDrift(KubernetesHooks):
