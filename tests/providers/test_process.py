@@ -57,7 +57,9 @@ class TestEnvironment(ProcessKit):
     ) -> None:
         self.scale(provider, self.make_release(command=("sleep", "600")), 1)
         proc = Path("/proc") / str(self.state(NAME)["app_pid"])
-        assert {entry.name for entry in (proc / "fd").iterdir()} == {"0", "1", "2"}
+        # Not at once: while it is being loaded it reads its libraries.
+        own = {"0", "1", "2"}
+        wait_until(lambda: {it.name for it in (proc / "fd").iterdir()} == own, "only its own files")
         fields = dict(line.split(":\t") for line in (proc / "status").read_text().splitlines())
         ignored = int(fields["SigIgn"], 16) | int(fields["SigBlk"], 16)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
