@@ -137,10 +137,13 @@ class Container:
         folder = self._folder / str(number)
         folder.mkdir(parents=True)
         spec = folder / "spec.json"
+        security = self._spec.get("securityContext") or {}
+        mounts = mounts_of(self._spec, self._home.volumes, self._environ)
         document = {
             "pause": self._home.pause or None,
             "root": str(folder / "root"),
-            "mounts": mounts_of(self._spec, self._home.volumes, self._environ),
+            "is_read_only": security.get("readOnlyRootFilesystem", False),
+            "mounts": [*mounts, *((place, place, True) for place in self._image.folders)],
             "folder": self._spec.get("workingDir") or "/",
             "command": self._command(),
         }

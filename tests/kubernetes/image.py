@@ -17,6 +17,7 @@ _TAG = re.compile(r":[\w.-]+$")
 class Image:
     """``is_run``: a container of it is a real process on this machine, else one that only says it
     runs. ``entrypoint``, ``cmd`` and ``env`` are the image's own, as a Dockerfile sets them.
+    ``folders`` are of this machine, and there even where a volume is mounted above them.
 
     ``fault``: "pull" never arrives, "crash" ends at once, again and again. ``ready_s`` and
     ``stop_s`` are how long one that only says so takes."""
@@ -25,6 +26,7 @@ class Image:
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
     fault: str = ""
     ready_s: float = 0.0
     stop_s: float = 0.0

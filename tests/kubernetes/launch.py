@@ -1,10 +1,10 @@
 """Becomes a container: the network of its pod, a root of its own, then its command.
 
 ``launch.py SPEC FD`` with the path of a JSON document: ``pause`` (the process whose network is
-joined, or null), ``root`` (an empty folder), ``mounts`` (source, target, whether read-only),
-``folder`` and ``command``. The environment is the command's. Everything of this machine is there as
-it is, except that what is mounted, and its parents, are of this container alone. The descriptor is
-closed once the command runs; what is written there before that says why it does not.
+joined, or null), ``root`` (an empty folder), ``is_read_only``, ``mounts`` (source, target, whether
+read-only), ``folder`` and ``command``. The environment is the command's. Everything of this machine
+is there as it is, except that what is mounted, and its parents, are of this container alone. The
+descriptor is closed once the command runs; what is written there before that says why it does not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import isolation
 Tree = dict[str, "Tree | None"]
 
 
-def build(root: Path, mounts: list[tuple[str, str, bool]]) -> None:
-    """The machine's ``/`` below ``root``, with the mounts in it."""
+def build(root: Path, mounts: list[tuple[str, str, bool]], is_read_only: bool) -> None:
+    """The machine's ``/`` below ``root``, with the mounts in it; all but those may be read-only."""
     resolved = sorted((os.path.realpath(target), source, ro) for source, target, ro in mounts)
     top = [item for item in resolved if not _is_below(item[0], [one[0] for one in resolved])]
     tree: Tree = {}
@@ -35,11 +35,18 @@ def build(root: Path, mounts: list[tuple[str, str, bool]]) -> None:
             assert following is not None
             node = following
         node[parts[-1]] = None
+    if is_read_only:
+        root.mkdir(parents=True)
+        isolation.bind(str(root), str(root))
     _lay(Path("/"), root, tree)
-    for target, source, is_read_only in resolved:
+    for target, source, _ in top:
+        _make_place(Path(source), root / target.lstrip("/"))
+    if is_read_only:
+        isolation.make_read_only(str(root))
+    for target, source, is_fixed in resolved:
         place = root / target.lstrip("/")
         _make_place(Path(source), place)
-        isolation.bind(source, str(place), is_read_only=is_read_only)
+        isolation.bind(source, str(place), is_read_only=is_fixed)
 
 
 def _is_below(target: str, others: list[str]) -> bool:
@@ -92,7 +99,8 @@ def become(spec: dict[str, Any]) -> None:
     isolation.leave(isolation.NEW_MOUNTS)
     isolation.make_private()
     root = Path(spec["root"])
-    build(root, [(source, target, ro) for source, target, ro in spec["mounts"]])
+    mounts = [(source, target, ro) for source, target, ro in spec["mounts"]]
+    build(root, mounts, spec["is_read_only"])
     os.chroot(root)
     Path(spec["folder"]).mkdir(parents=True, exist_ok=True)
     os.chdir(spec["folder"])

@@ -152,6 +152,20 @@ def test_files_are_where_they_are_mounted_with_their_modes(scene: Scene) -> None
     assert scene.run(name, "sh", "-c", "echo x > /var/scratch/y && cat /var/scratch/y")[1] == "x\n"
 
 
+def test_a_root_that_is_read_only_is_written_in_volumes_alone(scene: Scene) -> None:
+    container = {
+        "args": ["exec sleep 100"],
+        "securityContext": {"readOnlyRootFilesystem": True},
+        "volumeMounts": [{"name": "scratch", "mountPath": "/var/scratch"}],
+    }
+    pod = {"volumes": [{"name": "scratch", "emptyDir": {}}]}
+    scene.deploy("fixed", "shell:1", container=container, pod=pod)
+    name = scene.only_pod("fixed")
+    code, _, err = scene.run(name, "touch", "/here", "/tmp/here", "/var/scratch/here")
+    assert code and err.count("Read-only file system") == 2
+    assert scene.run(name, "test", "-e", "/var/scratch/here")[0] == 0
+
+
 _ASK = """
 import json, os, ssl, urllib.request
 folder = "/var/run/secrets/kubernetes.io/serviceaccount"
