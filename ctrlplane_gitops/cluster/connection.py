@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,10 +26,10 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON = "application/json"
 
-# More requests side by side get into each other's way at the server. Logs that are followed are not
-# counted.
-_MOST_REQUESTS = 8
-_MOST_CONNECTIONS = 16
+# More writes side by side get into each other's way at the server; looks are not counted.
+_MOST_WRITES = 8
+# As many threads as there are that may ask at a time: what is kept beyond that is connected anew.
+_MOST_CONNECTIONS = 40
 # How long a server that asks us to wait is waited for, within one call.
 _PATIENCE_S = 15.0
 _FIRST_WAIT_S = 0.25
@@ -58,7 +58,7 @@ class Connection:
         self.timeout_s = timeout_s
         self.credential = Credential(access, clock or SystemClock())
         self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(_MOST_REQUESTS)
+        self._turns = threading.BoundedSemaphore(_MOST_WRITES)
         self._pool: urllib3.PoolManager | None = None
 
     def request(
@@ -81,7 +81,7 @@ class Connection:
         wait_s, is_renewed = _FIRST_WAIT_S, False
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         while True:
-            with self._turns:
+            with nullcontext() if method == "GET" else self._turns:
                 response = self._send(method, path, what, query, data, content_type, accept)
             if response.status < 400:
                 warnings = _warnings(response.headers)

@@ -15,7 +15,7 @@ from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import EMPTY, Gap, ObservedReplicaSet, ObservedState
 
-_SHORTEST_GAP = timedelta(milliseconds=50)
+_SHORTEST_GAP, _LONGEST_GAP = timedelta(milliseconds=50), timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -80,8 +80,7 @@ class Watch:
             look.sets = look.state.by_instance()
             look.begun, look.began_at = look.running_begun, look.running_at
             look.running = None
-            pause = max(_SHORTEST_GAP, timedelta(seconds=2 * took_s))
-            look.not_before = self._clock.now() + pause
+            look.not_before = self._clock.now() + _pause_after(took_s)
 
     @property
     def running(self) -> list[Future[tuple[ObservedState, float]]]:
@@ -96,3 +95,13 @@ class Watch:
 def _observe(provider: Provider, keys: Collection[ResourceKey]) -> tuple[ObservedState, float]:
     began = monotonic_s()
     return observe(provider, keys), monotonic_s() - began
+
+
+def _pause_after(took_s: float) -> timedelta:
+    """Who takes long to answer is asked more seldom; but what takes long may be what is done there
+    meanwhile, and nobody is to wait for it with nothing to do.
+
+    >>> [_pause_after(took_s).total_seconds() for took_s in (0.001, 0.2, 30)]
+    [0.05, 0.4, 1.0]
+    """
+    return min(max(_SHORTEST_GAP, timedelta(seconds=2 * took_s)), _LONGEST_GAP)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.http.thread import served
 
@@ -50,21 +50,30 @@ class ApiServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"https://127.0.0.1:{self.server_port}"
 
+    def answer(self, asked: Asked) -> Reply:
+        """In whichever of its threads."""
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that does not trust us, or has gone."""
+
+
+_Server = TypeVar("_Server", bound=ApiServer)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: ApiServer
     protocol_version = "HTTP/1.1"
+    # Headers and content in one piece: the second of two would wait for an acknowledgement.
+    wbufsize = -1
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length)
         body = json.loads(raw) if raw else None
-        self.server.asked.append(Asked(self.command, self.path, dict(self.headers), body))
-        replies = self.server.replies
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        asked = Asked(self.command, self.path, dict(self.headers), body)
+        self.server.asked.append(asked)
+        reply = self.server.answer(asked)
         if reply.is_cut:
             self.close_connection = True
             self.connection.close()
@@ -77,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
@@ -98,5 +107,24 @@ def make_certificate(folder: Path) -> Path:
 
 @contextmanager
 def api_server(folder: Path) -> Iterator[ApiServer]:
-    with ApiServer(make_certificate(folder)) as server, served(server):
+    with serving(ApiServer, folder) as server:
         yield server
+
+
+@contextmanager
+def serving(kind: type[_Server], folder: Path) -> Iterator[_Server]:
+    """One of that kind, and in ``folder`` its certificate, ``ca.crt``."""
+    with kind(make_certificate(folder)) as server, served(server):
+        yield server
+
+
+def write_kubeconfig(server: ApiServer, folder: Path) -> Path:
+    """Of nobody in particular."""
+    cluster = {"server": server.url, "certificate-authority": "ca.crt"}
+    config = {
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": "x", "context": {"cluster": "c"}}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return path

@@ -46,7 +46,7 @@ from ctrlplane_gitops.state.template import (
     Volume,
 )
 from ctrlplane_gitops.value import replace
-from tests.cluster.api_server import Reply, api_server
+from tests.cluster.api_server import Reply, api_server, write_kubeconfig
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOKEN = ResourceKey(Kind.SECRET, "acme", "token")
@@ -372,14 +372,7 @@ def test_without_a_metrics_server_it_is_said_that_usage_cannot_be_told(tmp_path:
             Reply(body={"items": []}),
             Reply(404, {"reason": "NotFound", "message": "the server could not find it"}),
         ]
-        config = {
-            "clusters": [{"name": "c", "cluster": {"server": server.url,
-                          "certificate-authority": "ca.crt"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c"}}],
-        }  # fmt: skip
-        path = tmp_path / "kubeconfig"
-        path.write_text(json.dumps(config))
-        environ = {"CTRLPLANE_KUBECONFIG": str(path)}
+        environ = {"CTRLPLANE_KUBECONFIG": str(write_kubeconfig(server, tmp_path))}
         settings = ProviderSettings(
             "prod", ProviderConfig("kube", "kubernetes"), str(tmp_path), environ=environ
         )

@@ -14,6 +14,7 @@ from ctrlplane_gitops.providers.kubernetes.lookup import Lookup
 from ctrlplane_gitops.providers.kubernetes.manifest import check_release
 from ctrlplane_gitops.providers.kubernetes.removal import remove_instance, remove_tenant
 from ctrlplane_gitops.providers.kubernetes.scale import Scaling
+from ctrlplane_gitops.providers.kubernetes.tenant import Tenants
 from ctrlplane_gitops.redact import Redactor, SecretValue
 from ctrlplane_gitops.state.action import (
     Action,
@@ -30,15 +31,14 @@ from ctrlplane_gitops.value import field, struct
 
 @struct
 class Site:
-    """Where actions are done: one control plane in one cluster. ``tenants`` are those that were
-    seen to have what they need, by namespace."""
+    """Where actions are done: one control plane in one cluster."""
 
     name: str
     plane: str
     config: KubernetesConfig
     api: Api
     lookup: Lookup
-    tenants: set[str] = field(default_factory=set)
+    tenants: Tenants = field(default_factory=Tenants)
 
 
 def perform(site: Site, settings: ProviderSettings, action: Action, material: Material) -> Outcome:

@@ -107,7 +107,7 @@ def remove_tenant(site: Site, action: RemoveTenant, effects: Effects, warnings: 
     """The namespace, where we made it and nothing is left in it: volumes that are kept keep it."""
     tenant = action.tenant.name
     namespace = site.lookup.namespace_of(tenant)
-    site.tenants.discard(namespace)
+    site.tenants.forget(namespace)
     found = site.api.get(NAMESPACE, None, namespace)
     labels = owner_labels(site.plane, tenant)
     if found is None or not labels.items() <= (found["metadata"].get("labels") or {}).items():

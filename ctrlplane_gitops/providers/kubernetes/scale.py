@@ -132,7 +132,7 @@ class Scaling:
             made = self._applier.apply(DEPLOYMENT, first)
         except ApiError as error:
             # The namespace is not what it was: the next try looks.
-            self._site.tenants.discard(self._namespace)
+            self._site.tenants.forget(self._namespace)
             error.is_retryable = error.is_retryable or error.is_absent
             raise
         self._ensure_belongings(made, contents, is_new=True)
@@ -241,7 +241,8 @@ class Scaling:
         shared = build_instance_service(plane, namespace, self._release)
         if shared is not None:
             labels = owner_labels(plane, self._tenant, self._action.instance.name)
-            self._applier.ensure(SERVICE, shared, labels)
+            is_first = is_new and self._release.number == 1
+            self._applier.ensure(SERVICE, shared, labels, is_new=is_first)
 
     def _ensure_claims(self) -> None:
         """Claims outlive everything; one that is there stays as it is."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.cluster.failure import ApiError
@@ -15,12 +18,39 @@ if TYPE_CHECKING:
     from ctrlplane_gitops.providers.kubernetes.acting import Site
 
 
+class Tenants:
+    """The namespaces that were seen to have what they need. For several threads: each of them is
+    looked after by one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ready: set[str] = set()
+        self._turns: dict[str, threading.Lock] = {}
+
+    @contextmanager
+    def unready(self, namespace: str) -> Iterator[bool]:
+        """Whether it is still to be looked after, by whoever has the block; when that ends well it
+        has what it needs."""
+        with self._lock:
+            turn = self._turns.setdefault(namespace, threading.Lock())
+        with turn:
+            yield namespace not in self._ready
+            self._ready.add(namespace)
+
+    def forget(self, namespace: str) -> None:
+        self._ready.discard(namespace)
+
+
 def ensure_tenant(site: Site, tenant: str, namespace: str, applier: Applier) -> None:
     """Namespace and account, made where missing; looked at once. A namespace that somebody else has
     made is taken when it carries our labels. ProviderError for a stranger's, and (retryable) for
     one that is on its way out."""
-    if namespace in site.tenants:
-        return
+    with site.tenants.unready(namespace) as is_unready:
+        if is_unready:
+            _ensure(site, tenant, namespace, applier)
+
+
+def _ensure(site: Site, tenant: str, namespace: str, applier: Applier) -> None:
     found = site.api.get(NAMESPACE, None, namespace)
     owner = owner_labels(site.plane, tenant)
     if found is None:
@@ -42,4 +72,3 @@ def ensure_tenant(site: Site, tenant: str, namespace: str, applier: Applier) -> 
         # Gone in the meantime: the next try makes it.
         error.is_retryable = error.is_retryable or error.is_absent
         raise
-    site.tenants.add(namespace)

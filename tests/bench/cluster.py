@@ -1,0 +1,147 @@
+"""An API server at its best: bare HTTP and JSON, and our own look beside it.
+
+``python -m tests.bench.cluster list KUBECONFIG PLANE`` lists the Deployments, Services and pods of
+a plane page by page and holds what it read; ``look`` has our provider look at the same; ``apply
+KUBECONFIG OBJECTS THREADS`` applies the objects of a file server-side, so many calls at a time and
+no more, and ends when every Deployment is Available. Each prints what it saw as JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+
+LABEL = "ctrlplane.dev/plane"
+PAGE = 1000
+_PLACES = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Service": "/api/v1/namespaces/{}/services",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+}
+_LISTS = ("/apis/apps/v1/deployments", "/api/v1/services", "/api/v1/pods")
+_EVERY_S = 0.2
+Object = dict[str, Any]
+
+
+class BareCluster:
+    """One API server as a kubeconfig of JSON names it, over connections that are kept."""
+
+    def __init__(self, kubeconfig: Path, connections: int = 1) -> None:
+        config = json.loads(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=authority)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "client.pem"
+            parts = (user[f"client-{part}-data"] for part in ("certificate", "key"))
+            path.write_bytes(b"\n".join(map(base64.b64decode, parts)))
+            context.load_cert_chain(path)
+        self._server = cluster["server"]
+        self._pool = urllib3.PoolManager(maxsize=connections, ssl_context=context, retries=False)
+        self.calls = 0
+
+    def ask(self, method: str, target: str, body: Any = None) -> Any:
+        """The answer's JSON; RuntimeError for what is no success."""
+        self.calls += 1
+        content = None if body is None else json.dumps(body).encode()
+        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        headers = {"Content-Type": kind, "Accept": "application/json"}
+        answer = self._pool.request(method, self._server + target, body=content, headers=headers)
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {target}: {answer.status} {answer.data[:300]!r}")
+        return json.loads(answer.data)
+
+    def read_all(self, target: str, plane: str) -> list[Object]:
+        """Page by page."""
+        found: list[Object] = []
+        query = f"{target}?limit={PAGE}&labelSelector={quote(f'{LABEL}={plane}')}"
+        token = ""
+        while True:
+            page = self.ask("GET", f"{query}&continue={quote(token)}" if token else query)
+            found += page["items"]
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return found
+
+    def apply(self, item: Object) -> None:
+        metadata = item["metadata"]
+        place = _PLACES[item["kind"]].format(metadata.get("namespace"))
+        self.ask("PATCH", f"{place}/{metadata['name']}?fieldManager=bare&force=false", item)
+
+
+def list_all(kubeconfig: Path, plane: str) -> Object:
+    cluster = BareCluster(kubeconfig)
+    found = [cluster.read_all(target, plane) for target in _LISTS]
+    return {"calls": cluster.calls, "count": len(found[0])}
+
+
+def look(kubeconfig: Path, plane: str) -> Object:
+    """As a process of ours does, with the same options."""
+    from ctrlplane_gitops.cli.plan import gc_off
+    from ctrlplane_gitops.cluster.connection import Connection
+    from ctrlplane_gitops.providers.base import ProviderSettings
+    from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
+    from ctrlplane_gitops.state.desired import ProviderConfig
+
+    calls = 0
+
+    class Counted(Connection):
+        def request(self, *arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return super().request(*arguments, **options)
+
+    config = ProviderConfig("here", "kubernetes", {})
+    environ = {"CTRLPLANE_KUBECONFIG": str(kubeconfig)}
+    provider = KubernetesProvider(ProviderSettings(plane, config, "", environ=environ))
+    api = provider.site.api
+    api.connection = Counted(api.connection.access)
+    with gc_off():
+        found = provider.observe()
+    assert not found.gaps, found.gaps
+    return {"calls": calls, "count": len(found.replica_sets)}
+
+
+def apply_all(kubeconfig: Path, objects: Path, threads: int) -> Object:
+    """``objects`` is a list of groups: the first one before the others, each of which is one
+    thread's."""
+    first, *groups = json.loads(objects.read_text())
+    cluster = BareCluster(kubeconfig, threads)
+    plane = first[0]["metadata"]["labels"][LABEL]
+
+    def apply(group: list[Object]) -> None:
+        for item in group:
+            cluster.apply(item)
+
+    with ThreadPoolExecutor(threads) as pool:
+        apply(first)
+        for done in [pool.submit(apply, group) for group in groups]:
+            done.result()
+    while sum(map(_is_available, cluster.read_all(_LISTS[0], plane))) < len(groups):
+        sleep(_EVERY_S)
+    return {"calls": cluster.calls, "count": len(groups)}
+
+
+def _is_available(deployment: Object) -> bool:
+    wanted = deployment["spec"]["replicas"]
+    return int(deployment["status"].get("availableReplicas", 0)) >= int(wanted)
+
+
+if __name__ == "__main__":
+    verb, path = sys.argv[1], Path(sys.argv[2])
+    if verb == "apply":
+        seen = apply_all(path, Path(sys.argv[3]), int(sys.argv[4]))
+    else:
+        seen = {"list": list_all, "look": look}[verb](path, sys.argv[3])
+    print(json.dumps(seen))
