@@ -51,9 +51,16 @@ HTTP_ROUTE = ResourceType("gateway.networking.k8s.io", "v1", "HTTPRoute", "httpr
 
 
 def label_selector(labels: Mapping[str, str]) -> str:
-    """The selector of objects that carry all of these; "" as a value: the label, whatever it says.
+    """The selector of objects that carry all of these. "" as a value: the label, whatever it says;
+    values with commas between them, of which none can have one itself: one of these.
 
-    >>> label_selector({"a": "b", "c": ""})
-    'a=b,c'
+    >>> label_selector({"a": "b", "c": "", "d": "e,f"})
+    'a=b,c,d in (e,f)'
     """
-    return ",".join(f"{name}={value}" if value else name for name, value in labels.items())
+    return ",".join(_requirement(name, value) for name, value in labels.items())
+
+
+def _requirement(name: str, value: str) -> str:
+    if "," in value:
+        return f"{name} in ({value})"
+    return f"{name}={value}" if value else name

@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.bench.apply_row import measure_apply
+from tests.bench.cluster_row import measure_cluster
 from tests.bench.health_row import measure_health
 from tests.bench.hook_row import measure_hooks, measure_storm
 from tests.bench.journal_row import measure_journal
@@ -37,7 +38,7 @@ from tests.engines.ping import is_answering
 
 ROWS = (
     "1a", "1b", "1c", "1d", "2", "3a", "3d", "4a", "4b", "4c", "5", "6", "7a", "7b", "7c", "8", "9",
-    "7p", "storm",
+    "7p", "storm", "10a", "10b", "10c",
 )  # fmt: skip
 
 
@@ -48,7 +49,9 @@ def main() -> int:
     parser.add_argument("--memory-sizes", default="10000,100000", help="instances, for row 6")
     parser.add_argument("--hook-size", default=10_000, type=int, help="instances, for the rows 4")
     parser.add_argument("--apply-sizes", default="100", help="instances, for the rows 3a and 3d")
-    parser.add_argument("--apply-rounds", default=ROUNDS, type=int, help="of the rows 3a and 3d")
+    parser.add_argument("--apply-rounds", default=ROUNDS, type=int, help="of the rows 3a, 3d, 10c")
+    parser.add_argument("--deployments", default=1000, type=int, help="of the rows 10a and 10b")
+    parser.add_argument("--applied", default=300, type=int, help="Deployments of the row 10c")
     parser.add_argument("--containers", default=300, type=int, help="of the row 7c")
     plan = Plan()
     parser.add_argument("--traffic", default=plan.only, help="engine/router/strategy, for row 5")
@@ -104,6 +107,8 @@ def _measure(
     if rows & {"3a", "3d"}:
         counts = [int(size) for size in given.apply_sizes.split(",")]
         yield from measure_apply(root, counts, engine, given.apply_rounds)
+    if rows & {"10a", "10b", "10c"}:
+        yield from measure_cluster(root, rows, given.deployments, given.applied, given.apply_rounds)
     if "7p" in rows:
         yield from measure_pages(root, sizes)
     if rows & {"1a", "1b", "1c", "1d"}:

@@ -3,7 +3,7 @@
 ``python -m tests.bench.cluster list KUBECONFIG PLANE`` lists the Deployments, Services and pods of
 a plane page by page and holds what it read; ``look`` has our provider look at the same; ``apply
 KUBECONFIG OBJECTS THREADS`` applies the objects of a file server-side, so many calls at a time and
-no more, and ends when every Deployment is Available. Each prints what it saw as JSON.
+no more, and ends when every Deployment is Available. Each prints as JSON how many calls it made.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import urllib3
 
 LABEL = "ctrlplane.dev/plane"
 PAGE = 1000
+# As many as ours writes side by side.
+THREADS = 8
 _PLACES = {
     "Namespace": "/api/v1/namespaces",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -128,12 +130,12 @@ def apply_all(kubeconfig: Path, objects: Path, threads: int) -> Object:
         apply(first)
         for done in [pool.submit(apply, group) for group in groups]:
             done.result()
-    while sum(map(_is_available, cluster.read_all(_LISTS[0], plane))) < len(groups):
+    while sum(map(is_available, cluster.read_all(_LISTS[0], plane))) < len(groups):
         sleep(_EVERY_S)
     return {"calls": cluster.calls, "count": len(groups)}
 
 
-def _is_available(deployment: Object) -> bool:
+def is_available(deployment: Object) -> bool:
     wanted = deployment["spec"]["replicas"]
     return int(deployment["status"].get("availableReplicas", 0)) >= int(wanted)
 

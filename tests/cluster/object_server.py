@@ -3,6 +3,7 @@ soon as there is a Deployment for them: to count what is asked of one."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.cluster.api_server import ApiServer, Asked, Reply
 
 Object = dict[str, Any]
+_REQUIREMENT = re.compile(r"([\w./-]+)(?:( in )\(([^)]*)\)|=([^,]*))?,?")
 _AT = "2026-03-01T12:00:00Z"
 _ABSENT = Reply(404, {"reason": "NotFound", "message": "there is none"})
 _EXISTS = Reply(409, {"reason": "AlreadyExists", "message": "there is one"})
@@ -92,7 +94,7 @@ class ObjectServer(ApiServer):
     def _list(self, path: str, query: Mapping[str, str]) -> Reply:
         """Of one namespace, or of all."""
         root, _, plural = path.rpartition("/")
-        labels = [part.partition("=") for part in query.get("labelSelector", "").split(",") if part]
+        labels = _read_selector(query.get("labelSelector", ""))
         found = [
             item
             for place, item in self.objects.items()
@@ -106,9 +108,22 @@ class ObjectServer(ApiServer):
         return Reply(body={"metadata": {"continue": token}, "items": found[first:end]})
 
 
-def _carries(labels: Mapping[str, str], wanted: list[tuple[str, str, str]]) -> bool:
-    return all(labels.get(name) == value if is_set else name in labels
-               for name, is_set, value in wanted)  # fmt: skip
+def _read_selector(text: str) -> dict[str, set[str]]:
+    """By label which values will do; none where every one does.
+
+    >>> _read_selector("a=b,c,d in (e)")
+    {'a': {'b'}, 'c': set(), 'd': {'e'}}
+    """
+    found: dict[str, set[str]] = {}
+    for name, is_among, these, value in _REQUIREMENT.findall(text):
+        found[name] = set(these.split(",")) if is_among else {value} - {""}
+    return found
+
+
+def _carries(labels: Mapping[str, str], wanted: Mapping[str, set[str]]) -> bool:
+    return all(
+        labels.get(name) in values if values else name in labels for name, values in wanted.items()
+    )
 
 
 def _describe(asked: Asked) -> str:

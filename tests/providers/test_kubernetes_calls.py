@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -89,6 +90,22 @@ def test_more_than_a_page_holds_is_seen_page_by_page(
     make(server, 1001)
     assert len(provider.observe().replica_sets) == 1001
     assert kinds(server) == sorted(2 * LOOK)
+
+
+def test_who_looks_at_few_of_many_is_shown_few(
+    server: ObjectServer, provider: KubernetesProvider
+) -> None:
+    make(server, 20)
+    others = [instance_key("other", "web7"), instance_key("other", "web8")]
+    few = provider.observe([*others, scale(3).instance, scale(7).instance])
+    assert [item.instance.name for item in few.replica_sets] == ["web3", "web7"]
+    lists = [parse_qs(urlsplit(asked.path).query) for asked in server.asked]
+    assert len(lists) == 3
+    for query in lists:
+        assert "ctrlplane.dev/instance in (web3,web7,web8)" in query["labelSelector"][0]
+    many = provider.observe([instance_key("acme", f"web{number}") for number in range(2000)])
+    assert len(many.replica_sets) == 20
+    assert max(len(asked.path) for asked in server.asked) < 8000
 
 
 def test_a_new_instance_takes_four_calls_and_its_tenant_is_made_once(

@@ -20,6 +20,9 @@ from ctrlplane_gitops.providers.kubernetes.view import Services
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.value import struct
 
+# Of so many the names fit into a URL that everybody takes.
+_MOST_NAMED = 100
+
 
 @struct
 class Seen:
@@ -44,15 +47,16 @@ class Lookup:
         return namespace_name(self._config.namespace, self._plane, tenant)
 
     def see(self, keys: Collection[ResourceKey] | None = None) -> Seen:
-        """Three lists; of one namespace where all that is asked for is one tenant's."""
+        """Three lists; of one namespace where all that is asked for is one tenant's, and of few
+        instances where there are few: a rollout among thousands is looked at again and again."""
         labels = {LABEL_PLANE: self._plane}
         tenants = {key.tenant for key in keys or ()}
         namespace = None
         if len(tenants) == 1:
             labels[LABEL_TENANT] = tenants.pop()
             namespace = self.namespace_of(labels[LABEL_TENANT])
-        if keys is not None and len(keys) == 1:
-            labels[LABEL_INSTANCE] = next(iter(keys)).name
+        if keys and len(keys) <= _MOST_NAMED:
+            labels[LABEL_INSTANCE] = ",".join(sorted({key.name for key in keys}))
         deployments = self._api.read_all(DEPLOYMENT, labels, read_deployment, namespace=namespace)
         services = self._api.read_all(
             SERVICE,
