@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,16 @@ class ControlPlane(Cluster):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """One program hears of nothing meanwhile, as on a machine that is very busy."""
+        process = self._running[name]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def kill_api(self) -> None:
         self.end("kube-apiserver", is_killed=True)

@@ -50,7 +50,7 @@ class DeploymentRow:
 @struct
 class PodRow:
     """``index`` is what we have pinned it to, None: by its age. ``grace_s`` is how long it may
-    take to stop."""
+    take to stop. ``is_marked``: we have chosen it to go."""
 
     namespace: str
     name: str
@@ -69,6 +69,7 @@ class PodRow:
     is_limited_by_others: bool
     is_final: bool
     grace_s: int
+    is_marked: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -193,6 +194,7 @@ def read_pod(item: Object) -> PodRow | None:
         _LIMIT_RANGER in (metadata.get("annotations") or {}),
         status.get("phase") in ("Failed", "Succeeded"),
         int(spec.get("terminationGracePeriodSeconds", 30)),
+        not owner.revision,
     )
 
 

@@ -3,10 +3,9 @@ gone that were named."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ctrlplane_gitops.clock import sleep
 from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.resource import (
     CLAIM,
@@ -44,6 +43,7 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
     check_release,
     own,
 )
+from ctrlplane_gitops.providers.kubernetes.marking import mark_pods
 from ctrlplane_gitops.providers.kubernetes.name import set_name, set_selector
 from ctrlplane_gitops.providers.kubernetes.removal import remove_set
 from ctrlplane_gitops.providers.kubernetes.row import (
@@ -68,12 +68,9 @@ from ctrlplane_gitops.units import format_bytes
 if TYPE_CHECKING:
     from ctrlplane_gitops.providers.kubernetes.acting import Site
 
-_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-_FIRST_TO_GO = "-1000"
 # How long pods are waited for that Kubernetes stops, and makes in the place of others. What takes
 # longer is seen by the next look, and so is what only comes.
 _MADE_S = 2.0
-_HEARD_S = 0.1
 _STOPPED_S = 10.0
 
 
@@ -151,7 +148,7 @@ class Scaling:
         self._ensure_belongings(found, self._contents_known())
         self._pin(placed, steps)
         if found["spec"].get("replicas", 1) != self._action.replicas:
-            self._mark([placed[index] for index in steps.remove if not placed[index].is_final])
+            self._mark(placed, steps)
             self._set_replicas(found)
         self._delete(placed, steps)
         if steps.replace or steps.remove:
@@ -284,20 +281,18 @@ class Scaling:
         for index in kept:
             if placed[index].index != index:
                 labels = {"labels": {LABEL_REPLICA: str(index)}}
-                self._patch_pod(placed[index], "pin", {"metadata": labels})
+                with self._effects.made(f"pin:{placed[index].name}"):
+                    self._site.api.patch(
+                        POD, self._namespace, placed[index].name, {"metadata": labels}
+                    )
 
-    def _mark(self, pods: Sequence[PodRow]) -> None:
+    def _mark(self, placed: Mapping[int, PodRow], steps: ScaleSteps) -> None:
         """Kubernetes chooses who goes when there are to be fewer; this is how it is told."""
-        for pod in pods:
-            annotations = {"annotations": {_DELETION_COST: _FIRST_TO_GO}}
-            self._patch_pod(pod, "retire", {"metadata": annotations})
-        if pods:
-            # Its controllers hear of it a moment later.
-            sleep(_HEARD_S)
-
-    def _patch_pod(self, pod: PodRow, what: str, body: Any) -> None:
-        with self._effects.made(f"{what}:{pod.name}"):
-            self._site.api.patch(POD, pod.namespace, pod.name, body)
+        counted = {index: pod for index, pod in placed.items() if not pod.is_final}
+        going = [pod for index, pod in counted.items() if index in steps.remove]
+        staying = [pod for index, pod in counted.items() if index not in steps.remove]
+        revision = self._release.revision
+        mark_pods(self._site, self._selector, revision, going, staying, self._effects)
 
     def _delete(self, placed: Mapping[int, PodRow], steps: ScaleSteps) -> None:
         """Those to be replaced, and the dead that Kubernetes does not count."""
