@@ -34,11 +34,16 @@ class CtrlplaneError(Exception):
     """Base of all errors: a cause in one sentence and, where there is one, the way out.
 
     ``message`` never contains a secret value. ``hint`` says what the user can do.
-    ``is_retryable`` says whether the same call may succeed later without a change.
+    ``is_retryable`` says whether the same call may succeed later without a change, and
+    ``retry_after_s`` how long we were asked to wait until then. ``is_refusal``: whoever runs the
+    place has to allow it first (a policy, a quota, a right, a name that is taken); nothing is wrong
+    with what was asked for.
     """
 
     code = "error"
     exit_code = 1
+    is_refusal = False
+    retry_after_s: float | None = None
 
     def __init__(
         self, message: str, *, hint: str | None = None, is_retryable: bool = False
@@ -50,6 +55,15 @@ class CtrlplaneError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def explained(self) -> str:
+        """Cause and way out in one line.
+
+        >>> CtrlplaneError("the disk is full", hint="make room").explained
+        'the disk is full (make room)'
+        """
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class UsageError(CtrlplaneError):
@@ -165,6 +179,17 @@ class ProviderError(CtrlplaneError):
     """A provider answered with an error."""
 
     code = "provider"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        is_retryable: bool = False,
+        is_refusal: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, is_retryable=is_retryable)
+        self.is_refusal = is_refusal
 
 
 class UnreachableError(ProviderError):

@@ -7,6 +7,7 @@ that name a field each.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from ctrlplane_gitops.value import struct
 _MANAGER_CONFLICT = "FieldManagerConflict"
 # Server-side apply answers 500 to what its schema does not know; nothing is wrong with the server.
 _NOT_IN_SCHEMA = ("field not declared in schema", "failed to create typed patch object")
+# An admission webhook says it with whatever status it likes, a policy with 422.
+_DENIED = re.compile(r"admission webhook .* denied the request|ValidatingAdmissionPolicy .* denied")
+_LONGEST_WAIT_S = 86400.0
 _MOST_TEXT = 1000
 
 
@@ -70,7 +74,8 @@ def build_error(what: str, status: int, headers: Mapping[str, str], content: byt
     """``what`` was tried, as in ``cannot <what>``.
 
     Retryable are 429, 5xx, a write that another one overtook and a namespace that is going; all
-    else stays what it is until something is changed.
+    else stays what it is until something is changed. Refusals are what the cluster's own rules do
+    not let us: rights, quotas, policies, webhooks.
 
     >>> build_error("list pods", 403, {}, b'{"reason":"Forbidden","message":"no"}').message
     'cannot list pods: no'
@@ -94,12 +99,14 @@ def build_error(what: str, status: int, headers: Mapping[str, str], content: byt
         reason=reason,
         causes=causes,
         retry_after_s=_seconds(headers, details),
-        hint=_hint(status),
+        hint=_hint(status, text),
     )
     is_manager = any(item.reason == _MANAGER_CONFLICT for item in causes)
     is_taken = reason == "AlreadyExists" or is_manager
     is_passing = status in (408, 410, 429) or (status >= 500 and not is_schema)
     error.is_retryable = is_passing or (status == 409 and not is_taken) or error.is_terminating
+    is_denied = status < 500 and _DENIED.search(text) is not None
+    error.is_refusal = not error.is_retryable and (status in (401, 403) or is_denied)
     return error
 
 
@@ -115,15 +122,21 @@ def _seconds(headers: Mapping[str, str], details: Mapping[str, Any]) -> float | 
     for value in (headers.get("Retry-After"), details.get("retryAfterSeconds")):
         try:
             if value is not None and float(value) >= 0:
-                return float(value)
+                return min(float(value), _LONGEST_WAIT_S)
         except (TypeError, ValueError):
             continue
     return None
 
 
-def _hint(status: int) -> str | None:
+def _hint(status: int, text: str) -> str | None:
     if status == 401:
         return "the credential is not valid (any more)"
-    if status == 403:
+    if _DENIED.search(text):
+        return "that is a rule of the cluster; the next pass tries again"
+    if "failed calling webhook" in text:
+        return "who answers for that webhook is down; the cluster takes nothing without its word"
+    if "exceeded quota" in text:
+        return "raise that ResourceQuota, or ask for less; the next pass tries again"
+    if status == 403 and "being terminated" not in text:
         return "may this user do it? `kubectl auth can-i --list` tells what it may"
     return None

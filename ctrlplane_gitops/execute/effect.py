@@ -133,7 +133,7 @@ class Effects:
         if isinstance(error, CancelledError):
             return
         if error is not None:
-            text = f"{describe(action)}: {error.message}"
+            text = f"{describe(action)}: {error.explained}"
             self._journal.tell(EventType.ACTION_FAILED, address, text, {"code": error.code})
         elif outcome.effects:
             self._journal.tell(_EVENTS[type(action)], address, describe_done(action))

@@ -352,7 +352,7 @@ class InstanceRun:
                 return self._resolve(action.release, outcome)
             return None
         self._attempt += 1
-        delay = next_delay(self._attempt) if error.is_retryable else None
+        delay = next_delay(self._attempt, error.retry_after_s) if error.is_retryable else None
         if delay is not None:
             self._not_before = now + delay
             return None
@@ -377,8 +377,8 @@ class InstanceRun:
             and self.status.phase is not RolloutPhase.ROLLING_BACK
         )
         if is_start and not self._scale_error:
-            self._scale_error = error.message
-            self._is_transient = error.is_retryable
+            self._scale_error = error.explained
+            self._is_transient = error.is_retryable or error.is_refusal
             self._queue.clear()
         else:
             self._error = error

@@ -57,8 +57,8 @@ def settle_failed(
     is_transient: bool = False,
 ) -> Settled:
     """The target failed and is remembered as bad; not so the active release itself, which a repair
-    could not bring back, nor one that was never started because something did not answer
-    (``is_transient``): those are tried again by the next pass."""
+    could not bring back, nor one that could not be started because something did not answer or
+    somebody did not let us (``is_transient``): those are tried again by the next pass."""
     provider = active.template.provider if active else known.provider
     instance = replace(known, provider=provider, rollout=status)
     if is_transient or (active is not None and active.number == target.number):

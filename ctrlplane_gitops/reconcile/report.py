@@ -104,7 +104,6 @@ def report_error(
     outcome = next(
         (word for kind, word in _OUTCOMES if isinstance(error, kind)), PassOutcome.FAILED
     )
-    note = f"{error.message} ({error.hint})" if error.hint else error.message
     return PassReport(
         at=at,
         duration=now - at,
@@ -114,7 +113,7 @@ def report_error(
         is_whole=is_whole,
         is_complete=False,
         must_retry=outcome in _RETRIED,
-        notes=(note,),
+        notes=(error.explained,),
     )
 
 

@@ -193,7 +193,7 @@ class Client:
             method,
             self.access.server + path,
             body=body,
-            headers={**headers, **self._headers},
+            headers={**self._headers, **headers},
             preload_content=False,
             timeout=urllib3.Timeout(connect=5, read=None),
         )

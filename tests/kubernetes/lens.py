@@ -4,7 +4,7 @@ their addresses is where they are reached. Everything else passes as it is."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,8 +12,7 @@ from typing import Any
 from tests.kubernetes.client import Client
 from tests.kubernetes.kubelet import reachable
 
-_PASSED_ON = ("Content-Type", "User-Agent")
-_GIVEN_BACK = ("Content-Type", "Warning")
+_GIVEN_BACK = ("Content-Type", "Warning", "Retry-After")
 _REWRITTEN = "/endpointslices"
 
 
@@ -21,7 +20,7 @@ class Lens:
     """``address`` is plain HTTP; whoever asks does so with the rights of ``client``."""
 
     def __init__(self, client: Client) -> None:
-        self._server = _Server(client)
+        self._server = Server(client)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,))
         self._thread.start()
@@ -34,15 +33,17 @@ class Lens:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """Passes on what it is asked, with the rights of ``client``."""
+
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, handler: type[Handler] | None = None) -> None:
         self.client = client
         self._streams: set[Any] = set()
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), handler or Handler)
 
     def keep(self, stream: Any) -> None:
         with self._lock:
@@ -62,30 +63,34 @@ class _Server(ThreadingHTTPServer):
         """Who asked has gone."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: Server
+    passed_on: tuple[str, ...] = ("Content-Type", "User-Agent")
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
+        self.pass_on(body)
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+    def pass_on(self, body: bytes) -> None:
+        headers = {name: self.headers[name] for name in self.passed_on if name in self.headers}
         try:
             answer = self.server.client.request(self.command, self.path, body or None, headers)
         except Client.BROKEN as failed:
-            self._say(502, str(failed).encode())
+            self.say(502, str(failed).encode())
             return
         self.server.keep(answer)
         try:
-            self._pass_back(answer)
+            self.pass_back(answer)
         except Client.BROKEN:
             self.close_connection = True
         finally:
             self.server.drop(answer)
             answer.close()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-    def _pass_back(self, answer: Any) -> None:
+    def pass_back(self, answer: Any) -> None:
         self.send_response(answer.status)
         for name in _GIVEN_BACK:
             if name in answer.headers:
@@ -99,8 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
 
-    def _say(self, status: int, body: bytes) -> None:
+    def say(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -10,6 +10,7 @@ from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.resource import ResourceType
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.effects import Effects
+from ctrlplane_gitops.providers.kubernetes.going import is_going, still_going
 from ctrlplane_gitops.providers.kubernetes.manifest import Object, fingerprint, mark
 from ctrlplane_gitops.providers.kubernetes.name import APPLIED
 from ctrlplane_gitops.providers.kubernetes.row import find_foreign, is_of_person
@@ -46,6 +47,8 @@ class Applier:
         if found is not None:
             if not _owners(found) & _owners(desired):
                 check_owner(kind, found, owner)
+            if is_going(found):
+                raise still_going(kind.kind, found["metadata"])
             foreign = sorted(set(find_foreign(found["metadata"].get("managedFields") or ())))
             if foreign:
                 self._restore(kind, found, desired, foreign)
@@ -127,6 +130,7 @@ def held_by(kind: str, name: str, field: str, manager: str) -> ProviderError:
     return ProviderError(
         f"{field} of {kind} {name} is held by {manager}, so it is left alone",
         hint=f"take it from {manager}, or leave it out of what is asked for",
+        is_refusal=True,
     )
 
 
@@ -144,6 +148,7 @@ def not_ours(kind: str, found: Mapping[str, Any]) -> ProviderError:
     return ProviderError(
         f"{kind} {name!r} exists and is not ours",
         hint="its labels name another owner, or none; rename or remove it by hand",
+        is_refusal=True,
     )
 
 

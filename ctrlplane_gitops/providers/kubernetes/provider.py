@@ -17,7 +17,12 @@ from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.providers.kubernetes.config import parse_config
 from ctrlplane_gitops.providers.kubernetes.name import CONTAINER
 from ctrlplane_gitops.providers.kubernetes.row import PodRow
-from ctrlplane_gitops.providers.kubernetes.view import build_sets, find_pod, index_names
+from ctrlplane_gitops.providers.kubernetes.view import (
+    build_sets,
+    describe_held,
+    find_pod,
+    index_names,
+)
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import (
     Gap,
@@ -73,6 +78,7 @@ class KubernetesProvider:
             for item in sets
             if item.scaled_by
         ]
+        warnings += [f"{self.name}: {it}" for it in describe_held(seen.deployments, seen.pods)]
         if seen.strangers:
             warnings.append(
                 f"{self.name}: {seen.strangers} Deployments carry this control plane's "

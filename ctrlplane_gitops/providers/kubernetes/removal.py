@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.cluster.resource import (
@@ -14,12 +15,15 @@ from ctrlplane_gitops.cluster.resource import (
     POD,
     SECRET,
     SERVICE,
+    ResourceType,
 )
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
+from ctrlplane_gitops.providers.kubernetes.going import is_going, is_held, still_going
 from ctrlplane_gitops.providers.kubernetes.name import MANAGED_BY, set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.row import find_finalizers
 from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
 from ctrlplane_gitops.state.action import RemoveInstance, RemoveTenant
 from ctrlplane_gitops.state.key import ResourceKey
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 # What a release has besides its Deployment.
 BELONGINGS = (SERVICE, SECRET, CONFIG_MAP, DISRUPTION_BUDGET)
-_MARGIN_S = 15.0
+_SOON_S, _MARGIN_S = 2.0, 13.0
 
 
 def remove_set(
@@ -41,14 +45,14 @@ def remove_set(
     found: Any,
 ) -> None:
     """A Deployment with all that it owns, and wait for the end of its pods. A retryable error when
-    that takes longer than it may: a finalizer, or a node that does not answer."""
+    that takes longer than it may, or when nothing but somebody's finalizers keeps it."""
     namespace, name = site.lookup.namespace_of(instance.tenant), set_name(instance, release)
     if found is None:
         _sweep(site, namespace, set_selector(site.plane, instance, release), effects)
         return
     metadata = found["metadata"]
     pods = site.lookup.pods_of(instance, release)
-    if "deletionTimestamp" not in metadata:
+    if not is_going(found):
         with effects.made(f"remove:{name}"):
             site.api.delete(
                 DEPLOYMENT, namespace, name, uid=metadata["uid"], propagation="Foreground"
@@ -59,27 +63,56 @@ def remove_set(
             # Less than they were made with. Zero would not wait for the kubelet at all.
             with effects.made(f"stop:{pod.name}"):
                 site.api.delete(POD, namespace, pod.name, uid=pod.uid, grace_s=max(1, grace_s))
-    if not wait_for(lambda: _is_gone(site, namespace, name, metadata["uid"]), stop_s + _MARGIN_S):
+    _await_end(site, instance, release, metadata, stop_s)
+
+
+def _await_end(
+    site: Site, instance: ResourceKey, release: int, metadata: Any, stop_s: float
+) -> None:
+    """``metadata`` of the Deployment."""
+    namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+    left: Any = None
+
+    def is_over() -> bool:
+        nonlocal left
         left = site.api.get(DEPLOYMENT, namespace, name)
-        holding = (left or found)["metadata"].get("finalizers") or ()
-        raise ProviderError(
-            f"{name} is still being removed"
-            + (f": it is held by {', '.join(holding)}" if holding else ""),
-            is_retryable=True,
-        )
+        return left is None or left["metadata"]["uid"] != uid or is_held(left)
+
+    def is_left() -> bool:
+        return left is not None and left["metadata"]["uid"] == uid
+
+    # Who has been asked before need not be waited for again where pods are held.
+    if wait_for(is_over, 0.0 if "deletionTimestamp" in metadata else stop_s + _SOON_S):
+        pods = site.lookup.pods_of(instance, release) if is_left() else []
+    else:
+        pods = site.lookup.pods_of(instance, release)
+        if not any(pod.finalizers for pod in pods) or not all(pod.is_final for pod in pods):
+            wait_for(is_over, _MARGIN_S)
+            pods = site.lookup.pods_of(instance, release) if is_left() else []
+    if is_left():
+        raise still_going(DEPLOYMENT.kind, left["metadata"], pods)
 
 
-def _is_gone(site: Site, namespace: str, name: str, uid: str) -> bool:
-    found = site.api.get(DEPLOYMENT, namespace, name)
-    return found is None or found["metadata"]["uid"] != uid
-
-
-def _sweep(site: Site, namespace: str, labels: dict[str, str], effects: Effects) -> None:
-    """What has lost its Deployment, by labels."""
-    for kind in BELONGINGS:
-        for name in site.api.read_all(kind, labels, _name, namespace=namespace, is_meta=True):
-            with effects.made(f"remove:{name}"):
-                site.api.delete(kind, namespace, name)
+def _sweep(
+    site: Site,
+    namespace: str,
+    labels: dict[str, str],
+    effects: Effects,
+    kinds: Iterable[ResourceType] = BELONGINGS,
+) -> None:
+    """What has lost its Deployment, by labels. A retryable error where somebody's finalizers keep
+    some of it."""
+    held = []
+    for kind in kinds:
+        for item in site.api.read_all(kind, labels, dict, namespace=namespace, is_meta=True):
+            metadata = item["metadata"]
+            if not is_going(item):
+                with effects.made(f"remove:{metadata['name']}"):
+                    site.api.delete(kind, namespace, metadata["name"])
+            if find_finalizers(metadata):
+                held.append((kind.kind, metadata))
+    if held:
+        raise still_going(*held[0])
 
 
 def _name(item: Any) -> str:
@@ -98,9 +131,7 @@ def remove_instance(site: Site, action: RemoveInstance, effects: Effects) -> Non
             remove_set(site, instance, release, stop_s, effects, item)
     _sweep(site, namespace, labels, effects)
     if action.is_volumes:
-        for name in site.api.read_all(CLAIM, labels, _name, namespace=namespace, is_meta=True):
-            with effects.made(f"remove-volume:{name}"):
-                site.api.delete(CLAIM, namespace, name)
+        _sweep(site, namespace, labels, effects, (CLAIM,))
 
 
 def remove_tenant(site: Site, action: RemoveTenant, effects: Effects, warnings: list[str]) -> None:

@@ -23,6 +23,9 @@ _LIMIT_RANGER = "kubernetes.io/limit-ranger"
 _MOST_TEXT = 300
 REPLICAS = "spec.replicas"
 _PARTS = ("spec", "data", "binaryData")
+# Kubernetes' own, which go by themselves, as those of its own domain do.
+OWN_FINALIZERS = ("foregroundDeletion", "orphan")
+_OWN_DOMAIN = "kubernetes.io/"
 # Back-off after a crash; every other reason to wait is one to be started.
 _CRASHING = ("CrashLoopBackOff",)
 
@@ -30,7 +33,8 @@ _CRASHING = ("CrashLoopBackOff",)
 @struct
 class DeploymentRow:
     """``failure`` is why pods are not made; ``is_seen`` whether the controller knows of the last
-    change. ``foreign`` are fields of ours that somebody else has set, with who that was."""
+    change. ``foreign`` are fields of ours that somebody else has set, with who that was;
+    ``finalizers`` keep it when it is to go."""
 
     namespace: str
     name: str
@@ -45,6 +49,7 @@ class DeploymentRow:
     is_seen: bool
     failure: str
     foreign: tuple[tuple[str, str], ...]
+    finalizers: tuple[str, ...] = ()
 
 
 @struct
@@ -70,6 +75,7 @@ class PodRow:
     is_final: bool
     grace_s: int
     is_marked: bool = False
+    finalizers: tuple[str, ...] = ()
 
     @property
     def is_live(self) -> bool:
@@ -117,6 +123,7 @@ def read_deployment(item: Object) -> DeploymentRow | None:
         status.get("observedGeneration", 0) >= generation,
         _failure(status),
         tuple(sorted(set(find_foreign(metadata.get("managedFields") or ())))),
+        find_finalizers(metadata),
     )
 
 
@@ -133,6 +140,16 @@ def _failure(status: Object) -> str:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return _short(f"{condition.get('reason')}: {condition.get('message')}")
     return ""
+
+
+def find_finalizers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that somebody has put there who is not Kubernetes itself.
+
+    >>> find_finalizers({"finalizers": ["foregroundDeletion", "example.com/audit"]})
+    ('example.com/audit',)
+    """
+    names = metadata.get("finalizers") or ()
+    return tuple(it for it in names if it not in OWN_FINALIZERS and not it.startswith(_OWN_DOMAIN))
 
 
 def find_foreign(fields: Iterable[Object]) -> Iterator[tuple[str, str]]:
@@ -195,6 +212,7 @@ def read_pod(item: Object) -> PodRow | None:
         status.get("phase") in ("Failed", "Succeeded"),
         int(spec.get("terminationGracePeriodSeconds", 30)),
         not owner.revision,
+        find_finalizers(metadata),
     )
 
 

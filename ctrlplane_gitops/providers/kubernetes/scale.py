@@ -33,6 +33,7 @@ from ctrlplane_gitops.providers.kubernetes.content import (
     build_pull_secret,
     build_secret,
 )
+from ctrlplane_gitops.providers.kubernetes.going import is_going, still_going
 from ctrlplane_gitops.providers.kubernetes.manifest import (
     Object,
     build_budget,
@@ -108,8 +109,8 @@ class Scaling:
                        self._effects, found)  # fmt: skip
         elif found is None:
             self._make()
-        elif "deletionTimestamp" in found["metadata"]:
-            raise ProviderError(f"{self._name} is still being removed", is_retryable=True)
+        elif is_going(found):
+            raise still_going("Deployment", found["metadata"], self._all_pods())
         else:
             self._change(found)
 
@@ -254,18 +255,17 @@ class Scaling:
             found = site.api.get(CLAIM, self._namespace, desired["metadata"]["name"])
             if found is None:
                 self._applier.apply(CLAIM, desired)
-            elif "deletionTimestamp" in found["metadata"]:
-                raise ProviderError(
-                    f"volume {volume.name!r} is still being removed", is_retryable=True
-                )
+            elif is_going(found):
+                raise still_going(CLAIM.kind, found["metadata"])
             else:
                 owner = owner_labels(site.plane, instance.tenant, instance.name)
                 check_owner(CLAIM, found, owner)
 
+    def _all_pods(self) -> list[PodRow]:
+        return self._site.lookup.pods_of(self._action.instance, self._release.number)
+
     def _pods(self) -> list[PodRow]:
-        lookup = self._site.lookup
-        found = lookup.pods_of(self._action.instance, self._release.number)
-        return [pod for pod in found if not pod.is_going]
+        return [pod for pod in self._all_pods() if not pod.is_going]
 
     def _replica(self, index: int) -> str:
         instance, number = self._action.instance, self._release.number
@@ -306,7 +306,7 @@ class Scaling:
         stop_s = self._action.stop_timeout.total_seconds()
 
         def is_there() -> bool:
-            found = self._site.lookup.pods_of(self._action.instance, self._release.number)
+            found = self._all_pods()
             staying = [pod for pod in found if not pod.is_going and not pod.is_final]
             is_stopping = any(pod.is_going for pod in found) or len(staying) > wanted
             self._is_stopping = is_stopping

@@ -12,6 +12,7 @@ from ctrlplane_gitops.cluster.resource import NAMESPACE, SERVICE_ACCOUNT
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.kubernetes.applying import Applier, check_owner
+from ctrlplane_gitops.providers.kubernetes.going import namespace_going
 from ctrlplane_gitops.providers.kubernetes.manifest import build_account, build_namespace
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def _ensure(site: Site, tenant: str, namespace: str, applier: Applier) -> None:
             stranger.hint = f"to hand it over: kubectl label namespace {namespace} {labels}"
             raise
         if (found.get("status") or {}).get("phase") == "Terminating":
-            raise ProviderError(
-                f"namespace {namespace!r} is still being removed", is_retryable=True
-            )
+            raise namespace_going(found)
     try:
         applier.ensure(SERVICE_ACCOUNT, build_account(site.plane, tenant, namespace), owner)
     except ApiError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from ctrlplane_gitops.providers.kubernetes.going import describe_holders
 from ctrlplane_gitops.providers.kubernetes.row import REPLICAS, DeploymentRow, PodRow, is_of_person
 from ctrlplane_gitops.providers.scaling import replica_name
 from ctrlplane_gitops.state.desired import Resources
@@ -56,12 +57,27 @@ def group_pods(pods: Iterable[PodRow]) -> dict[SetKey, list[PodRow]]:
 
 def staying(deployment: DeploymentRow, pods: Iterable[PodRow]) -> list[PodRow]:
     """The pods that count. Those of a set that stays are gone once they are told to go, as
-    Kubernetes counts them; those of a set that goes are there until they have gone."""
+    Kubernetes counts them; those of a set that goes are there until they have ended: what is left
+    of them then is a finalizer's."""
     return [
         pod
         for pod in pods
-        if pod.namespace == deployment.namespace and (deployment.is_going or not pod.is_going)
+        if pod.namespace == deployment.namespace
+        and not (pod.is_going and (pod.is_final or not deployment.is_going))
     ]
+
+
+def describe_held(deployments: Iterable[DeploymentRow], pods: Iterable[PodRow]) -> list[str]:
+    """Sets of which nothing runs any more, and that somebody's finalizers keep."""
+    by_set, found = group_pods(pods), []
+    for row in deployments:
+        own = by_set.get((row.instance, row.release), [])
+        if row.is_going and not staying(row, own):
+            texts = describe_holders(row.finalizers, own)
+            if texts:
+                name = f"Deployment {row.namespace}/{row.name}"
+                found.append(f"{name} is still being removed: {'; '.join(texts)}")
+    return sorted(found)
 
 
 def build_sets(
