@@ -209,7 +209,7 @@ class InstanceRun:
         """``sets`` are the latest look (ignored while ``needs_look`` is False) and ``views`` the
         same with readiness."""
         if self._error is not None:
-            return End(WorkState.FAILED, self._error.message, self.settle_error(), self._error)
+            return End(WorkState.FAILED, self._error.explained, self.settle_error(), self._error)
         if self._not_before is not None and now < self._not_before:
             return Pause(self._not_before - now)
         if self._queue:
@@ -354,7 +354,7 @@ class InstanceRun:
         self._attempt += 1
         delay = next_delay(self._attempt, error.retry_after_s) if error.is_retryable else None
         if delay is not None:
-            self._not_before = now + delay
+            self._not_before, self._mended = now + delay, False
             return None
         self._attempt, self._not_before = 0, None
         self._give_up(action, error)
@@ -367,7 +367,7 @@ class InstanceRun:
 
     def _give_up(self, action: Action, error: CtrlplaneError) -> None:
         """What cannot be started fails the rollout, and the strategy says what follows from that;
-        anything else ends the work."""
+        anything else, and what cannot be put back, ends the work."""
         target = self.work.release
         is_start = isinstance(action, PrepareRelease) or (
             isinstance(action, ScaleReplicaSet)
@@ -375,6 +375,7 @@ class InstanceRun:
             and action.release.number == target.number
             and action.replicas > 0
             and self.status.phase is not RolloutPhase.ROLLING_BACK
+            and not self._mended
         )
         if is_start and not self._scale_error:
             self._scale_error = error.explained

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -171,6 +171,35 @@ def test_a_terminal_error_is_not_tried_again_and_the_release_is_remembered(scene
     assert "there is no such image" in kept[0].reason
     scene.local.before = lambda action: None
     assert scene.run(TWO).results == ()
+
+
+def test_what_somebody_does_not_let_us_is_not_tried_again_before_the_next_pass(
+    scene: Scene,
+) -> None:
+    """Nothing is wrong with the release: once it may be, it is started."""
+    error = ProviderError("a policy says no", hint="ask the operator", is_refusal=True)
+    scene.local.before = fail_for(WEB.address, error)
+    result = scene.run(TWO)
+    assert states(result) == {"acme/web": "failed", "zen/web": "done"}
+    assert scene.local.addresses.count(WEB.address) == 1
+    assert "a policy says no (ask the operator)" in result.results[0].message
+    scene.local.before = lambda action: None
+    assert states(scene.run(TWO)) == {"acme/web": "done"}
+    assert scene.replicas() == {"acme/web v1": 1, "zen/web v1": 1}
+
+
+def test_who_asks_for_time_gets_it_before_the_next_attempt(scene: Scene) -> None:
+    busy = ProviderError("too many requests", is_retryable=True)
+    busy.retry_after_s = 30.0
+    begun: list[datetime] = []
+
+    def meet(action: Action) -> Outcome | None:
+        begun.append(scene.clock.now())
+        return Outcome(action, busy) if len(begun) == 1 else None
+
+    scene.local.before = meet
+    assert states(scene.run(ONE)) == {"acme/web": "done"}
+    assert begun[1] - begun[0] >= timedelta(seconds=30)
 
 
 def test_an_effect_whose_reply_was_lost_is_not_made_twice(scene: Scene) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ctrlplane_gitops.state.action import Action, ScaleReplicaSet
+from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.state.action import Action, Outcome, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, RolloutParams
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.state.observed import Alteration, Verdict
@@ -72,6 +73,32 @@ def test_what_cannot_be_put_right_is_tried_once_a_pass(scene: Scene) -> None:
     scene.local.before_look = lambda: spoil(None)  # type: ignore[arg-type]
     scene.run(desired)
     assert len(scene.local.performed) == 1
+
+
+def test_what_somebody_was_in_the_way_of_is_put_right_by_the_next_attempt(scene: Scene) -> None:
+    desired = make_desired({"acme/web": App(replicas=2, params=PARAMS)})
+    scene.run(desired)
+    scene.local.memory.altered[WEB, 1] = BY_HAND
+    conflicts = iter((ProviderError("somebody has changed it since", is_retryable=True),) * 2)
+
+    def meet(action: Action) -> Outcome | None:
+        error = next(conflicts, None)
+        return Outcome(action, error) if error is not None else None
+
+    scene.local.before = meet
+    assert states(scene.run(desired)) == {"acme/web": "done"}
+    assert scene.local.memory.altered == {}
+
+
+def test_what_may_not_be_put_right_is_a_failure_with_its_reason(scene: Scene) -> None:
+    desired = make_desired({"acme/web": App(replicas=2, params=PARAMS)})
+    scene.run(desired)
+    scene.local.memory.altered[WEB, 1] = BY_HAND
+    error = ProviderError("spec.image is held by other-operator", hint="take it from there")
+    scene.local.before = lambda action: Outcome(action, error)
+    result = scene.run(desired)
+    assert states(result) == {"acme/web": "failed"}
+    assert "held by other-operator (take it from there)" in result.results[0].message
 
 
 def test_how_many_there_are_is_no_drift_where_somebody_else_decides_it(scene: Scene) -> None:

@@ -8,10 +8,11 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ctrlplane_gitops.clock import monotonic_s, sleep
 from tests.engines.kubernetes import write_kubeconfig
 from tests.http.thread import served
 from tests.kubernetes.client import Access, Client
@@ -21,17 +22,21 @@ from tests.kubernetes.rig import Rig
 
 @dataclass(slots=True)
 class Asked:
-    """``status`` 0: it had no answer."""
+    """``who`` is the name by which they logged in, ``at`` when they came, in seconds; ``status`` 0:
+    there was no answer."""
 
     method: str
     path: str
+    who: str
+    at: float
     status: int = 0
 
 
 @dataclass(slots=True)
 class Rule:
     """For requests of ``method`` (None: any) whose path has ``part``, the first ``times`` of them:
-    ``before`` happens, and then ``status`` is answered (None: what the real server says)."""
+    ``before`` happens, ``delay_s`` passes, and then ``status`` is answered (None: what the real
+    server says). ``is_done``: the real server is asked all the same."""
 
     part: str
     method: str | None = None
@@ -40,6 +45,8 @@ class Rule:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     before: Callable[[], object] | None = None
+    delay_s: float = 0.0
+    is_done: bool = False
     seen: int = 0
 
     def fits(self, method: str, path: str) -> bool:
@@ -62,8 +69,14 @@ class Front:
         context.load_cert_chain(certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         address = f"https://127.0.0.1:{self._server.server_address[1]}"
-        access = Access(address, rig.access.authority, "anybody")
-        self.kubeconfig = write_kubeconfig(access, folder / "front.kubeconfig")
+        self._folder = folder
+        self._access = Access(address, rig.access.authority)
+        self.kubeconfig = self.login("anybody")
+
+    def login(self, name: str) -> Path:
+        """A kubeconfig of somebody who is told apart by that name."""
+        access = replace(self._access, token=name)
+        return write_kubeconfig(access, self._folder / f"{name}.kubeconfig")
 
     @property
     def rules(self) -> list[Rule]:
@@ -75,8 +88,12 @@ class Front:
         return list(self._server.asked)
 
     def writes(self) -> list[str]:
-        """What was asked for besides looking, and had an answer of the real server or of ours."""
+        """What was asked for besides looking."""
         return [f"{it.method} {it.path}" for it in self.asked if it.method != "GET"]
+
+    def find(self, method: str, end: str) -> list[Asked]:
+        """Those whose path ends so."""
+        return [it for it in self.asked if it.method == method and it.path.endswith(end)]
 
     def forget(self) -> None:
         self._server.asked.clear()
@@ -89,8 +106,8 @@ class FrontServer(Server):
         self._turns = threading.Lock()
         super().__init__(client, _FrontHandler)
 
-    def note(self, method: str, path: str) -> tuple[Asked, Rule | None]:
-        asked = Asked(method, path)
+    def note(self, method: str, path: str, who: str) -> tuple[Asked, Rule | None]:
+        asked = Asked(method, path, who, monotonic_s())
         with self._turns:
             self.asked.append(asked)
             rule = next((it for it in self.rules if it.fits(method, path)), None)
@@ -104,18 +121,31 @@ class _FrontHandler(Handler):
     passed_on = ("Content-Type", "User-Agent", "Accept")
 
     def pass_on(self, body: bytes) -> None:
-        self._asked, rule = self.server.note(self.command, self.path.partition("?")[0])
+        who = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self._asked, self._rule = self.server.note(self.command, self.path.partition("?")[0], who)
+        rule = self._rule
         if rule is not None and rule.before is not None:
             rule.before()
-        if rule is not None and rule.status is not None:
-            self._asked.status = rule.status
-            self.say(rule.status, json.dumps(rule.body).encode(), rule.headers)
-        else:
+        if rule is not None and rule.delay_s:
+            sleep(rule.delay_s)
+        if rule is None or rule.status is None or rule.is_done:
             super().pass_on(body)
+        else:
+            self._say(rule)
 
     def pass_back(self, answer: Any) -> None:
+        rule = self._rule
+        if rule is not None and rule.is_done:
+            answer.read()
+            self._say(rule)
+            return
         self._asked.status = answer.status
         super().pass_back(answer)
+
+    def _say(self, rule: Rule) -> None:
+        assert rule.status is not None
+        self._asked.status = rule.status
+        self.say(rule.status, json.dumps(rule.body).encode(), rule.headers)
 
 
 @contextmanager

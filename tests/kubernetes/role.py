@@ -8,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests.engines.kubernetes import write_kubeconfig
-from tests.kubernetes.client import Object
+from tests.kubernetes.client import Access, Object
 from tests.kubernetes.rig import Rig
 
 FOLDER = Path(__file__).parents[2] / "examples/kubernetes"
@@ -33,10 +33,15 @@ def granted() -> set[Right]:
     }
 
 
+def role_access(rig: Rig) -> Access:
+    """Somebody with the rights of the provider's role alone."""
+    rules: list[Object] = [rule for item in documents("role.yaml") for rule in item["rules"]]
+    return rig.make_user("shipped-role", rules)
+
+
 def role_kubeconfig(rig: Rig) -> Path:
-    """Of somebody with the rights of the provider's role alone; made once."""
+    """The same as a file; made once."""
     path = rig.root / "role.kubeconfig"
     if not path.exists():
-        rules: list[Object] = [rule for item in documents("role.yaml") for rule in item["rules"]]
-        write_kubeconfig(rig.make_user("shipped-role", rules), path)
+        write_kubeconfig(role_access(rig), path)
     return path
