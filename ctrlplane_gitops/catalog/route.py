@@ -22,12 +22,10 @@ from ctrlplane_gitops.state.traffic import RouteHealth
 
 _PLAIN, _SECURE = "web", "websecure"
 # What a type of router cannot do, by the field of a route that asks for it.
-_LACKS = {
-    "gateway": {
-        "sticky": "Gateway API keeps no client with a replica",
-        "tls": "the certificate is that of the Gateway's own listener",
-    }
-}
+_LACKS = {"gateway": {"sticky": "Gateway API keeps no client with a replica"}}
+# How an entry point is written.
+_PLAIN_POINT = {"gateway": "the name of a listener of the Gateway"}
+_SECURE_POINT = {"gateway": "{port: 443, tls: true}"}
 # What every router takes for a good answer by itself.
 _GOOD_STATUSES = (200, 399)
 
@@ -95,7 +93,7 @@ def check_served(specs: TenantSpecs, plane: ControlPlane) -> Iterator[Diagnostic
     points = _entry_points(plane.router)
     lacks = _LACKS.get(plane.router.type, {})
     for document in specs.routes.values():
-        yield from _check_entry_point(document, points)
+        yield from _check_entry_point(document, points, plane.router)
         for field, reason in lacks.items():
             if document.spec.get(field):
                 yield fault(
@@ -107,17 +105,21 @@ def check_served(specs: TenantSpecs, plane: ControlPlane) -> Iterator[Diagnostic
                 )
 
 
-def _check_entry_point(document: Document, points: Mapping[str, bool]) -> Iterator[Diagnostic]:
+def _check_entry_point(
+    document: Document, points: Mapping[str, bool], router: RouterConfig
+) -> Iterator[Diagnostic]:
     name, is_tls = entry_point_of(document.spec), bool(document.spec.get("tls"))
+    field = ("entryPoint",) if document.spec.get("entryPoint") else ()
+    secure = _SECURE_POINT.get(router.type, "{address: ..., tls: true}")
     if name not in points:
         yield fault(
             document,
             "unknown-entry-point",
             f"the router has no entry point {name!r}",
-            *(("entryPoint",) if document.spec.get("entryPoint") else ()),
-            hint=suggest(name, points)
+            *field,
+            hint=(suggest(name, points) if field else None)
             or "add it to spec.router.entryPoints, with"
-            f" {'tls: true' if is_tls else 'an address such as :8080'}",
+            f" {secure if is_tls else _PLAIN_POINT.get(router.type, 'an address such as :8080')}",
         )
     elif is_tls and not points[name]:
         yield fault(
@@ -125,7 +127,33 @@ def _check_entry_point(document: Document, points: Mapping[str, bool]) -> Iterat
             "entry-point-without-tls",
             f"the entry point {name!r} does not speak TLS",
             "tls",
-            hint=f"write {name}: {{address: ..., tls: true}} in spec.router.entryPoints",
+            hint=f"write {name}: {secure} in spec.router.entryPoints",
+        )
+    elif router.type == "gateway":
+        yield from _check_listener(document, name, router)
+
+
+def _check_listener(document: Document, name: str, router: RouterConfig) -> Iterator[Diagnostic]:
+    """A Gateway's own listener has its own certificate, and one of ours shows a route's."""
+    is_tls, points = bool(document.spec.get("tls")), router.options.get("entryPoints")
+    point = points.get(name) if isinstance(points, Mapping) else None
+    is_ours = isinstance(point, Mapping) and "port" in point
+    if is_tls and not is_ours:
+        yield fault(
+            document,
+            "router-lacks",
+            f"the certificate at the entry point {name!r} is that of the Gateway's own listener",
+            "tls",
+            hint=f"leave out tls, or write {name}: {_SECURE_POINT['gateway']} in"
+            " spec.router.entryPoints, and the listeners there are ours",
+        )
+    elif is_ours and not is_tls:
+        yield fault(
+            document,
+            "router-lacks",
+            f"the listeners at the entry point {name!r} are those of routes with tls",
+            "entryPoint",
+            hint="add tls, or another entryPoint",
         )
 
 

@@ -92,13 +92,21 @@ class Api:
         found: Object = answer.json()
         return found
 
-    def apply(self, kind: ResourceType, desired: Object, *, is_forced: bool = False) -> Applied:
+    def apply(
+        self,
+        kind: ResourceType,
+        desired: Object,
+        *,
+        is_forced: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> Applied:
         """Server-side apply: made where missing, changed where different. ApiError with ``owners``
         where somebody else has set one of our fields to another value; ``is_forced`` takes those
-        fields over, which is to be said to whoever asked."""
+        fields over, which is to be said to whoever asked. ``manager`` is who we are of an object
+        that is not ours alone: what it said before and does not say now is taken away."""
         metadata = desired["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
-        query = {"fieldManager": FIELD_MANAGER, "force": str(is_forced).lower()}
+        query = {"fieldManager": manager, "force": str(is_forced).lower()}
         body = {"apiVersion": kind.api_version, "kind": kind.kind} | desired
         answer = self.connection.request(
             "PATCH",

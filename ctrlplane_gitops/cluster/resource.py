@@ -47,6 +47,9 @@ REPLICA_SET = ResourceType("apps", "v1", "ReplicaSet", "replicasets")
 DISRUPTION_BUDGET = ResourceType("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 POD_METRICS = ResourceType("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
 GATEWAY = ResourceType("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
+REFERENCE_GRANT = ResourceType(
+    "gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants"
+)
 HTTP_ROUTE = ResourceType("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import did_you_mean
@@ -63,31 +63,44 @@ def parse_entry_points(router: str, options: Json) -> tuple[EntryPoint, ...]:
             f"router ({router}): entryPoints is not a map of names to addresses",
             hint='for example entryPoints: {web: ":8080"}',
         )
-    found = tuple(_parse_entry_point(router, str(name), raw[name]) for name in sorted(raw))
+    found = tuple(_parse_address(router, str(name), raw[name]) for name in sorted(raw))
     ports = [(point.host, point.port) for point in found]
     if len(set(ports)) < len(ports):
         raise UsageError(f"router ({router}): two entry points have one address")
     return found
 
 
-def _parse_entry_point(router: str, name: str, raw: Any) -> EntryPoint:
+def parse_entry_point(
+    router: str, name: str, raw: Any, short: str, known: Sequence[str]
+) -> tuple[Mapping[str, Any], bool]:
+    """What is said of one entry point, and whether it speaks TLS. ``short`` is the option that is
+    meant where there is no map. UsageError names a bad name or an unknown option.
+
+    >>> parse_entry_point("haproxy", "web", ":80", "address", ("address", "tls"))
+    ({'address': ':80'}, False)
+    """
     who = f"router ({router}): entry point {name!r}"
     if not _NAME.fullmatch(name):
         raise UsageError(f"{who} is not named in small letters, digits and '-'")
-    value = raw if isinstance(raw, Mapping) else {"address": raw}
+    value = raw if isinstance(raw, Mapping) else {short: raw}
     for option in value:
-        if option not in _ENTRY_OPTIONS:
+        if option not in known:
             raise UsageError(
-                f"{who} has no option {option!r}", hint=did_you_mean(str(option), _ENTRY_OPTIONS)
+                f"{who} has no option {option!r}", hint=did_you_mean(str(option), known)
             )
     is_tls = value.get("tls", False)
     if not isinstance(is_tls, bool):
         raise UsageError(f"{who}: tls is not true or false")
+    return value, is_tls
+
+
+def _parse_address(router: str, name: str, raw: Any) -> EntryPoint:
+    value, is_tls = parse_entry_point(router, name, raw, "address", _ENTRY_OPTIONS)
     match = _ADDRESS.fullmatch(str(value.get("address", "")))
     host = (match["v6"] or match["host"] or "") if match else ""
     if match is None or not 0 < int(match["port"]) < 65536 or (host and not is_host(host)):
         raise UsageError(
-            f"{who}: {value.get('address')!r} is not an address",
+            f"router ({router}): entry point {name!r}: {value.get('address')!r} is not an address",
             hint="for example ':8080' or '127.0.0.1:8080'",
         )
     return EntryPoint(name, host, int(match["port"]), is_tls)

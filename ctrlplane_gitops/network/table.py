@@ -161,13 +161,20 @@ def fingerprint(
     >>> fingerprint(RouteTable()) == fingerprint(RouteTable(), {})
     True
     """
-    values = certificates or {}
-    used = {entry.certificate for entry in table.entries} & set(values)
+    return fingerprint_shown(table, digest_certificates(certificates or {}))
+
+
+def digest_certificates(certificates: Mapping[ResourceKey, SecretValue]) -> dict[ResourceKey, str]:
+    return {key: value.digest(f"router/{key}") for key, value in certificates.items()}
+
+
+def fingerprint_shown(table: RouteTable, digests: Mapping[ResourceKey, str]) -> str:
+    """The generation, from the digests of the certificates: where one is shown its value is not to
+    be read for that."""
+    used = {entry.certificate for entry in table.entries} & set(digests)
     content = {
         "entries": [encode_entry(entry) for entry in table.entries],
-        "certificates": {
-            key.address: values[key].digest(f"router/{key}") for key in used if key is not None
-        },
+        "certificates": {key.address: digests[key] for key in used if key is not None},
     }
     text = json.dumps(content, separators=(",", ":"), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

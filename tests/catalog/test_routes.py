@@ -100,6 +100,18 @@ def test_what_the_router_cannot_do_is_an_error_of_the_route_that_asks_for_it() -
     assert not problems(*shop(ports=[HTTP]), plain, plane(router=router))
 
 
+def test_a_gateway_has_certificates_of_routes_at_listeners_of_ours_alone() -> None:
+    points = {"web": "http", "websecure": {"port": 443, "tls": True}}
+    router = {"type": "gateway", "gateway": "infra/public", "entryPoints": points}
+    auto = route(tls={"certificate": "auto"})
+    assert not problems(*shop(ports=[HTTP]), auto, plane(router=router))
+    found = only(*shop(ports=[HTTP]), route(entryPoint="websecure"), plane(router=router))
+    assert (found.code, found.field) == ("router-lacks", ("spec", "entryPoint"))
+    del points["websecure"]
+    found = only(*shop(ports=[HTTP]), auto, plane(router=router))
+    assert found.code == "unknown-entry-point" and "{port: 443, tls: true}" in str(found.hint)
+
+
 def test_a_router_of_an_unknown_type_is_an_error_of_the_control_plane() -> None:
     found = only(*shop(ports=[HTTP]), plane(router={"type": "traefic"}))
     assert (found.code, found.hint) == ("unknown-router-type", "did you mean 'traefik'?")

@@ -61,6 +61,7 @@ _NAMESPACED = {
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "ReferenceGrant": ("/apis/gateway.networking.k8s.io/v1beta1", "referencegrants"),
     "PodMetrics": ("/apis/metrics.k8s.io/v1beta1", "pods"),
 }
 

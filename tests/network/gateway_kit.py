@@ -27,7 +27,9 @@ CLASS = "conformance"
 
 
 def install_gateway_api(cluster: Cluster) -> None:
-    """The definitions, and the namespace of the Gateway."""
+    """The definitions, and the namespace of the Gateway; once."""
+    if cluster in _INSTALLED:
+        return
     try:
         install_definitions(cluster)
     except MissingEngineError as missing:
@@ -35,6 +37,10 @@ def install_gateway_api(cluster: Cluster) -> None:
     cluster.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INFRA}})
     # Established, they are still being made ready for a moment.
     wait_until(lambda: _is_listed(cluster), "HTTPRoutes to be listed")
+    _INSTALLED.add(cluster)
+
+
+_INSTALLED: set[Cluster] = set()
 
 
 def _is_listed(cluster: Cluster) -> bool:
@@ -62,8 +68,8 @@ _ACCESS: dict[Cluster, Access] = {}
 
 
 class TraefikGateway:
-    """Traefik as the controller of a Gateway with the listeners ``http`` and ``https``, and a
-    class of its own."""
+    """Traefik as the controller of a Gateway with the listener ``http``, which also takes those of
+    others at ``secure_port``, and a class of its own."""
 
     def __init__(self, cluster: Cluster, binary: str, root: Path) -> None:
         self.client = cluster.client
@@ -112,6 +118,7 @@ class TraefikGateway:
             "--ping=true",
             f"--entrypoints.traefik.address=127.0.0.1:{self._api}",
             f"--entrypoints.web.address=127.0.0.1:{self.web_port}",
+            f"--entrypoints.websecure.address=127.0.0.1:{self.secure_port}",
             "--providers.providersthrottleduration=50ms",
             "--providers.kubernetesgateway=true",
             f"--providers.kubernetesgateway.endpoint={self._lens.address}",

@@ -6,111 +6,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ctrlplane_gitops.errors import UnreachableError, UsageError
 from ctrlplane_gitops.network.gateway.router import GatewayRouter
-from ctrlplane_gitops.network.router import LiveReport, RouterSettings
+from ctrlplane_gitops.network.router import RouterSettings
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
-from ctrlplane_gitops.state.traffic import Backend, Member, RouteEntry, RouteTable
+from ctrlplane_gitops.state.traffic import Backend, RouteEntry, RouteTable
 from ctrlplane_gitops.value import replace
-from tests.engines.kubernetes import Cluster, write_kubeconfig
-from tests.kubernetes.client import Access
-from tests.network.gateway_kit import INFRA, PUBLIC, install_gateway_api, router_access
+from tests.engines.kubernetes import Cluster
+from tests.network.gateway_kit import install_gateway_api
+from tests.network.gateway_scene import AT_ONCE, SOON, Scene
 
 pytestmark = pytest.mark.kubernetes
-SOON, AT_ONCE = timedelta(seconds=10), timedelta(milliseconds=300)
-
-
-class Scene:
-    """A control plane with two tenants, each in a namespace of its own."""
-
-    def __init__(self, cluster: Cluster, root: Path) -> None:
-        self.cluster, self.client, self.root = cluster, cluster.client, root
-        self.acme = cluster.make_namespace("acme")
-        self.zen = cluster.make_namespace("zen")
-        self.plane = self.acme
-        self.effects: list[str] = []
-        self.router = self.make()
-
-    def make(self, access: Access | None = None, gateway: str = "") -> GatewayRouter:
-        path = write_kubeconfig(access or router_access(self.cluster), self.root / "kubeconfig")
-        environ = {"CTRLPLANE_KUBECONFIG": str(path), "CTRLPLANE_KUBE_CONTEXT": "rig"}
-        options = {"gateway": gateway or f"{INFRA}/{PUBLIC}"}
-        return GatewayRouter(
-            RouterSettings(
-                self.plane, "gateway", str(self.root), options, self.effects.append, environ
-            )
-        )
-
-    def entry(self, tenant: str = "acme", host: str = "", **more: Any) -> RouteEntry:
-        namespace = getattr(self, tenant)
-        backends = tuple(
-            Backend(
-                release,
-                weight,
-                (Member(f"r.v{release}.0", f"web-v{release}.{namespace}.svc", 8080),),
-            )
-            for release, weight in ((1, 90), (2, 10))
-        )
-        key = ResourceKey(Kind.ROUTE, tenant, "web")
-        instance = instance_key(tenant, "web")
-        entry = RouteEntry(key, instance, (host or f"{tenant}.example",), "/", backends)
-        return replace(entry, **more)
-
-    def put(self, *entries: RouteEntry, timeout: timedelta = SOON) -> LiveReport:
-        table = RouteTable(tuple(sorted(entries, key=lambda it: it.key)))
-        generation = self.router.apply(table, {})
-        for entry in entries:
-            self.judge(getattr(self, entry.key.tenant))
-        return self.router.wait_live(generation, timeout)
-
-    def judge(self, namespace: str, status: str = "True", reason: str = "Accepted") -> None:
-        """What the Gateway's controller says of all routes there."""
-        for route in self.client.list("HTTPRoute", namespace):
-            if "parentRefs" not in route["spec"]:
-                continue
-            conditions = [
-                {
-                    "type": name,
-                    "status": status if name == "Accepted" else "True",
-                    "reason": reason if name == "Accepted" else "ResolvedRefs",
-                    "message": "",
-                    "observedGeneration": route["metadata"]["generation"],
-                    "lastTransitionTime": "2026-01-01T00:00:00Z",
-                }
-                for name in ("Accepted", "ResolvedRefs")
-            ]
-            parent = {
-                "parentRef": route["spec"]["parentRefs"][0],
-                "controllerName": "example.com/controller",
-                "conditions": conditions,
-            }
-            body = {"status": {"parents": [parent]}}
-            self.client.patch(
-                "HTTPRoute", route["metadata"]["name"], body, namespace, part="status"
-            )
-
-    def route(self, namespace: str, name: str = "web") -> dict[str, Any]:
-        return self.client.get("HTTPRoute", name, namespace)
 
 
 @pytest.fixture
 def scene(kubernetes_cluster: Cluster, tmp_path: Path) -> Iterator[Scene]:
     install_gateway_api(kubernetes_cluster)
-    gateway = {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": PUBLIC, "namespace": INFRA},
-        "spec": {
-            "gatewayClassName": "none",
-            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
-        },
-    }
-    if not kubernetes_cluster.client.list("Gateway", INFRA):
-        kubernetes_cluster.client.apply(gateway)
     scene = Scene(kubernetes_cluster, tmp_path)
     yield scene
     scene.router.close()
@@ -255,7 +169,7 @@ def test_another_process_sees_what_was_written(scene: Scene) -> None:
 
 
 def test_a_gateway_that_is_not_there_is_named(scene: Scene) -> None:
-    router = scene.make(gateway=f"{INFRA}/nowhere")
+    router = scene.make(gateway="nowhere")
     with pytest.raises(UnreachableError, match="no Gateway infra/nowhere"):
         router.ensure_running()
     router.close()

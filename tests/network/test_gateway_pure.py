@@ -20,6 +20,7 @@ from ctrlplane_gitops.network.gateway.render import (
     render_route,
     route_name,
 )
+from ctrlplane_gitops.network.gateway.verdict import Verdict
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
 from ctrlplane_gitops.state.traffic import Backend, HeaderRule, Member, RouteEntry, RouteHealth
 
@@ -124,7 +125,6 @@ def test_a_variant_has_a_name_of_its_own() -> None:
     ("change", "reason"),
     [
         ({"is_sticky": True}, "sticky"),
-        ({"certificate": KEY}, "leave out tls"),
         ({"hosts": ("192.0.2.1",)}, "names alone"),
         ({"backends": (Backend(1, 100, (Member("r", "127.0.0.1", 80),)),)}, "no Service"),
         (
@@ -183,7 +183,7 @@ def shown(entry: RouteEntry = ENTRY, **status: Any) -> dict[str, Any]:
 
 
 def read(raw: dict[str, Any]) -> Seen:
-    return read_route(CONFIG, raw)
+    return read_route("prod", CONFIG, raw)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def read(raw: dict[str, Any]) -> Seen:
 def test_what_is_read_back_is_the_entry(entry: RouteEntry) -> None:
     seen = read(shown(entry))
     assert (seen.entry, seen.is_as_written) == (entry, True)
-    assert (seen.is_judged, seen.refusal, seen.waits_for) == (True, None, "")
+    assert (seen.verdict, seen.is_live) == (Verdict(), True)
 
 
 def edit_weights(raw: dict[str, Any]) -> None:
@@ -274,20 +274,21 @@ def test_live_is_what_the_gateway_says_of_this_very_generation(
     status: dict[str, Any], waits_for: str, refusal: str | None
 ) -> None:
     seen = read(shown(ENTRY, **status))
-    assert waits_for in seen.waits_for and bool(waits_for) == bool(seen.waits_for)
-    assert seen.refusal == refusal
+    said = seen.verdict
+    assert waits_for in said.waits_for and bool(waits_for) == bool(said.waits_for)
+    assert said.refusal == refusal
 
 
 def test_a_service_that_is_missing_is_no_refusal() -> None:
     """The route is taken as it is; the Service is its provider's to make again."""
     seen = read(shown(resolved={"status": "False", "reason": "BackendNotFound", "message": "web"}))
-    assert (seen.refusal, seen.missing, seen.is_judged) == (None, "BackendNotFound: web", True)
+    assert seen.verdict == Verdict(missing="BackendNotFound: web") and seen.is_live
 
 
 def test_what_another_gateway_says_is_not_asked() -> None:
     raw = shown()
     raw["status"]["parents"][0]["parentRef"] = {"name": "public", "namespace": "other"}
-    assert "infra/public has not answered" in read(raw).waits_for
+    assert "infra/public has not answered" in read(raw).verdict.waits_for
 
 
 # Options.

@@ -48,7 +48,9 @@ class TestGatewayConformance(TrafficConformance):
         root = tmp_path_factory.mktemp("gateway")
         install_gateway_api(kubernetes_cluster)
         # Where the tenant's Services are if the provider is not told otherwise.
-        namespace = {"metadata": {"name": "conf-acme"}, "apiVersion": "v1", "kind": "Namespace"}
+        labels = {"ctrlplane.dev/plane": "conf", "ctrlplane.dev/tenant": "acme"}
+        metadata = {"name": "conf-acme", "labels": labels}
+        namespace = {"metadata": metadata, "apiVersion": "v1", "kind": "Namespace"}
         kubernetes_cluster.client.apply(namespace)
         cls.services = Services(kubernetes_cluster, "conf-acme")
         cls.hosts = cycle(HOSTS)
@@ -75,18 +77,14 @@ class TestGatewayConformance(TrafficConformance):
     def make_router(self, plane: str, root: Path, on_effect: Callable[[str], None]) -> Router:
         options = {
             "gateway": f"{INFRA}/{PUBLIC}",
-            "entryPoints": {"web": "http", "websecure": {"listener": "https", "tls": True}},
+            "entryPoints": {"web": "http", "websecure": {"port": self.secure_port, "tls": True}},
         }
         return GatewayRouter(
             RouterSettings(plane, "gateway", str(root), options, on_effect, self.environ)
         )
 
     def rich_entries(self) -> tuple[RouteEntry, ...]:
-        entries = (
-            replace(item, is_sticky=False)
-            for item in super().rich_entries()
-            if item.certificate is None
-        )
+        entries = (replace(item, is_sticky=False) for item in super().rich_entries())
         return tuple(map(self.services.place, entries))
 
     def put(

@@ -6,31 +6,33 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ctrlplane_gitops.diagnostics import did_you_mean
 from ctrlplane_gitops.errors import UsageError
-from ctrlplane_gitops.network.options import check_options
+from ctrlplane_gitops.network.options import check_options, parse_entry_point
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.value import struct
 
 NAME = "gateway"
 _OPTIONS = ("entryPoints", "gateway")
-_POINT_OPTIONS = ("listener", "tls")
+_POINT_OPTIONS = ("listener", "port", "tls")
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _GATEWAY = re.compile(rf"{_LABEL}/{_LABEL}(\.{_LABEL})*")
-_NAME = re.compile(_LABEL)
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 @struct
 class Listener:
-    """An entry point: a listener of the Gateway, None: all that admit the route."""
+    """An entry point: a listener of the Gateway, ``name`` None: all that admit the route. With a
+    ``port`` its listeners are ours: one for each host that a route shows a certificate at."""
 
     name: str | None
     is_tls: bool = False
+    port: int | None = None
 
 
 @struct
 class GatewayConfig:
-    """The Gateway is ``namespace/name``; it is somebody else's, and only read."""
+    """The Gateway is ``namespace/name``; it is somebody else's, and only read but for listeners of
+    ours."""
 
     namespace: str
     name: str
@@ -40,12 +42,17 @@ class GatewayConfig:
     def tls_by_name(self) -> dict[str, bool]:
         return {name: item.is_tls for name, item in self.listeners.items()}
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether there may be listeners of ours."""
+        return any(item.port is not None for item in self.listeners.values())
+
 
 def parse_config(options: Json) -> GatewayConfig:
     """UsageError names an unknown option or a bad value.
 
     >>> parse_config({"gateway": "infra/public"}).listeners
-    {'web': Listener(name=None, is_tls=False)}
+    {'web': Listener(name=None, is_tls=False, port=None)}
     """
     check_options(NAME, options, _OPTIONS)
     gateway = options.get("gateway")
@@ -58,7 +65,7 @@ def parse_config(options: Json) -> GatewayConfig:
     if not isinstance(raw, Mapping) or not raw:
         raise UsageError(
             f"router ({NAME}): entryPoints is not a map of names to listeners",
-            hint="for example entryPoints: {web: http, websecure: {listener: https, tls: true}}",
+            hint="for example entryPoints: {web: http, websecure: {port: 443, tls: true}}",
         )
     namespace, _, name = gateway.partition("/")
     points = {str(point): _parse_point(str(point), raw[point]) for point in sorted(raw)}
@@ -66,22 +73,22 @@ def parse_config(options: Json) -> GatewayConfig:
 
 
 def _parse_point(name: str, raw: Any) -> Listener:
+    value, is_tls = parse_entry_point(NAME, name, raw, "listener", _POINT_OPTIONS)
     who = f"router ({NAME}): entry point {name!r}"
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{who} is not named in small letters, digits and '-'")
-    value = raw if isinstance(raw, Mapping) else {"listener": raw}
-    for option in value:
-        if option not in _POINT_OPTIONS:
-            raise UsageError(
-                f"{who} has no option {option!r}", hint=did_you_mean(str(option), _POINT_OPTIONS)
-            )
-    listener, is_tls = value.get("listener"), value.get("tls", False)
-    if not isinstance(is_tls, bool):
-        raise UsageError(f"{who}: tls is not true or false")
-    is_name = isinstance(listener, str) and _NAME.fullmatch(listener)
+    listener, port = value.get("listener"), value.get("port")
+    is_name = isinstance(listener, str) and len(listener) <= 253 and _NAME.fullmatch(listener)
     if "listener" in value and not is_name:
         raise UsageError(
             f"{who}: {listener!r} is not the name of a listener",
             hint="the Gateway's spec.listeners[].name",
         )
-    return Listener(listener, is_tls)
+    if "port" not in value:
+        return Listener(listener, is_tls)
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+        raise UsageError(f"{who}: {port!r} is not a port")
+    if listener is not None or not is_tls:
+        raise UsageError(
+            f"{who}: port is for listeners of ours, which show the certificates of routes",
+            hint=f"write {name}: {{port: {port}, tls: true}}, or {name}: <name of a listener>",
+        )
+    return Listener(None, True, port)

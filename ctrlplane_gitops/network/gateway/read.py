@@ -3,77 +3,140 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ctrlplane_gitops.cluster.owner import FIELD_MANAGER
 from ctrlplane_gitops.network.codec import decode_entry
 from ctrlplane_gitops.network.gateway.config import GatewayConfig
+from ctrlplane_gitops.network.gateway.listener import Shown, find_trouble, listener_names
 from ctrlplane_gitops.network.gateway.render import (
     NOTE,
     Placement,
     UnservableError,
     place,
-    render_parent,
+    render_parents,
     render_spec,
 )
+from ctrlplane_gitops.network.gateway.stock import Stock, find_damage, judge_listeners
+from ctrlplane_gitops.network.gateway.verdict import Verdict, judge_route
+from ctrlplane_gitops.network.table import describe
 from ctrlplane_gitops.state.traffic import RouteEntry
-from ctrlplane_gitops.value import struct
-
-_NEEDED = ("Accepted", "ResolvedRefs")
-_NOT_FOUND = "BackendNotFound"
+from ctrlplane_gitops.value import replace, struct
 
 
 @struct
 class Seen:
-    """An HTTPRoute of ours. ``entry`` None: its note cannot be read. ``is_as_written``: it says
-    what we wrote. ``refusal`` is why the Gateway does not serve it, None: it does, or has not said;
-    ``missing`` is the Service it has taken the route without, which is its provider's to mend.
-    ``is_judged``: it has said of this very generation, else ``waits_for`` is what is to be said.
-    ``strangers`` are others who have set something in its spec."""
+    """An HTTPRoute of ours. ``meant`` is the entry it was written for, ``entry`` what it serves;
+    None: its note, or what it says, cannot be read. ``is_as_written``: it says what we wrote.
+    ``strangers`` are others who have set something in its spec; ``damage`` is what was changed or
+    removed of the certificate it shows, which it shows no more then."""
 
     namespace: str
     name: str
     uid: str
+    meant: RouteEntry | None
     entry: RouteEntry | None
     is_as_written: bool
     spec: Mapping[str, Any]
     labels: Mapping[str, str]
     note: str
-    is_judged: bool
-    refusal: str | None
-    missing: str
-    waits_for: str
+    verdict: Verdict
     strangers: tuple[str, ...]
+    damage: tuple[str, ...] = ()
 
     @property
     def place(self) -> tuple[str, str]:
         return self.namespace, self.name
 
+    @property
+    def shown(self) -> Shown | None:
+        """The certificate it is meant to show by listeners of ours."""
+        if self.meant is None or self.meant.certificate is None:
+            return None
+        return Shown(self.meant, self.namespace)
 
-def read_route(config: GatewayConfig, raw: Mapping[str, Any]) -> Seen:
+    def is_certified(self, config: GatewayConfig) -> bool:
+        """Whether it is to be served by listeners of ours."""
+        listener = config.listeners.get(self.meant.entry_point) if self.meant else None
+        return self.shown is not None and listener is not None and listener.port is not None
+
+    @property
+    def is_live(self) -> bool:
+        return self.is_as_written and not self.verdict.waits_for and not self.verdict.early
+
+
+def read_route(plane: str, config: GatewayConfig, raw: Mapping[str, Any]) -> Seen:
     metadata, spec = raw["metadata"], raw.get("spec") or {}
     note = str((metadata.get("annotations") or {}).get(NOTE, ""))
     meant = _read_note(note)
-    entry, is_as_written = (None, False) if meant is None else _read_entry(config, *meant, spec)
-    point = entry.entry_point if entry is not None else ""
-    refusal, missing, waits_for = _judge(config, point, raw)
+    entry, is_as_written = None, False
+    verdict = Verdict()
+    if meant is not None and meant[0].entry_point in config.listeners:
+        entry, is_as_written = _read_entry(plane, config, *meant, spec)
+        parents = render_parents(plane, config, meant[0])
+        is_ours = config.listeners[meant[0].entry_point].port is not None
+        verdict = judge_route(config, parents, raw, is_ours=is_ours)
     return Seen(
         metadata["namespace"],
         metadata["name"],
         metadata["uid"],
+        meant[0] if meant is not None else None,
         entry,
         is_as_written,
         spec,
         metadata.get("labels") or {},
         note,
-        not waits_for,
-        refusal,
-        missing,
-        waits_for,
+        verdict,
         tuple(sorted(set(_strangers(metadata)))),
     )
+
+
+def add_stock(plane: str, config: GatewayConfig, seen: Sequence[Seen], stock: Stock) -> list[Seen]:
+    """All HTTPRoutes, with what there is of the certificates they show."""
+    shown = [item.shown for item in seen if item.shown is not None and item.is_certified(config)]
+    damage = find_damage(plane, config, shown, stock)
+    return [
+        _break(item, damage[item.shown])
+        if item.shown in damage
+        else judge_shown(plane, config, item, stock)
+        for item in seen
+    ]
+
+
+def _break(item: Seen, damage: tuple[str, ...]) -> Seen:
+    entry = item.entry and replace(item.entry, certificate=None)
+    return replace(item, entry=entry, is_as_written=False, damage=damage)
+
+
+def judge_shown(plane: str, config: GatewayConfig, item: Seen, stock: Stock) -> Seen:
+    """With what the Gateway says of the listeners that show its certificate."""
+    said = item.verdict
+    if item.meant is None or not item.is_certified(config) or said.refusal is not None:
+        return item
+    refusal, waits = judge_listeners(config, listener_names(plane, item.meant), stock)
+    # It may have seen a listener before its Secret, and the route before either.
+    said = replace(
+        said,
+        early="; ".join(filter(None, (refusal, said.early))),
+        waits_for="; ".join(filter(None, (said.waits_for, waits))),
+    )
+    return replace(item, verdict=said)
+
+
+def find_faults(item: Seen) -> list[str]:
+    """What is wrong with an HTTPRoute, each in words."""
+    name = f"HTTPRoute {item.namespace}/{item.name}"
+    who = f" (set by {', '.join(item.strangers)})" if item.strangers else ""
+    if item.entry is None:
+        return [f"{name}: what it says is not as we write it{who}"]
+    if item.damage:
+        return [f"{describe(item.entry)}: {text}" for text in item.damage]
+    found = [] if item.is_as_written else [f"{name}: it was changed{who}"]
+    said = item.verdict
+    for reason in filter(None, (said.refusal, said.early, said.missing)):
+        found.append(f"{describe(item.entry)}: {reason}")
+    return found
 
 
 def _read_note(note: str) -> tuple[RouteEntry, Placement] | None:
@@ -85,17 +148,21 @@ def _read_note(note: str) -> tuple[RouteEntry, Placement] | None:
 
 
 def _read_entry(
-    config: GatewayConfig, entry: RouteEntry, placement: Placement, spec: Mapping[str, Any]
+    plane: str,
+    config: GatewayConfig,
+    entry: RouteEntry,
+    placement: Placement,
+    spec: Mapping[str, Any],
 ) -> tuple[RouteEntry | None, bool]:
     """What is served: the entry as it was meant, or with the hosts, path and weights somebody has
     given it since. None where that is not to be said in a table."""
-    if entry.entry_point not in config.listeners:
+    if find_trouble(plane, config, entry):
         return None, False
-    if spec == render_spec(config, entry, placement):
+    if spec == render_spec(plane, config, entry, placement):
         return entry, True
     try:
         found = _follow(entry, placement, spec)
-        is_all = render_spec(config, found, placement) == spec
+        is_all = render_spec(plane, config, found, placement) == spec
     except (KeyError, IndexError, TypeError, ValueError):
         return None, False
     return (found, False) if is_all else (None, False)
@@ -115,43 +182,6 @@ def _follow(entry: RouteEntry, placement: Placement, spec: Mapping[str, Any]) ->
         path=rule["matches"][0]["path"]["value"],
         backends=tuple(backends),
     )
-
-
-def _judge(
-    config: GatewayConfig, entry_point: str, raw: Mapping[str, Any]
-) -> tuple[str | None, str, str]:
-    """Why it is refused, which Service it lacks, and what is still to be said of it."""
-    if entry_point not in config.listeners:
-        return None, "", ""
-    parent = render_parent(config, entry_point)
-    generation = int(raw["metadata"].get("generation") or 0)
-    parents = [
-        item
-        for item in (raw.get("status") or {}).get("parents") or ()
-        if _names(item.get("parentRef") or {}, parent, raw["metadata"]["namespace"])
-    ]
-    if not parents:
-        return None, "", f"Gateway {config.namespace}/{config.name} has not answered"
-    refusals: list[str] = []
-    missing: list[str] = []
-    waits: list[str] = []
-    for item in parents:
-        conditions = {it["type"]: it for it in item.get("conditions") or ()}
-        for name in _NEEDED:
-            found = conditions.get(name)
-            if found is None or int(found.get("observedGeneration") or 0) < generation:
-                waits.append(f"{item.get('controllerName', 'its controller')} has not said {name}")
-            elif found.get("status") != "True":
-                reason = str(found.get("reason", name))
-                text = f"{reason}: {found.get('message', '')}".rstrip(": ")
-                (missing if reason == _NOT_FOUND else refusals).append(text)
-    refusal = "; ".join(dict.fromkeys(refusals)) or None
-    return refusal, "; ".join(dict.fromkeys(missing)), "" if refusal else "; ".join(waits)
-
-
-def _names(reference: Mapping[str, Any], parent: Mapping[str, Any], own: str) -> bool:
-    found = {"namespace": own, **reference}
-    return all(found.get(key) == parent.get(key) for key in ("namespace", "name", "sectionName"))
 
 
 def _strangers(metadata: Mapping[str, Any]) -> Iterator[str]:

@@ -15,12 +15,15 @@ from typing import Any
 
 from ctrlplane_gitops.network.codec import encode_entry
 from ctrlplane_gitops.network.gateway.config import GatewayConfig
+from ctrlplane_gitops.network.gateway.listener import (
+    GROUP,
+    LABEL_PLANE,
+    LABEL_TENANT,
+    listener_names,
+)
 from ctrlplane_gitops.state.traffic import Backend, RouteEntry
 from ctrlplane_gitops.value import struct
 
-GROUP = "gateway.networking.k8s.io"
-LABEL_PLANE = "ctrlplane.dev/plane"
-LABEL_TENANT = "ctrlplane.dev/tenant"
 LABEL_INSTANCE = "ctrlplane.dev/instance"
 LABEL_ROUTE = "ctrlplane.dev/route"
 # The entry as it was meant: Gateway API has no words for releases and replicas.
@@ -58,8 +61,6 @@ def place(entry: RouteEntry) -> Placement:
     UnservableError."""
     if entry.is_sticky:
         raise UnservableError("Gateway API keeps no client with a replica (sticky)")
-    if entry.certificate is not None:
-        raise UnservableError("the certificate is that of the Gateway's listener; leave out tls")
     for host in entry.hosts:
         if _is_address(host):
             raise UnservableError(f"{host} is an address, and Gateway API takes names alone")
@@ -123,7 +124,7 @@ def render_route(
             },
             "annotations": {NOTE: render_note(entry)},
         },
-        "spec": render_spec(config, entry, placement),
+        "spec": render_spec(plane, config, entry, placement),
     }
 
 
@@ -131,7 +132,9 @@ def render_note(entry: RouteEntry) -> str:
     return json.dumps(encode_entry(entry), separators=(",", ":"), sort_keys=True)
 
 
-def render_spec(config: GatewayConfig, entry: RouteEntry, placement: Placement) -> dict[str, Any]:
+def render_spec(
+    plane: str, config: GatewayConfig, entry: RouteEntry, placement: Placement
+) -> dict[str, Any]:
     rules = [_rule(entry, _shares(entry, placement), None)]
     header = entry.header
     if header is not None:
@@ -139,17 +142,19 @@ def render_spec(config: GatewayConfig, entry: RouteEntry, placement: Placement) 
         asked = _reference(placement.targets.get(header.release), 1)
         rules.insert(0, _rule(entry, [asked], match))
     return {
-        "parentRefs": [render_parent(config, entry.entry_point)],
+        "parentRefs": render_parents(plane, config, entry),
         "hostnames": list(entry.hosts),
         "rules": rules,
     }
 
 
-def render_parent(config: GatewayConfig, entry_point: str) -> dict[str, Any]:
+def render_parents(plane: str, config: GatewayConfig, entry: RouteEntry) -> list[dict[str, Any]]:
+    """The listeners it is served by: the Gateway's own, or one of ours for each host."""
     parent = {"group": GROUP, "kind": "Gateway"}
     parent |= {"namespace": config.namespace, "name": config.name}
-    listener = config.listeners[entry_point].name
-    return parent | ({} if listener is None else {"sectionName": listener})
+    listener = config.listeners[entry.entry_point]
+    names = [listener.name] if listener.port is None else listener_names(plane, entry)
+    return [parent | ({} if name is None else {"sectionName": name}) for name in names]
 
 
 def _rule(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -14,11 +14,30 @@ from ctrlplane_gitops.errors import (
     ProviderError,
     UnreachableError,
 )
+from ctrlplane_gitops.network.certificate import complete_certificates
 from ctrlplane_gitops.network.gateway.config import NAME, parse_config
-from ctrlplane_gitops.network.gateway.read import Seen, read_route
-from ctrlplane_gitops.network.gateway.render import LABEL_PLANE
+from ctrlplane_gitops.network.gateway.listener import LABEL_PLANE, Place, read_pem
+from ctrlplane_gitops.network.gateway.read import (
+    Seen,
+    add_stock,
+    find_faults,
+    judge_shown,
+    read_route,
+)
+from ctrlplane_gitops.network.gateway.stock import (
+    Stock,
+    find_leftovers,
+    read_gateway,
+    read_stock,
+)
 from ctrlplane_gitops.network.router import LiveReport, RouterSettings
-from ctrlplane_gitops.network.table import describe, fingerprint, require_sound
+from ctrlplane_gitops.network.table import (
+    describe,
+    digest_certificates,
+    fingerprint,
+    fingerprint_shown,
+    require_sound,
+)
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import (
@@ -43,14 +62,25 @@ _FEW = 20
 @struct
 class _Told:
     """What this object has told last. ``refused`` are entries nobody can be told, by key;
-    ``homeless`` those without a replica, whose namespace is not there yet. ``touched`` are the
-    HTTPRoutes that were written and must be confirmed."""
+    ``digests`` are of the certificates; ``homeless`` those without a replica, whose namespace is
+    not there yet. ``touched`` are the HTTPRoutes that were written and must be confirmed."""
 
     generation: str
-    table: RouteTable
     refused: Mapping[ResourceKey, str]
+    digests: Mapping[ResourceKey, str]
     homeless: tuple[RouteEntry, ...] = ()
-    touched: frozenset[tuple[str, str]] = frozenset()
+    touched: frozenset[Place] = frozenset()
+
+
+@struct
+class _Look:
+    """All HTTPRoutes, and where they show certificates (``has_stock``) what there is of those.
+    ``leftovers`` are what nobody needs any more."""
+
+    routes: tuple[Seen, ...]
+    stock: Stock = Stock()
+    leftovers: frozenset[str] = frozenset()
+    has_stock: bool = False
 
 
 class GatewayRouter:
@@ -61,44 +91,64 @@ class GatewayRouter:
         if find_spec("urllib3") is None:
             raise ModuleNotFoundError("no module named 'urllib3'", name="urllib3")
         self.name = NAME
-        self.capabilities = frozenset({RouterCapability.HITLESS})
         self._settings = settings
         self._config = parse_config(settings.options)
+        self.capabilities = frozenset({RouterCapability.HITLESS})
+        if self._config.has_listeners:
+            self.capabilities |= {RouterCapability.CERTIFICATES}
         self._api: Api | None = None
         self._told: _Told | None = None
 
     def observe(self) -> RouterState:
         try:
-            seen = self._read()
+            look = self._look()
         except CtrlplaneError as error:
             generation = self._told.generation if self._told else ""
             text = f"{error.message}; {error.hint}" if error.hint else error.message
             return RouterState(generation=generation, gap=text)
-        table = self._table_of(seen)
         refused = self._told.refused if self._told else {}
         faults = [f"{key}: {reason}" for key, reason in refused.items()]
-        faults += [fault for item in seen for fault in _faults_of(item)]
-        told = self._told
-        is_told = told is not None and told.table == table and not told.refused
-        generation = told.generation if told is not None and is_told else fingerprint(table)
-        is_live = not faults and all(item.is_judged and item.is_as_written for item in seen)
+        faults += [fault for item in look.routes for fault in find_faults(item)]
+        is_live = not faults and not look.leftovers and all(item.is_live for item in look.routes)
+        table = self._table_of(look.routes)
+        generation = self._name(table, look.stock)
         return RouterState(table, generation, is_live, faults=tuple(sorted(set(faults))))
 
-    def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
-        from ctrlplane_gitops.network.gateway.write import write_routes
+    def _name(self, table: RouteTable, stock: Stock) -> str:
+        """Its generation. Who is nowhere yet has no Secret either."""
+        told = self._told.digests if self._told else {}
+        return fingerprint_shown(table, {**told, **stock.digests()})
 
-        require_sound(table, self._config.tls_by_name, certificates, is_shared=True)
-        written = write_routes(
-            self._connected(),
-            self._settings,
-            self._config,
-            table,
-            {it.place: it for it in self._read()},
-        )
-        generation, before = fingerprint(table), self._told
+    def apply(self, table: RouteTable, certificates: Mapping[ResourceKey, SecretValue]) -> str:
+        from ctrlplane_gitops.network.gateway.certify import Certifier
+        from ctrlplane_gitops.network.gateway.write import TableWriter
+
+        look = self._look()
+        table, refused = _as_meant(table, look.routes), dict[ResourceKey, str]()
+        complete = complete_certificates(table, certificates, self._finds_held(look.stock))
+        for entry in table.entries:
+            if entry.certificate not in (None, *complete) and _is_held(entry, look.routes):
+                refused[entry.key] = f"{entry.certificate} is damaged here, and has no value now"
+        sound = RouteTable(tuple(it for it in table.entries if it.key not in refused))
+        require_sound(sound, self._config.tls_by_name, complete, is_shared=True)
+        certifier = None
+        if self._config.has_listeners or look.has_stock:
+            certifier = Certifier(
+                self._connected(), self._settings, self._config, look.stock, complete
+            )
+        held = {item.place: item for item in look.routes}
+        writer = TableWriter(self._connected(), self._settings, self._config, held, certifier)
+        written = writer.write(table, refused)
+        generation, before = fingerprint(table, complete), self._told
         # What was written before and is not confirmed yet is still to be confirmed.
         touched = frozenset(written.touched) | (before.touched if before else frozenset())
-        self._told = _Told(generation, table, written.refused, written.homeless, touched)
+        self._told = _Told(
+            generation,
+            written.refused,
+            digest_certificates(complete),
+            written.homeless,
+            touched,
+        )
         return generation
 
     def wait_live(self, generation: str, timeout: timedelta) -> LiveReport:
@@ -150,14 +200,37 @@ class GatewayRouter:
             self._api = Api(Connection(find_access(_ALIAS, self._settings.environ)))
         return self._api
 
-    def _read(self) -> list[Seen]:
-        """All HTTPRoutes of the control plane, in one list call."""
+    def _look(self) -> _Look:
+        """All there is of the control plane: HTTPRoutes in one list call, and what they show in
+        three more where they may show anything."""
         from ctrlplane_gitops.cluster.resource import HTTP_ROUTE
 
-        labels = {LABEL_PLANE: self._settings.plane}
-        return self._connected().read_all(
-            HTTP_ROUTE, labels, lambda raw: read_route(self._config, raw)
+        plane, config = self._settings.plane, self._config
+        labels = {LABEL_PLANE: plane}
+        routes = self._connected().read_all(
+            HTTP_ROUTE, labels, lambda raw: read_route(plane, config, raw)
         )
+        if not config.has_listeners and not any(item.shown for item in routes):
+            return _Look(tuple(routes))
+        stock = read_stock(self._connected(), plane, config)
+        shown = [it.shown for it in routes if it.shown is not None and it.is_certified(config)]
+        leftovers = find_leftovers(plane, config, shown, stock)
+        routes = add_stock(plane, config, routes, stock)
+        return _Look(tuple(routes), stock, frozenset(leftovers), has_stock=True)
+
+    def _finds_held(self, stock: Stock) -> Callable[[ResourceKey], str | None]:
+        """Finds a certificate in a Secret of ours that nobody else has written into."""
+
+        def find(key: ResourceKey) -> str | None:
+            from ctrlplane_gitops.cluster.resource import SECRET
+
+            for place, item in stock.secrets.items():
+                if item.certificate == key and not item.strangers:
+                    found = self._connected().get(SECRET, *place)
+                    return read_pem(found) if found is not None else None
+            return None
+
+        return find
 
     def _table_of(self, seen: Collection[Seen]) -> RouteTable:
         homeless = self._told.homeless if self._told else ()
@@ -171,48 +244,69 @@ class GatewayRouter:
         told = self._told
         if told is not None and told.generation != generation:
             return LiveReport(False, f"generation {told.generation} was written since")
-        seen = self._read() if told is None else self._look_at(told.touched)
-        if told is None and fingerprint(self._table_of(seen)) != generation:
-            return LiveReport(False, "the HTTPRoutes are of another generation")
+        if told is not None:
+            seen = self._look_at(told.touched)
+        else:
+            look = self._look()
+            seen = look.routes
+            if self._name(self._table_of(seen), look.stock) != generation:
+                return LiveReport(False, "the HTTPRoutes are of another generation")
         refused = dict(told.refused) if told is not None else {}
         waits = []
         for item in seen:
             if item.entry is None:
                 continue
-            if item.refusal is not None:
-                refused.setdefault(item.entry.key, self._words(item))
-            elif item.waits_for:
-                waits.append(f"{describe(item.entry)}: {item.waits_for}")
-            elif item.missing and not is_over:
+            said = item.verdict
+            if said.refusal is not None or (said.early and is_over and not said.waits_for):
+                reason = said.refusal or said.early
+                refused.setdefault(item.entry.key, self._words(reason))
+            elif said.waits_for or said.early:
+                waits.append(f"{describe(item.entry)}: {said.waits_for or said.early}")
+            elif said.missing and not is_over:
                 # It may be a new one. One that somebody has removed comes back with the next scale,
                 # which must not wait for it here.
-                waits.append(f"{describe(item.entry)}: {item.missing}")
+                waits.append(f"{describe(item.entry)}: {said.missing}")
         if waits:
             return LiveReport(False, "; ".join(waits), refused)
         if told is not None:
             self._told = replace(told, touched=frozenset())
         return LiveReport(True, refused=refused)
 
-    def _look_at(self, places: Collection[tuple[str, str]]) -> list[Seen]:
+    def _look_at(self, places: Collection[Place]) -> Collection[Seen]:
         """These HTTPRoutes, one by one where they are few; who is gone is not among them. Somebody
         is asked in any case: a cluster that does not answer serves nothing that is known."""
         from ctrlplane_gitops.cluster.resource import HTTP_ROUTE
 
+        plane, config = self._settings.plane, self._config
         if not 0 < len(places) <= _FEW:
-            return [item for item in self._read() if item.place in places]
+            return [item for item in self._look().routes if item.place in places]
         found = (self._connected().get(HTTP_ROUTE, *place) for place in sorted(places))
-        return [read_route(self._config, raw) for raw in found if raw is not None]
+        routes = [read_route(plane, config, raw) for raw in found if raw is not None]
+        if not any(item.is_certified(config) for item in routes):
+            return routes
+        stock = read_gateway(self._connected(), plane, config)
+        return [judge_shown(plane, config, item, stock) for item in routes]
 
-    def _words(self, item: Seen) -> str:
-        return f"Gateway {self._config.namespace}/{self._config.name} refuses it: {item.refusal}"
+    def _words(self, reason: str) -> str:
+        return f"Gateway {self._config.namespace}/{self._config.name} refuses it: {reason}"
 
 
-def _faults_of(item: Seen) -> list[str]:
-    name = f"HTTPRoute {item.namespace}/{item.name}"
-    who = f" (set by {', '.join(item.strangers)})" if item.strangers else ""
-    if item.entry is None:
-        return [f"{name}: what it says is not as we write it{who}"]
-    found = [] if item.is_as_written else [f"{name}: it was changed{who}"]
-    for reason in filter(None, (item.refusal, item.missing)):
-        found.append(f"{describe(item.entry)}: {reason}")
-    return found
+def _as_meant(table: RouteTable, seen: Collection[Seen]) -> RouteTable:
+    """Who says of a damaged entry what is seen of it means it as it was written."""
+    meant = {it.entry: it.meant for it in seen if it.damage and it.entry and it.meant}
+    return RouteTable(
+        tuple(
+            replace(entry, certificate=meant[entry].certificate) if entry in meant else entry
+            for entry in table.entries
+        )
+    )
+
+
+def _is_held(entry: RouteEntry, seen: Collection[Seen]) -> bool:
+    """Whether it was shown with this certificate, which is damaged."""
+    return any(
+        it.damage
+        and it.meant
+        and (it.meant.key, it.meant.certificate) == (entry.key, entry.certificate)
+        for it in seen
+    )
