@@ -16,6 +16,7 @@ from ctrlplane_gitops.network.router import Router, RouterSettings
 from tests.e2e.crash_kit import Runtime
 from tests.e2e.plane import wait_until
 from tests.e2e.route_kit import HOST, PROCESS, WEB, RouteWorld, Routing, app, assert_settled
+from tests.e2e.test_route_certificate import own_anchor, see, write
 from tests.e2e.test_route_crash import FORWARD, Case
 from tests.kubernetes import isolation
 from tests.kubernetes.gateway import Gateway
@@ -42,7 +43,8 @@ class GatewayWorld(RouteWorld):
     def router_options(self) -> dict[str, Any]:
         parent = self.gateway.parent
         name = f"{parent['namespace']}/{parent['name']}"
-        return {"gateway": name, "entryPoints": {"web": "web"}}
+        secure = {"port": self.secure_port, "tls": True}
+        return {"gateway": name, "entryPoints": {"web": "web", "websecure": secure}}
 
     @property
     def namespace(self) -> str:
@@ -64,8 +66,19 @@ class GatewayWorld(RouteWorld):
             for it in found
         }
 
+    def leftovers(self) -> list[str]:
+        """What there is of certificates, in the namespace and at the Gateway."""
+        client, gateway = self.gateway.cluster.client, self.gateway
+        found = client.list("ReferenceGrant", self.namespace)
+        found += client.list("Secret", self.namespace)
+        names = [it["metadata"]["name"] for it in found]
+        spec = client.get("Gateway", gateway.name, gateway.namespace)["spec"]
+        names += [it["name"] for it in spec["listeners"]]
+        return [name for name in names if name.endswith(".tls") or name.startswith(self.plane)]
+
     def close(self) -> None:
         assert self.run("destroy", "-y") == 0, self.errors
+        assert self.leftovers() == []
         with closing(self.router()) as router:
             assert router.observe().table.entries == ()
 
@@ -77,7 +90,14 @@ def world(
     if trouble := isolation.trouble():
         pytest.skip(f"containers cannot be isolated here: {trouble}")
     plane = f"gw-{secrets.token_hex(3)}"
-    world = GatewayWorld(tmp_path, PODS, plane=plane, routing=GATEWAY, port=kubernetes_gateway.port)
+    world = GatewayWorld(
+        tmp_path,
+        PODS,
+        plane=plane,
+        routing=GATEWAY,
+        port=kubernetes_gateway.port,
+        secure_port=kubernetes_gateway.secure_port,
+    )
     world.gateway = kubernetes_gateway
     world.environ |= {
         "CTRLPLANE_KUBECONFIG": str(kubernetes_rig.kubeconfig),
@@ -122,6 +142,33 @@ def test_a_canary_has_its_weight_and_its_header_and_can_be_taken_back(world: Gat
     assert met["failures"] == []
     assert world.routes()["shop"] == [("web-v1", 100)]
     wait_until(lambda: {world.ask() for _ in range(20)} == {"one /"})
+
+
+def test_a_certificate_is_issued_believed_and_renewed_without_a_failed_request(
+    world: GatewayWorld,
+) -> None:
+    write(world, "duration: 2h, renewBefore: 1h")
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    wait_until(lambda: see(world, own_anchor(world)))
+    first = see(world, own_anchor(world))
+    assert see(world, own_anchor(world), "b.test") == first
+    assert_settled(world, "with a certificate")
+
+    write(world, "duration: 90d, renewBefore: 3h")
+    with world.load() as met:
+        assert world.run("apply", "-y") == 0, world.output + world.errors
+        wait_until(lambda: see(world, own_anchor(world)) != first)
+    assert met["failures"] == []
+    assert "PRIVATE" not in world.output + world.errors
+    assert_settled(world, "renewed")
+    world.gateway.cluster.client.delete("Secret", "certificate.tls.tls", world.namespace)
+    assert world.run("plan", "--detailed-exitcode") == 2
+    assert "route/acme/tls" in world.output
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    assert_settled(world, "made good")
+    write(world, more="")
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    assert world.leftovers() == []
 
 
 def test_what_somebody_changed_in_an_http_route_is_named_and_taken_back(

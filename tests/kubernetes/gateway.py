@@ -24,10 +24,12 @@ _DEFINITIONS = "gateway-api"
 
 
 class Gateway:
-    """Routes that name it as their parent, from any namespace, are served at ``address``."""
+    """Routes that name it as their parent, from any namespace, are served at ``address``. Listeners
+    may be added to it at ``secure_port``."""
 
-    def __init__(self, cluster: Cluster, namespace: str, port: int) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, port: int, secure_port: int) -> None:
         self.cluster, self.namespace, self.port = cluster, namespace, port
+        self.secure_port = secure_port
         self.name = NAME
         self.address = f"http://127.0.0.1:{port}"
 
@@ -112,7 +114,7 @@ def gateway(cluster: Cluster, root: Path) -> Iterator[Gateway]:
     """From its Gateway being programmed to its end."""
     program = find_traefik()
     install_definitions(cluster)
-    made = Gateway(cluster, cluster.make_namespace("gateway"), free_port())
+    made = Gateway(cluster, cluster.make_namespace("gateway"), free_port(), free_port())
     _declare(made)
     ping = free_port()
     with ExitStack() as stack:
@@ -121,17 +123,18 @@ def gateway(cluster: Cluster, root: Path) -> Iterator[Gateway]:
         lens = Lens(client)
         stack.callback(lens.close)
         config = root / "traefik.json"
-        config.write_text(json.dumps(_config(made.port, ping, lens.address)))
+        config.write_text(json.dumps(_config(made, ping, lens.address)))
         arguments = [program, f"--configFile={config}"]
         stack.enter_context(running(arguments, root / "traefik.log", lambda: _answers(ping)))
         cluster.client.wait("the Gateway", lambda: _is_programmed(made), 60)
         yield made
 
 
-def _config(port: int, ping: int, server: str) -> Object:
+def _config(made: Gateway, ping: int, server: str) -> Object:
     return {
         "entryPoints": {
-            "web": {"address": f"127.0.0.1:{port}"},
+            "web": {"address": f"127.0.0.1:{made.port}"},
+            "websecure": {"address": f"127.0.0.1:{made.secure_port}"},
             "ping": {"address": f"127.0.0.1:{ping}"},
         },
         "ping": {"entryPoint": "ping"},

@@ -30,7 +30,7 @@ SYSTEM, NAME = "ctrlplane-system", "ctrlplane-gitops"
 USER = f"system:serviceaccount:{SYSTEM}:{NAME}"
 _APPLIED = frozenset(
     {"namespaces", "serviceaccounts", "services", "configmaps", "secrets", "deployments",
-     "persistentvolumeclaims", "poddisruptionbudgets", "httproutes"}
+     "persistentvolumeclaims", "poddisruptionbudgets", "httproutes", "referencegrants"}
 )  # fmt: skip
 _POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -86,6 +86,7 @@ def world(tmp_path: Path, kubernetes_gateway: Gateway, account: Access) -> Itera
         plane=f"role-{secrets.token_hex(3)}",
         routing=GATEWAY,
         port=kubernetes_gateway.port,
+        secure_port=kubernetes_gateway.secure_port,
     )
     world.gateway = kubernetes_gateway
     path = write_kubeconfig(account, tmp_path / "account.kubeconfig")
@@ -117,6 +118,8 @@ def specs(version: str, *, replicas: int = 2, memory: str = "64Mi", more: str = 
         " progressDeadline: 60s, healthyDeadline: 40s, stopTimeout: 5s, drainTimeout: 1s}\n---\n"
         f"{_HEADER}kind: Route\nmetadata: {{tenant: acme, name: shop}}\n"
         f"spec: {{instance: web, hosts: [{HOST}]}}\n---\n"
+        f"{_HEADER}kind: Route\nmetadata: {{tenant: acme, name: tls}}\n"
+        f"spec: {{instance: web, hosts: [{HOST}], tls: {{certificate: auto}}}}\n---\n"
         f"{_HEADER}kind: Secret\nmetadata: {{tenant: acme, name: token}}\n"
         "spec: {type: env, key: TOKEN, from: {env: SHOP_TOKEN}}\n---\n"
         f"{_HEADER}kind: Secret\nmetadata: {{tenant: acme, name: key}}\n"
