@@ -278,8 +278,8 @@ class Loop:
 
     def _rest(self) -> None:
         """Sleep until something ends or is due, at most a tick; not at all when a work has just
-        ended, for others may have waited for it."""
-        if self._has_ended:
+        ended, for others may have waited for it, or when nothing is left to wait for."""
+        if self._has_ended or all(batch.is_over for batch in self._batches):
             self._has_ended = False
             return
         now = self._clock.now()

@@ -64,8 +64,8 @@ _Server = TypeVar("_Server", bound=ApiServer)
 class _Handler(BaseHTTPRequestHandler):
     server: ApiServer
     protocol_version = "HTTP/1.1"
-    # Headers and content in one piece: the second of two would wait for an acknowledgement.
-    wbufsize = -1
+    # The second piece of an answer would wait for an acknowledgement of the first.
+    wbufsize, disable_nagle_algorithm = -1, True
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

@@ -45,9 +45,10 @@ def test_an_apply_makes_it_so_and_the_next_one_does_nothing(scene: Scene) -> Non
     assert recorded.plane_id is not None
     assert recorded.instances[WEB].release == 1
     assert [item.state for item in recorded.releases[WEB]] == [ReleaseState.ACTIVE]
-    before = (scene.dump(), len(scene.local.performed))
+    before, at = (scene.dump(), len(scene.local.performed)), scene.clock.now()
     again = scene.run(TWO)
     scene.store.release(scene.fence)
+    assert scene.clock.now() == at, "it has waited for something"
     assert again.results == () and again.effects == 0
     assert len(scene.local.performed) == before[1]
     assert scene.store.load_state() == recorded
