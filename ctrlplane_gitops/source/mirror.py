@@ -8,6 +8,8 @@ import hashlib
 import os
 import re
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ _REMOTE_FAULT = re.compile(
     r"could not read from remote|unable to access|could not resolve|authentication failed"
     r"|could not read username|could not read password|couldn't find remote ref"
     r"|repository .*not found|does not appear to be a git repository|dubious ownership"
-    r"|transport '.*' not allowed|host key verification|permission denied \(|timeout: the command",
+    r"|transport '.*' not allowed|host key verification|permission denied \(|no answer within",
     re.IGNORECASE,
 )
 _TRANSIENT = re.compile(r"timed? ?out|could not resolve|connection|early eof|50[0234]", re.I)
@@ -104,28 +106,31 @@ class Mirror:
         )
 
     def _run(self, command: Sequence[str]) -> str:
-        """Run a command that talks to the remote; its error text, "" when it went well."""
+        """Run a command that talks to the remote; its error text, "" when it went well. One that
+        takes too long is ended, with all that it has started."""
         try:
-            # 90 ms to import, and only a fetch needs it.
-            from git.cmd import Git
-            from git.exc import GitCommandNotFound
-        except ImportError:
-            raise SourceError("the git command was not found", hint="install git") from None
-        made = self._make_environ()
-        # GitPython adds its own process's environment; a GIT_DIR there (a hook runs us) is poison.
-        foreign = [name for name in os.environ if name.startswith("GIT_") and name not in made]
-        prefix = ["env", *(part for name in foreign for part in ("-u", name))] if foreign else []
-        try:
-            status, _, errors = Git(str(self.git_dir.parent)).execute(
-                [*prefix, *command],
-                env=made,
-                with_extended_output=True,
-                with_exceptions=False,
-                kill_after_timeout=self._timeout_s,
+            process = subprocess.Popen(
+                command,
+                env=self._make_environ(),
+                cwd=self.git_dir.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
             )
-        except GitCommandNotFound:
+        except FileNotFoundError:
             raise SourceError("the git command was not found", hint="install git") from None
-        return "" if status == 0 else scrub(str(errors)) or f"git ended with {status}"
+        with process:
+            try:
+                errors = process.communicate(timeout=self._timeout_s)[1]
+            except subprocess.TimeoutExpired:
+                return f"no answer within {self._timeout_s:g} s, timed out"
+            finally:
+                # Nobody has waited for it, so that the number is still that of its group.
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        text = scrub(errors.decode("utf-8", "replace"))
+        return "" if process.returncode == 0 else text or f"git ended with {process.returncode}"
 
     def _make_environ(self) -> dict[str, str]:
         config: dict[str, str] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pydantic", "ruamel", "git", "sqlite_utils", "docker", "grpc")
+HEAVY = ("pydantic", "ruamel", "sqlite_utils", "docker", "grpc")
 
 
 def test_the_layers_hold() -> None:

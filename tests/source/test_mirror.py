@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -176,12 +177,30 @@ def test_the_token_reaches_the_forge_and_no_message(tmp_path: Path) -> None:
     assert "CTRLPLANE_GIT_TOKEN" in shown
 
 
-def test_a_remote_that_never_answers_is_given_up_in_time(tmp_path: Path) -> None:
+def commands() -> str:
+    """What every process of this machine was called with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_text(errors="replace"))
+    return "\n".join(found)
+
+
+def test_a_remote_that_never_answers_is_given_up_with_all_that_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "git").symlink_to(shutil.which("git") or "")
+    # Neither ps nor pgrep, as in most images of containers.
+    monkeypatch.setenv("PATH", str(programs))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        mirror = Mirror(RemoteUrl(f"{origin}x.git", "http", origin), tmp_path / "m", ENVIRON, 0.5)
-        with pytest.raises(SourceError, match="did not complete") as caught:
+        environ = ENVIRON | {"PATH": str(programs)}
+        mirror = Mirror(RemoteUrl(f"{origin}x.git", "http", origin), tmp_path / "m", environ, 0.5)
+        with pytest.raises(SourceError, match="no answer within") as caught:
             mirror.update("main")
+        assert origin not in commands()
     assert caught.value.is_retryable
     assert not list((tmp_path / "m").glob("*.new-*"))
 
