@@ -97,6 +97,7 @@ def show_instance(row: InstanceRow) -> dict[str, Any]:
         "phase": row.phase,
         "ready": row.replicas.ready,
         "desired": row.replicas.desired,
+        "is_autoscaled": row.replicas.owner == "autoscaler",
         "release": row.release,
         "provider": row.provider,
         "traffic": show_shares(row.traffic),

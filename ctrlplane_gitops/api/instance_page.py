@@ -64,6 +64,7 @@ def _show_head(detail: InstanceDetail) -> dict[str, Any]:
         "phase": row.phase,
         "ready": row.replicas.ready,
         "desired": row.replicas.desired,
+        "is_autoscaled": row.replicas.owner == "autoscaler",
         "release": row.release,
         "provider": row.provider,
         "strategy": detail.rollout.strategy,

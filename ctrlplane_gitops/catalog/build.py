@@ -28,6 +28,7 @@ from ctrlplane_gitops.catalog.runtime import (
     check_deployment_runtime,
     check_paths,
     check_probes,
+    check_replicas,
 )
 from ctrlplane_gitops.catalog.tenant import Parts, build_tenant
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics
@@ -111,6 +112,7 @@ def _check_all(scope: Scope) -> Iterator[Diagnostic]:
             yield from check_secret_env(instance, specs)
             yield from check_paths(instance, specs, scope)
             yield from check_probes(instance, scope)
+            yield from check_replicas(instance, scope)
         for deployment in specs.deployments.values():
             yield from check_deployment_refs(deployment, specs, scope)
             yield from check_env(deployment)

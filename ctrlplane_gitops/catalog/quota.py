@@ -10,6 +10,7 @@ from ctrlplane_gitops.catalog.finding import fault
 from ctrlplane_gitops.catalog.index import TenantSpecs
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import read_replicas
 from ctrlplane_gitops.units import format_bytes, format_cpu, parse_bytes, parse_cpu
 
 
@@ -38,7 +39,7 @@ def _check_limits(
     parse: Callable[[str], int],
     render: Callable[[int], str],
 ) -> Iterator[Diagnostic]:
-    """Replicas times limit, over all instances."""
+    """Replicas times limit, over all instances; of an autoscaled one those it begins with."""
     limit = quota.get(name)
     if limit is None:
         return
@@ -55,7 +56,7 @@ def _check_limits(
                 hint=f"set resources.{name}",
             )
         else:
-            total += instance.spec["replicas"] * parse(wanted)
+            total += read_replicas(instance.spec["replicas"])[0] * parse(wanted)
     if total > parse(limit):
         yield _over(document, name, render(total), limit)
 

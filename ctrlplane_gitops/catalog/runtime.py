@@ -14,6 +14,8 @@ from ctrlplane_gitops.state.template import SecretType
 
 _PROCESS, _MEMORY, _KUBERNETES = "process", "memory", "kubernetes"
 _USUAL_STATUSES = "200-399"
+# Where somebody else may decide how many replicas there are.
+AUTOSCALING = frozenset({_KUBERNETES, _MEMORY})
 _MOVING = (StrategyType.BLUE_GREEN, StrategyType.CANARY)
 
 
@@ -70,6 +72,22 @@ def check_paths(document: Document, specs: TenantSpecs, scope: Scope) -> Iterato
         if kind == _PROCESS or (kind not in (None, _MEMORY) and not target.path.startswith("/")):
             yield from _check_relative(document, target)
     yield from _check_overlaps(document, targets, is_nesting_allowed=kind != _PROCESS)
+
+
+def check_replicas(document: Document, scope: Scope) -> Iterator[Diagnostic]:
+    """An autoscaler is something of the provider's."""
+    kind = scope.type_of(document)
+    if kind is not None and kind not in AUTOSCALING and not isinstance(
+        document.spec["replicas"], int
+    ):  # fmt: skip
+        yield fault(
+            document,
+            "no-autoscaler",
+            f"provider {scope.provider_of(document)!r} ({kind}) has no capability 'autoscaling',"
+            " so nobody would decide how many replicas there are",
+            "replicas",
+            hint="say how many run: replicas: 2",
+        )
 
 
 def check_probes(document: Document, scope: Scope) -> Iterator[Diagnostic]:

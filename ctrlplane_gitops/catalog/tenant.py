@@ -26,6 +26,7 @@ from ctrlplane_gitops.state.desired import (
     DesiredResource,
     RolloutParams,
     SecretRef,
+    read_replicas,
 )
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
 from ctrlplane_gitops.value import field, record
@@ -99,10 +100,11 @@ def _build_instance(
             has_images=scope.type_of(document) != "process",
         )
     health = build_health(spec)
+    replicas, is_autoscaled = read_replicas(spec["replicas"])
     return DesiredInstance(
         build_resource(instance_key(specs.name, document.name), document, shown),
         provider,
-        0 if is_suspended else spec["replicas"],
+        0 if is_suspended else replicas,
         build_resources(spec),
         health,
         resolve_dependencies(document, scope, frozen),
@@ -113,6 +115,7 @@ def _build_instance(
         is_suspended,
         _is_drift_observed(spec, specs, scope),
         build_routes(document, specs, scope.plane, health),
+        is_autoscaled,
     )
 
 

@@ -46,6 +46,9 @@ DEPLOYMENT = ResourceType("apps", "v1", "Deployment", "deployments")
 REPLICA_SET = ResourceType("apps", "v1", "ReplicaSet", "replicasets")
 DISRUPTION_BUDGET = ResourceType("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 POD_METRICS = ResourceType("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
+AUTOSCALER = ResourceType(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
 GATEWAY = ResourceType("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
 REFERENCE_GRANT = ResourceType(
     "gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants"

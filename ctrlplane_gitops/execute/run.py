@@ -9,96 +9,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from ctrlplane_gitops.errors import CtrlplaneError, UnreachableError
+from ctrlplane_gitops.execute.count import rollout_replicas
 from ctrlplane_gitops.execute.retry import next_delay
 from ctrlplane_gitops.execute.settle import Settled, settle_completed, settle_failed
+from ctrlplane_gitops.execute.step import Act as Act
+from ctrlplane_gitops.execute.step import End as End
+from ctrlplane_gitops.execute.step import Pause as Pause
+from ctrlplane_gitops.execute.step import Step as Step
+from ctrlplane_gitops.execute.step import Surroundings as Surroundings
+from ctrlplane_gitops.execute.step import WorkState as WorkState
 from ctrlplane_gitops.plan.change import Work
-from ctrlplane_gitops.plan.drift import wanted_replicas
+from ctrlplane_gitops.plan.drift import find_altered, wanted_replicas
 from ctrlplane_gitops.rollout.registry import strategy_for
-from ctrlplane_gitops.rollout.view import (
-    AnalysisView,
-    ReplicaSetView,
-    RolloutView,
-    RouteStep,
-    ScaleStep,
-    TrafficView,
-    Wishes,
-)
+from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep, TrafficView
 from ctrlplane_gitops.state.action import (
     Action,
     Outcome,
     PrepareRelease,
     RemoveInstance,
+    ScaleOwner,
     ScaleReplicaSet,
     UpdateResources,
 )
 from ctrlplane_gitops.state.observed import Gap, ObservedReplicaSet
 from ctrlplane_gitops.state.recorded import RecordedInstance, RolloutPhase, RolloutStatus
 from ctrlplane_gitops.state.template import Release, ReleaseState, ReleaseTemplate
-from ctrlplane_gitops.value import struct
 
 _LONGEST_WAIT = timedelta(seconds=1)
 _UNDER_WAY = (RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK)
-
-
-class WorkState(StrEnum):
-    """How the work on one instance ended. ``waiting``: somebody must promote or resume it.
-    ``underWay``: an earlier pass is at the same. ``superseded``: a later one makes something else
-    of it. ``overtaken``: it moved while it was looked at, and has to be looked at again."""
-
-    DONE = "done"
-    STARTED = "started"
-    WAITING = "waiting"
-    ROLLED_BACK = "rolledBack"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-    UNDER_WAY = "underWay"
-    SUPERSEDED = "superseded"
-    OVERTAKEN = "overtaken"
-
-
-@struct
-class Act:
-    """Do these, side by side, then look again. ``route``: share the requests like this."""
-
-    actions: tuple[Action, ...]
-    status: RolloutStatus | None = None
-    route: RouteStep | None = None
-
-
-@struct
-class Pause:
-    """Nothing to do before ``wait`` has passed or a probe has turned."""
-
-    wait: timedelta
-    status: RolloutStatus | None = None
-
-
-@struct
-class End:
-    """The work ended; ``settled`` is what to write down (None: nothing but the outcome)."""
-
-    state: WorkState
-    message: str = ""
-    settled: Settled | None = None
-    error: CtrlplaneError | None = None
-
-
-Step = Act | Pause | End
-
-
-@struct
-class Surroundings:
-    """What a rollout depends on besides its replicas. ``traffic`` None: no router is concerned;
-    ``analysis`` None: nothing is measured. ``note`` is what the measurements say, for people."""
-
-    traffic: TrafficView | None = None
-    wishes: Wishes = Wishes()
-    analysis: AnalysisView | None = None
-    note: str = ""
 
 
 _ALONE = Surroundings()
@@ -139,7 +79,10 @@ class InstanceRun:
         """A rollout under way goes on; what ended some way or other is begun anew."""
         status, release = self.known.rollout, self.work.release
         is_same = release is not None and status.target == release.number
-        return status if is_same and status.phase in _UNDER_WAY else RolloutStatus()
+        if status.phase not in _UNDER_WAY:
+            return RolloutStatus()
+        # What another rollout has taken away meanwhile is to be there again.
+        return status if is_same else RolloutStatus(replicas=status.replicas)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -229,10 +172,13 @@ class InstanceRun:
     ) -> Step:
         work, target = self.work, self.target
         assert work.desired is not None and target is not None
+        wanted = self._wanted(sets)
+        if not wanted and self._is_asleep(sets):
+            return self._mend(sets, now) or self._end()
         view = RolloutView(
             instance=work.instance,
             target=target.number,
-            replicas=self._wanted(sets),
+            replicas=wanted,
             sets=views,
             params=work.desired.params,
             status=self.status,
@@ -245,8 +191,12 @@ class InstanceRun:
             analysis=around.analysis,
         )
         decision = strategy_for(work.desired.params.type).next_step(view)
-        changed = decision.status if decision.status != self.status else None
-        self.status = decision.status
+        status = decision.status
+        if work.desired.is_autoscaled:
+            kept = wanted if status.phase in _UNDER_WAY else 0
+            status = replace(status, replicas=kept)
+        changed = status if status != self.status else None
+        self.status = status
         if decision.steps or decision.route is not None:
             self._rest_until = now + decision.wait
             actions = tuple(self._dress(step, sets, now) for step in decision.steps)
@@ -282,8 +232,16 @@ class InstanceRun:
             stop_timeout=desired.params.stop_timeout,
             retire=step.retire,
             health=desired.health,
-            max_unavailable=desired.params.max_unavailable.of(desired.replicas, round_up=False),
+            max_unavailable=desired.params.max_unavailable.of(self._wanted(sets), round_up=False),
+            owner=self._owner_of(step.release),
         )
+
+    def _owner_of(self, release: int) -> ScaleOwner:
+        work, target = self.work, self.target
+        if work.desired is None or not work.desired.is_autoscaled:
+            return ScaleOwner.SPECS
+        is_settled = target is not None and release == target.number == work.active
+        return ScaleOwner.AUTOSCALER if is_settled or self._mended else ScaleOwner.ROLLOUT
 
     def _mend(self, sets: tuple[ObservedReplicaSet, ...], now: datetime) -> Act | None:
         """Put back what somebody has changed of the set that is to stay, once."""
@@ -292,16 +250,27 @@ class InstanceRun:
         if self._mended or self.status.phase is not RolloutPhase.IDLE or not work.desired.replicas:
             return None
         self._mended = True
-        if not any(item.altered for item in sets if item.release == target.number):
+        own = [item for item in sets if item.release == target.number]
+        if not any(find_altered(work.desired, item) for item in own):
             return None
         wanted = self._wanted(sets)
         return Act((self._dress(ScaleStep(target.number, wanted), sets, now),))
 
     def _wanted(self, sets: tuple[ObservedReplicaSet, ...]) -> int:
         """How many replicas there should be: Git's number, or what somebody else decides."""
-        assert self.work.desired is not None and self.target is not None
-        own = [item for item in sets if item.release == self.target.number]
-        return wanted_replicas(self.work.desired.replicas, own)
+        work, target = self.work, self.target
+        assert work.desired is not None and target is not None
+        if work.desired.is_autoscaled and target.number != work.active:
+            return rollout_replicas(
+                work.desired, target.number, work.active, self.status.replicas, sets
+            )
+        own = [item for item in sets if item.release == target.number]
+        return wanted_replicas(work.desired, own)
+
+    def _is_asleep(self, sets: tuple[ObservedReplicaSet, ...]) -> bool:
+        """Nothing runs because an autoscaler has decided so."""
+        desired = self.work.desired
+        return bool(desired and desired.replicas) and any(item.scaled_by for item in sets)
 
     def _end(self) -> Step:
         work, target = self.work, self.target
@@ -333,7 +302,8 @@ class InstanceRun:
             return "waiting"
         ready = sum(1 for item in found.replicas if item.is_ready)
         reasons = sorted({item.reason for item in found.replicas if item.reason})
-        text = f"{target.label} has {ready}/{self.work.desired.replicas} ready"
+        wanted = self.status.replicas or self.work.desired.replicas
+        text = f"{target.label} has {ready}/{wanted} ready"
         return f"{text}: {'; '.join(reasons)}" if reasons else text
 
     def end_of_gap(self, gap: Gap) -> End:

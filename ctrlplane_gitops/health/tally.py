@@ -133,15 +133,16 @@ class Tally:
     nobody could say, is no news."""
 
     __slots__ = (
-        "_checks", "_has_lived", "_is_blind", "_missing", "_open", "_replicas", "key", "provider",
-        "told", "wanted",
+        "_checks", "_declared", "_has_lived", "_is_autoscaled", "_is_blind", "_missing", "_open",
+        "_replicas", "key", "provider", "told", "wanted",
     )  # fmt: skip
 
     def __init__(self, key: ResourceKey, told: Health | None = None) -> None:
         self.key = key
         self.provider = ""
         self.told = told
-        self.wanted = 0
+        self.wanted = self._declared = 0
+        self._is_autoscaled = False
         self._checks: tuple[HealthCheck, ...] = ()
         self._has_lived = told is not None
         self._is_blind = False
@@ -172,11 +173,13 @@ class Tally:
     def take_desired(self, desired: DesiredInstance) -> bool:
         """What it should be; True when that is news. Other checks than before begin anew."""
         wanted = desired.replicas if desired.template is not None else 0
-        if (wanted, desired.provider, desired.health) == (self.wanted, self.provider, self._checks):
+        asked = (wanted, desired.is_autoscaled, desired.provider, desired.health)
+        if asked == (self._declared, self._is_autoscaled, self.provider, self._checks):
             return False
         if wanted > self.wanted:
             self._missing = _MISSING_LOOKS - _NEW_LOOKS
-        self.wanted, self.provider = wanted, desired.provider
+        self.wanted = self._declared = wanted
+        self._is_autoscaled, self.provider = desired.is_autoscaled, desired.provider
         if desired.health != self._checks:
             self._checks = desired.health
             self._end_replicas(self._replicas)
@@ -190,6 +193,10 @@ class Tally:
         found: list[_Replica] = []
         new: list[Probed] = []
         has_changed = False
+        sets = tuple(sets)
+        if self._is_autoscaled and self._declared:
+            scales = [item.scale for item in sets if item.scale is not None]
+            self.wanted = max(scales, default=self._declared)
         for item in sets:
             self._has_lived |= bool(item.replicas)
             for replica in item.live:

@@ -8,6 +8,7 @@ from typing import Any
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.plan.change import (
     ABSENT,
+    Autoscaled,
     Blocked,
     Change,
     ChangeAction,
@@ -39,6 +40,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "header": header_as_json(plan.header),
         "resource_changes": [_change(item) for item in plan.changes],
         "resource_drift": [_drift(item) for item in plan.drift],
+        "autoscaled": [_autoscaled(item) for item in plan.autoscaled],
         "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
         "refusals": [_blocked(item) for item in plan.refusals],
         "gaps": [{"provider": item.provider, "reason": item.reason} for item in plan.gaps],
@@ -122,6 +124,10 @@ def _drift(item: Drift) -> dict[str, Any]:
         "text": item.text,
         "is_corrected": item.is_corrected,
     }
+
+
+def _autoscaled(item: Autoscaled) -> dict[str, Any]:
+    return {"address": item.key.address, "replicas": item.replicas, "decided_by": item.by}
 
 
 def _field(item: FieldChange) -> dict[str, Any]:

@@ -95,6 +95,16 @@ class Drift:
 
 
 @struct
+class Autoscaled:
+    """How many replicas an instance has because an autoscaler has decided so; ``by`` is who that
+    was, "" while nobody has."""
+
+    key: ResourceKey
+    replicas: int
+    by: str
+
+
+@struct
 class Work:
     """What is executed for one instance; at most one per instance.
 
@@ -169,7 +179,7 @@ class Plan:
     to be served; ``starts_router``: ours served something and does not run; ``stops_router``:
     it runs and nothing is routed any more. ``certificates`` are
     records of what routes show, secrets and issued ones, to be written once the router has them;
-    ``issues`` have to be issued before anything is done.
+    ``issues`` have to be issued before anything is done. ``autoscaled`` is shown and left alone.
     """
 
     header: PlanHeader
@@ -189,6 +199,7 @@ class Plan:
     stops_router: bool = False
     certificates: tuple[RecordedResource, ...] = ()
     issues: tuple[IssuedCertificate, ...] = ()
+    autoscaled: tuple[Autoscaled, ...] = ()
 
     @property
     def is_empty(self) -> bool:

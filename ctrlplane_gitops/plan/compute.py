@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
+from ctrlplane_gitops.plan.autoscaled import find_autoscaled, warn_scaled
 from ctrlplane_gitops.plan.certificate import plan_certificates
 from ctrlplane_gitops.plan.change import (
     Blocked,
@@ -111,7 +112,9 @@ def compute_plan(
     if not policy.is_destroy:
         _plan_records(look, rows, draft)
         _plan_instances(look, rows, draft, now)
-    surge = guard_surge(look.desired, sorted(draft.works, key=lambda item: item.instance))
+    surge = guard_surge(
+        look.desired, sorted(draft.works, key=lambda item: item.instance), look.sets
+    )
     _hold_surges(draft, surge)
     _plan_removals(look, rows, draft)
     _plan_frozen(look, draft)
@@ -294,6 +297,7 @@ def _warn(look: Look) -> list[Diagnostic]:
         for gap in look.observed.gaps
     ]
     found.extend(warning("provider", text) for text in look.observed.warnings)
+    found.extend(warn_scaled(look))
     found.extend(warn_router(look))
     known = (
         {*look.desired.resources, *look.recorded.resources, *look.sets}
@@ -340,6 +344,7 @@ def _finish(look: Look, rows: Rows, draft: _Draft, surge: Surge) -> Plan:
         stops_router=draft.stops_router,
         certificates=tuple(draft.certificates),
         issues=tuple(draft.issues),
+        autoscaled=find_autoscaled(look),
     )
 
 

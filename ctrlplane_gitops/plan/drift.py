@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from ctrlplane_gitops.plan.change import FieldChange
 from ctrlplane_gitops.plan.fields import diff_limits
 from ctrlplane_gitops.state.desired import DesiredInstance
-from ctrlplane_gitops.state.observed import ObservedReplicaSet, ReplicaPhase
+from ctrlplane_gitops.state.observed import (
+    Alteration,
+    AlteredPart,
+    ObservedReplicaSet,
+    ReplicaPhase,
+)
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.value import struct
 
@@ -46,8 +51,10 @@ def compare_live(
         if replica.resources is not None and not limits:
             limits = diff_limits(instance.resources, replica.resources)
     texts = []
-    wanted = wanted_replicas(instance.replicas, own)
-    if len(live) != wanted:
+    wanted = wanted_replicas(instance, own)
+    # Those an autoscaler has asked for come and go by themselves.
+    is_counted = len(live) == wanted or _is_left(instance, own)
+    if not is_counted:
         texts.append(f"replicas {instance.replicas} -> {len(live)}")
     for item in dead:
         code = "stopped" if item.exit_code is None else f"exited {item.exit_code}"
@@ -55,7 +62,7 @@ def compare_live(
     for change in limits:
         after = change.after if isinstance(change.after, str) else "none"
         texts.append(f"{change.path[-1]} {change.before} -> {after}")
-    altered = [item for one in own for item in one.altered]
+    altered = [item for one in own for item in find_altered(instance, one)]
     texts.extend(f"changed by hand: {item}" for item in altered)
     texts.extend(
         f"leftover replicas of v{item.release} on {item.provider}: {len(item.replicas)}"
@@ -64,19 +71,49 @@ def compare_live(
     is_exact = (
         not others
         and len(own) == (1 if instance.replicas or own else 0)
-        and len(replicas) == len(live) == wanted
+        and is_counted
+        and not dead
         and not altered
     )
     # What somebody else decides is shown as what was asked for.
-    count = instance.replicas if len(live) == wanted else len(live)
+    count = instance.replicas if is_counted else len(live)
     return Live(count, is_exact, limits, tuple(texts), any(item.resources is None for item in live))
 
 
-def wanted_replicas(replicas: int, sets: Sequence[ObservedReplicaSet]) -> int:
+def wanted_replicas(instance: DesiredInstance, sets: Sequence[ObservedReplicaSet]) -> int:
     """How many there should be of one release: as Git says, unless somebody else decides it. One
-    that has none any more is as Git says again."""
-    scaled = [item for item in sets if item.scaled_by]
-    return len(scaled[0].live) or replicas if replicas and scaled else replicas
+    that has none any more is as Git says again, unless it is an autoscaler's to have none."""
+    for item in sets:
+        if instance.replicas and (item.scaled_by or instance.is_autoscaled):
+            scale = len(item.live) if item.scale is None else item.scale
+            is_none_meant = instance.is_autoscaled and item.scaled_by and item.scale is not None
+            return scale if is_none_meant else scale or instance.replicas
+    return instance.replicas
+
+
+def rolled_replicas(instance: DesiredInstance, sets: Sequence[ObservedReplicaSet]) -> int:
+    """How many a new release has: as many as there are of the one before where an autoscaler
+    decides that, else as Git says."""
+    if not instance.is_autoscaled:
+        return instance.replicas
+    return max((wanted_replicas(instance, [item]) for item in sets), default=0) or instance.replicas
+
+
+def _is_left(instance: DesiredInstance, sets: Sequence[ObservedReplicaSet]) -> bool:
+    """Whether how many there are at the moment is no business of ours."""
+    return bool(
+        instance.replicas
+        and instance.is_autoscaled
+        and any(item.scale or item.scaled_by for item in sets)
+    )
+
+
+def find_altered(
+    instance: DesiredInstance, replica_set: ObservedReplicaSet
+) -> tuple[Alteration, ...]:
+    """What somebody else has changed that is not theirs to decide."""
+    ignored = AlteredPart.COUNT if instance.is_autoscaled else AlteredPart.AUTOSCALER
+    return tuple([item for item in replica_set.altered if item.part is not ignored])
 
 
 def is_settled(
@@ -90,8 +127,8 @@ def is_settled(
         only.release != release
         or only.revision != instance.revision
         or only.provider != instance.provider
-        or len(only.replicas) != wanted_replicas(instance.replicas, sets)
-        or only.altered
+        or len(only.replicas) != wanted_replicas(instance, sets)
+        or (only.altered and find_altered(instance, only))
     ):
         return False
     wanted = instance.resources

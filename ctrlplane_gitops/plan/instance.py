@@ -15,7 +15,7 @@ from ctrlplane_gitops.plan.change import (
 )
 from ctrlplane_gitops.plan.classify import Look, Row, make_change
 from ctrlplane_gitops.plan.correct import change_drift, explain_scale, find_drift, leave_drift
-from ctrlplane_gitops.plan.drift import compare_live
+from ctrlplane_gitops.plan.drift import compare_live, rolled_replicas
 from ctrlplane_gitops.plan.fields import explain_revision
 from ctrlplane_gitops.plan.hold import SILENT, find_gap
 from ctrlplane_gitops.plan.release import choose_release
@@ -203,7 +203,10 @@ def _deployment_change(case: Case, is_work: bool) -> Change | None:
         instance = case.instance
         is_unrouted = bool(release.template.ports) and not instance.routes
         preview = preview_rollout(
-            instance.params, instance.replicas, target.active is not None, is_unrouted=is_unrouted
+            instance.params,
+            rolled_replicas(instance, case.sets),
+            target.active is not None,
+            is_unrouted=is_unrouted,
         )
     is_new = row.recorded is None and target.active is None
     return make_change(

@@ -37,6 +37,10 @@ def render_markdown(plan: Plan, *, duration_s: float | None = None) -> str:
         noun = "row" if len(items) == 1 else "rows"
         lines += ["", f"> **{len(items)} {noun} blocked:** {_escape(blocked.reason)} "]
         lines[-1] += f"(`{blocked.code}`). {_escape(blocked.hint)}"
+    if plan.autoscaled:
+        lines.append("")
+    for one in plan.autoscaled:
+        lines.append(f"`{one.key}` replicas: {one.replicas} (autoscaler)  ")
     lines += _fold(plan, duration_s)
     return "\n".join(lines) + "\n"
 

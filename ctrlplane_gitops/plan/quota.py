@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ctrlplane_gitops.plan.change import Blocked, Work
+from ctrlplane_gitops.plan.drift import rolled_replicas
 from ctrlplane_gitops.rollout.preview import preview_rollout
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey, tenant_key
+from ctrlplane_gitops.state.observed import ObservedReplicaSet
 from ctrlplane_gitops.units import format_bytes, format_cpu, parse_bytes, parse_cpu
 from ctrlplane_gitops.value import field, struct
 
@@ -32,9 +34,13 @@ class Surge:
     turns: Mapping[ResourceKey, tuple[ResourceKey, ...]] = field(default_factory=dict)
 
 
-def guard_surge(desired: DesiredState, works: Iterable[Work]) -> Surge:
+Sets = Mapping[ResourceKey, tuple[ObservedReplicaSet, ...]]
+
+
+def guard_surge(desired: DesiredState, works: Iterable[Work], sets: Sets) -> Surge:
     """Which rollouts may surge, and which have to take turns. Only tenants with a quota of cpu or
-    memory are looked at; ``works`` are in order of address."""
+    memory are looked at; ``works`` are in order of address. Of an autoscaled instance those count
+    that there are, not those it begins with."""
     rolling: dict[str, list[DesiredInstance]] = {}
     for work in works:
         is_rollout = work.release is not None and work.active not in (None, work.release.number)
@@ -49,13 +55,14 @@ def guard_surge(desired: DesiredState, works: Iterable[Work]) -> Surge:
         used = _Amount(0, 0)
         for item in desired.instances.values():
             if item.key.tenant == tenant:
-                used = used.plus(_amount_of(item, item.replicas))
-        _place(instances, used, limit, blocked, turns)
+                used = used.plus(_amount_of(item, _replicas_of(item, sets)))
+        _place(instances, sets, used, limit, blocked, turns)
     return Surge(blocked, turns)
 
 
 def _place(
     instances: list[DesiredInstance],
+    sets: Sets,
     used: _Amount,
     limit: _Amount,
     blocked: dict[ResourceKey, Blocked],
@@ -65,7 +72,7 @@ def _place(
     beside: list[ResourceKey] = []
     together = used
     for item in instances:
-        extra = _amount_of(item, _extra_replicas(item))
+        extra = _amount_of(item, _extra_replicas(item, _replicas_of(item, sets)))
         alone = used.plus(extra)
         if not _fits(alone, limit):
             blocked[item.key] = _refuse(item, alone, limit)
@@ -77,9 +84,13 @@ def _place(
         together = together.plus(extra)
 
 
-def _extra_replicas(instance: DesiredInstance) -> int:
-    preview = preview_rollout(instance.params, instance.replicas, has_active=True)
-    return max(0, preview.most_replicas - instance.replicas)
+def _replicas_of(instance: DesiredInstance, sets: Sets) -> int:
+    return rolled_replicas(instance, sets.get(instance.key, ()))
+
+
+def _extra_replicas(instance: DesiredInstance, replicas: int) -> int:
+    preview = preview_rollout(instance.params, replicas, has_active=True)
+    return max(0, preview.most_replicas - replicas)
 
 
 def _amount_of(instance: DesiredInstance, replicas: int) -> _Amount:

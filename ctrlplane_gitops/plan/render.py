@@ -9,6 +9,7 @@ from typing import Any
 
 from ctrlplane_gitops.plan.change import (
     ABSENT,
+    Autoscaled,
     Blocked,
     Change,
     ChangeAction,
@@ -49,6 +50,7 @@ def render_plan(plan: Plan, *, is_color: bool = False, duration_s: float | None 
     sections = [
         [render_header(plan.header, duration_s)],
         list(_render_drift(plan.drift)),
+        list(_render_autoscaled(plan.autoscaled)),
         *(list(render_change(item)) for item in plan.changes if not item.blocked),
         list(_render_blocked(plan)),
         list(_render_refusals(plan.refusals)),
@@ -158,6 +160,15 @@ def _render_drift(drift: Sequence[Drift]) -> Iterator[str]:
     for item in drift:
         note = "will be corrected" if item.is_corrected else "is not corrected in this pass"
         yield _with_note(f"  ~ {item.key}   {item.text}", note)
+
+
+def _render_autoscaled(found: Sequence[Autoscaled]) -> Iterator[str]:
+    if not found:
+        return
+    yield f"Autoscaled ({len(found)}): left alone"
+    for item in found:
+        note = f"decided by {item.by}" if item.by else "nobody has decided yet"
+        yield _with_note(f"    {item.key}   replicas: {item.replicas} (autoscaler)", note)
 
 
 def _render_fields(fields: Sequence[FieldChange], depth: int, indent: int) -> Iterator[str]:

@@ -41,6 +41,7 @@ class Capability(StrEnum):
     LOGS = "logs"
     EXEC = "exec"
     USAGE = "usage"
+    AUTOSCALING = "autoscaling"
 
 
 @struct

@@ -29,6 +29,7 @@ from ctrlplane_gitops.state.action import (
     PrepareRelease,
     RemoveInstance,
     RemoveTenant,
+    ScaleOwner,
     ScaleReplicaSet,
     UpdateResources,
 )
@@ -130,6 +131,7 @@ class MemoryProvider:
                     tuple(_observed(row, self.verdicts.get(row.name)) for row in rows),
                     altered=self.altered.get((key, release), ()),
                     scaled_by=self.scalers.get((key, release), ""),
+                    scale=len(rows),
                 )
                 for (key, release), rows in sorted(sets.items())
             )
@@ -242,7 +244,8 @@ class MemoryProvider:
         ]
         stopped = ReplicaPhase.STOPPED.value
         slots = [Slot(row.index, row.name, row.phase != stopped) for row in rows]
-        steps = compute_scale(slots, action.replicas, action.retire)
+        is_left = action.owner is ScaleOwner.AUTOSCALER and rows and action.replicas
+        steps = compute_scale(slots, len(rows) if is_left else action.replicas, action.retire)
         if steps.start or steps.replace:
             check_material(action.release.template, material)
         for index in steps.remove:

@@ -85,7 +85,7 @@ def _wrong_type(path: str, where: Field, expected: str, value: Any) -> Problem:
         hint = 'quote it: "..."'
     elif expected == "true or false" and isinstance(value, str):
         hint = "write true or false without quotes; yes, no, on and off are strings"
-    elif expected == "a whole number" and isinstance(value, str):
+    elif expected.startswith("a whole number") and isinstance(value, str):
         hint = "write the number without quotes"
     elif expected == "a list" and not isinstance(value, dict):
         hint = "write [...], or one '- ' line for each"

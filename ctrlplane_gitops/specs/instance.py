@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -23,6 +23,7 @@ from ctrlplane_gitops.specs.field import (
     Statuses,
     UrlPath,
 )
+from ctrlplane_gitops.specs.later import NumberOr
 from ctrlplane_gitops.specs.model import (
     Envelope,
     InstanceMetadata,
@@ -42,6 +43,20 @@ _CHECK_FIELDS = {
 }
 """The fields of a health check that only some types have."""
 _SOME_TYPES = ("port", "path", "statuses", "service", "command")
+
+
+def _load_autoscaled() -> type[Model]:
+    from ctrlplane_gitops.specs.autoscaled import AutoscaledSpec
+
+    return AutoscaledSpec
+
+
+if TYPE_CHECKING:
+    from ctrlplane_gitops.specs.autoscaled import AutoscaledSpec
+
+    ReplicasSpec = int | AutoscaledSpec
+else:
+    ReplicasSpec = Annotated[Any, NumberOr(1000, _load_autoscaled)]
 
 
 class ResourceSpec(Model):
@@ -109,7 +124,10 @@ class InstanceSpec(Spec):
     provider: Name | None = Field(
         default=None, description="Where it runs: an alias of the control plane's providers."
     )
-    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="How many run.")
+    replicas: ReplicasSpec = Field(
+        default=1,
+        description="How many run; or {owner: autoscaler}, where somebody else decides that.",
+    )
     resources: ResourceSpec = Field(
         default_factory=new(ResourceSpec), description="Limits per replica."
     )

@@ -63,7 +63,9 @@ class _Generator(GenerateJsonSchema):
         later = schema.get("metadata", {}).get(METADATA)
         if later is None:
             return super().function_plain_schema(schema)
-        return self.generate_inner(later.load().__pydantic_core_schema__)
+        inner = self.generate_inner(later.load().__pydantic_core_schema__)
+        found: dict[str, Any] = later.describe(inner)
+        return found
 
 
 def _clean(node: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import TypeAlias
 
 from ctrlplane_gitops.errors import CtrlplaneError
@@ -25,6 +26,16 @@ class PrepareRelease:
     release: Release
 
 
+class ScaleOwner(StrEnum):
+    """Who decides how many replicas a set has. ``autoscaler``: somebody else, so that only what
+    there is none of is made. ``rollout``: somebody else as well, who gives way while a rollout
+    moves replicas."""
+
+    SPECS = "specs"
+    AUTOSCALER = "autoscaler"
+    ROLLOUT = "rollout"
+
+
 @struct
 class ScaleReplicaSet:
     """Make exactly ``replicas`` live replicas of the release exist; 0 removes the set.
@@ -34,7 +45,7 @@ class ScaleReplicaSet:
     SIGTERM, ``stop_timeout``, SIGKILL. A replica whose name exists but which is not ours (owner
     labels differ) is a terminal error. ``health`` and ``max_unavailable`` (at least this many may
     always be down at once, None: not known) are for providers that probe, or move replicas,
-    themselves."""
+    themselves; ``owner`` is for those with autoscalers."""
 
     instance: ResourceKey
     provider: str
@@ -45,6 +56,7 @@ class ScaleReplicaSet:
     retire: tuple[str, ...] = ()
     health: tuple[HealthCheck, ...] = ()
     max_unavailable: int | None = None
+    owner: ScaleOwner = ScaleOwner.SPECS
 
 
 @struct

@@ -30,6 +30,18 @@ class Resources:
     memory_bytes: int | None = None
 
 
+def read_replicas(declared: int | Json) -> tuple[int, bool]:
+    """From ``spec.replicas`` of an instance: how many to begin with, and whether an autoscaler
+    decides how many there are from then on.
+
+    >>> read_replicas(3), read_replicas({"owner": "autoscaler", "initial": 2})
+    ((3, False), (2, True))
+    """
+    if isinstance(declared, int):
+        return declared, False
+    return int(declared["initial"]), True
+
+
 class ProbeType(StrEnum):
     HTTP = "http"
     TCP = "tcp"
@@ -139,9 +151,10 @@ class DesiredInstance:
     """A running application: its own row, its deployment's row, and what they mean together.
 
     ``template`` and ``revision`` are None when no Deployment names this instance: it runs nothing.
-    ``replicas`` is what should run now: 0 when the tenant is suspended. ``routes`` are sorted by
-    name; there are none where the control plane has no router. ``is_drift_observed``: whoever
-    applies without being asked reports drift and leaves it.
+    ``replicas`` is what should run now: 0 when the tenant is suspended. ``is_autoscaled``: somebody
+    else decides how many there are, and ``replicas`` is only what to begin with. ``routes`` are
+    sorted by name; there are none where the control plane has no router. ``is_drift_observed``:
+    whoever applies without being asked reports drift and leaves it.
     """
 
     resource: DesiredResource
@@ -157,6 +170,7 @@ class DesiredInstance:
     is_suspended: bool = False
     is_drift_observed: bool = False
     routes: tuple[DesiredRoute, ...] = ()
+    is_autoscaled: bool = False
 
     @property
     def key(self) -> ResourceKey:

@@ -61,6 +61,15 @@ class ObservedReplica:
     verdict: Verdict | None = None
 
 
+class AlteredPart(StrEnum):
+    """What was changed: the release itself, how many replicas there are (which is as it should be
+    where an autoscaler decides that), or what an autoscaler acts on (which matters only there)."""
+
+    RELEASE = "release"
+    COUNT = "count"
+    AUTOSCALER = "autoscaler"
+
+
 @struct
 class Alteration:
     """Something of a replica set that somebody else has changed: ``field`` in the provider's own
@@ -68,6 +77,7 @@ class Alteration:
 
     field: str
     by: str = ""
+    part: AlteredPart = AlteredPart.RELEASE
 
     def __str__(self) -> str:
         return f"{self.field} (by {self.by})" if self.by else self.field
@@ -78,7 +88,8 @@ class ObservedReplicaSet:
     """All replicas of one release of one instance, sorted by index. ``is_adopted``: one of them
     ran before it was ours. ``altered`` is what a ``ScaleReplicaSet`` to as many replicas as there
     are would put right. ``scaled_by`` is who else decides how many there are (an autoscaler): their
-    number is no drift then."""
+    number is no drift then. ``scale`` is how many the provider has been told to keep, None where it
+    knows no such number."""
 
     instance: ResourceKey
     provider: str
@@ -88,6 +99,7 @@ class ObservedReplicaSet:
     is_adopted: bool = False
     altered: tuple[Alteration, ...] = ()
     scaled_by: str = ""
+    scale: int | None = None
 
     @property
     def live(self) -> tuple[ObservedReplica, ...]:

@@ -46,7 +46,7 @@ class RolloutStatus:
     """Where a rollout stands. ``best_available`` is the most target replicas that were available
     at one time: only a new best is progress, a flickering replica is not. ``step`` counts the
     steps that are over; ``step_at`` is since when the present one is what is served (None: not
-    yet)."""
+    yet). ``replicas`` is how many it makes where an autoscaler decides that, 0: not known."""
 
     phase: RolloutPhase = RolloutPhase.IDLE
     target: int | None = None
@@ -57,6 +57,7 @@ class RolloutStatus:
     message: str = ""
     step: int = 0
     step_at: datetime | None = None
+    replicas: int = 0
 
 
 @struct

@@ -68,8 +68,14 @@ def provider_of(status: InstanceStatus | None, desired: DesiredInstance | None) 
 
 def _replicas_of(status: InstanceStatus | None, desired: DesiredInstance | None) -> Replicas:
     if status is not None:
-        return Replicas(status.desired, status.ready)
-    return Replicas(desired.replicas if desired else 0, 0)
+        return Replicas(status.desired, status.ready, _owner_of(status.is_autoscaled))
+    if desired is None:
+        return Replicas(0, 0)
+    return Replicas(desired.replicas, 0, _owner_of(desired.is_autoscaled))
+
+
+def _owner_of(is_autoscaled: bool) -> str:
+    return "autoscaler" if is_autoscaled else "specs"
 
 
 def labels_of(attributes: Mapping[str, Any]) -> Mapping[str, str]:

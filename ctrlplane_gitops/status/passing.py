@@ -97,6 +97,7 @@ def _narrow(plan: Plan, scope: frozenset[str] | None) -> Plan:
         changes=tuple(item for item in plan.changes if item.key.tenant in scope),
         drift=tuple(item for item in plan.drift if item.key.tenant in scope),
         diagnostics=tuple(item for item in plan.diagnostics if item.tenant in scope),
+        autoscaled=tuple(item for item in plan.autoscaled if item.key.tenant in scope),
         refusals=(),
         adopted=0,
     )

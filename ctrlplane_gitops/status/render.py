@@ -47,7 +47,7 @@ def _row(item: InstanceStatus) -> tuple[str, ...]:
     return (
         item.key.address,
         item.phase.value,
-        f"{item.ready}/{item.desired}",
+        f"{item.ready}/{item.desired}" + (" (autoscaler)" if item.is_autoscaled else ""),
         "-" if item.release is None else f"v{item.release}",
         _traffic(item.traffic),
         item.provider or "-",
@@ -83,7 +83,11 @@ def _instance_as_json(item: InstanceStatus) -> dict[str, Any]:
         "phase": item.phase.value,
         "release": item.release,
         "revision": item.revision,
-        "replicas": {"desired": item.desired, "ready": item.ready},
+        "replicas": {
+            "desired": item.desired,
+            "ready": item.ready,
+            "owner": "autoscaler" if item.is_autoscaled else "specs",
+        },
         "traffic": None
         if item.traffic is None
         else [{"release": release, "percent": share} for release, share in item.traffic],

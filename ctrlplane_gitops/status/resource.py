@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ctrlplane_gitops.state.desired import read_replicas
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedResource
 from ctrlplane_gitops.status.instance import labels_of, shares_of
@@ -71,7 +72,10 @@ def _quota_row(quota: _Attributes, owned: list[tuple[ResourceKey, _Attributes]])
 
 def _use_of(instances: Iterable[_Attributes], quota: _Attributes, name: str, parse: Any) -> Use:
     """Replicas times limit; what has no limit counts as nothing."""
-    limits = [(item["replicas"], item.get("resources", {}).get(name)) for item in instances]
+    limits = [
+        (read_replicas(item["replicas"])[0], item.get("resources", {}).get(name))
+        for item in instances
+    ]
     used = sum(replicas * parse(limit) for replicas, limit in limits if limit is not None)
     return Use(used, parse(quota[name]) if name in quota else None)
 

@@ -49,8 +49,11 @@ class TenantRow:
 
 @struct
 class Replicas:
+    """``owner`` is who decides how many there are: ``specs``, or an ``autoscaler``."""
+
     desired: int
     ready: int
+    owner: str = "specs"
 
 
 @struct

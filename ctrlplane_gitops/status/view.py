@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 
+from ctrlplane_gitops.plan.drift import wanted_replicas
 from ctrlplane_gitops.rollout.routing import read_step
 from ctrlplane_gitops.rollout.view import find_wait
-from ctrlplane_gitops.state.desired import DesiredState
+from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState, read_replicas
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
 from ctrlplane_gitops.state.observed import (
     Endpoint,
@@ -66,7 +67,8 @@ class InstanceStatus:
     """``desired`` and ``ready`` count replicas; ``release`` and ``revision`` are the active
     release's, None before the first. ``endpoints`` are those of ready replicas. ``traffic`` is the
     share of the requests by release in percent, as the router has it; None where no route leads to
-    the instance or the router does not say. ``certificates`` are those that its routes show."""
+    the instance or the router does not say. ``certificates`` are those that its routes show.
+    ``is_autoscaled``: somebody else decides how many replicas there are: ``desired``."""
 
     key: ResourceKey
     provider: str
@@ -79,6 +81,7 @@ class InstanceStatus:
     conditions: tuple[Condition, ...]
     traffic: tuple[tuple[int, int], ...] | None = None
     certificates: tuple[CertificateStatus, ...] = ()
+    is_autoscaled: bool = False
 
 
 @struct
@@ -105,6 +108,7 @@ class _Facts:
     revision: str | None
     traffic: tuple[tuple[int, int], ...] | None
     order: Order | None = None
+    is_autoscaled: bool = False
 
     @property
     def active(self) -> Release | None:
@@ -206,13 +210,15 @@ def _gather(
     attributes = resource.attributes if resource and is_asked else {}
     provider = known.provider if known else str(attributes.get("provider") or "")
     if wanted is not None:
-        is_suspended, replicas = wanted.is_suspended, wanted.replicas
+        is_suspended, replicas = wanted.is_suspended, _count_wanted(wanted, known, sets)
+        is_autoscaled = wanted.is_autoscaled
         provider = provider or wanted.provider
         has_deployment = wanted.template is not None
     else:
         tenant = recorded.resources.get(tenant_key(key.tenant))
         is_suspended = bool(tenant and tenant.attributes.get("suspended"))
-        replicas = 0 if is_suspended else int(attributes.get("replicas") or 0)
+        replicas, is_autoscaled = read_replicas(attributes.get("replicas") or 0)
+        replicas = 0 if is_suspended else replicas
         has_deployment = known is not None
     provider = provider or (sets[0].provider if sets else "")
     gap = observed.gap_for(key, provider)
@@ -220,7 +226,18 @@ def _gather(
         key, known, sets, provider, replicas, is_suspended, has_deployment,
         gap.reason if gap else "", verdicts, tuple(recorded.releases.get(key, ())),
         wanted.revision if wanted else None, traffic, recorded.orders.get(key),
+        is_autoscaled,
     )  # fmt: skip
+
+
+def _count_wanted(
+    wanted: DesiredInstance, known: RecordedInstance | None, sets: tuple[ObservedReplicaSet, ...]
+) -> int:
+    """As Git says, or as many as the active release has where an autoscaler decides."""
+    if not wanted.is_autoscaled or known is None:
+        return wanted.replicas
+    own = [item for item in sets if item.release == known.release]
+    return (known.rollout.replicas if wanted.replicas else 0) or wanted_replicas(wanted, own)
 
 
 def _shares_of(router: RouterState | None) -> dict[ResourceKey, tuple[tuple[int, int], ...]]:
@@ -243,6 +260,7 @@ def _build_instance(facts: _Facts) -> InstanceStatus:
         endpoints=_endpoints_of([replica for _, replica in ready]),
         conditions=_conditions_of(facts, len(ready)),
         traffic=facts.traffic,
+        is_autoscaled=facts.is_autoscaled,
     )
 
 

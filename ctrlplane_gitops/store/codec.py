@@ -63,6 +63,7 @@ def encode_rollout(status: RolloutStatus) -> str:
             "message": status.message,
             "step": status.step,
             "step_at": _maybe(status.step_at),
+            "replicas": status.replicas,
         }
     )
 
@@ -81,6 +82,7 @@ def decode_rollout(text: str) -> RolloutStatus:
         raw["message"],
         raw.get("step", 0),
         _time_or_none(raw.get("step_at")),
+        raw.get("replicas", 0),
     )
 
 

@@ -77,6 +77,7 @@ FULL_STATUS = RolloutStatus(
     message=TEXT,
     step=2,
     step_at=NOW + 2 * SECOND,
+    replicas=6,
 )
 FULL_INSTANCE = RecordedInstance(WEB, "docker", release=11, pin=4, rollout=FULL_STATUS)
 FULL_RESOURCE = RecordedResource(

@@ -78,6 +78,7 @@ class App:
     note: str = ""
     ports: tuple[str, ...] = ()
     routes: tuple[Way, ...] = ()
+    is_autoscaled: bool = False
 
 
 def make_desired(
@@ -122,7 +123,9 @@ def _make_instance(
             secret, {"type": "env", "key": "TOKEN", "valueDigest": digest(app.secret)}
         )
         secrets = (SecretMount(secret, SecretType.ENV, "TOKEN", digest(app.secret)),)
-    attributes: dict[str, Any] = {"provider": app.provider, "replicas": app.replicas}
+    declared = {"owner": "autoscaler", "initial": app.replicas}
+    replicas = declared if app.is_autoscaled else app.replicas
+    attributes: dict[str, Any] = {"provider": app.provider, "replicas": replicas}
     if app.memory:
         attributes["resources"] = {"memory": format_bytes(app.memory)}
     if app.env:
@@ -141,6 +144,7 @@ def _make_instance(
         tuple(parse_address(item) for item in app.depends_on),
         params=app.params,
         routes=tuple(way.build(key, resources) for way in app.routes),
+        is_autoscaled=app.is_autoscaled,
     )
     if app.image is None:
         return instance

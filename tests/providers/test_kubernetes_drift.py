@@ -101,7 +101,6 @@ class TestDrift(KubernetesHooks):
         seen = provider.observe()
         assert seen.replica_sets[0].scaled_by == "kube-controller-manager"
         assert seen.replica_sets[0].altered == ()
-        assert "is decided by kube-controller-manager" in " ".join(seen.warnings)
         outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 2))
         assert outcome.error is not None and "held by kube-controller-manager" in str(outcome.error)
         assert len(self.live(provider)) == 3

@@ -30,7 +30,7 @@ from ctrlplane_gitops.providers.kubernetes.name import set_name
 from ctrlplane_gitops.providers.kubernetes.probe import check_probes
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
 from ctrlplane_gitops.providers.kubernetes.row import PodRow, read_deployment, read_pod
-from ctrlplane_gitops.providers.kubernetes.view import build_sets, find_pod, place_pods
+from ctrlplane_gitops.providers.kubernetes.view import Seen, build_sets, find_pod, place_pods
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, ProviderConfig, Resources
@@ -312,7 +312,7 @@ def test_what_is_asked_for_and_not_there_is_shown_with_its_reason() -> None:
     row = read_deployment(deployment_item())
     assert row is not None
     services: Any = {("prod-acme", "web-v3"): ()}
-    [found] = build_sets("kube", "prod", [row], [pod("a", phase="Running")], services)
+    [found] = build_sets("kube", "prod", Seen((row,), (pod("a", phase="Running"),), services))
     assert [item.name for item in found.replicas] == ["prod.acme.web.v3.0", "prod.acme.web.v3.1"]
     assert found.replicas[1].phase is ReplicaPhase.STARTING
     assert "exceeded quota" in found.replicas[1].reason
@@ -323,15 +323,15 @@ def test_what_is_asked_for_and_not_there_is_shown_with_its_reason() -> None:
 def test_a_set_that_is_going_is_there_until_its_pods_have_gone() -> None:
     row = read_deployment(deployment_item(deletionTimestamp="2026-03-01T12:00:00Z"))
     assert row is not None
-    [found] = build_sets("kube", "prod", [row], [pod("a", phase="Running")], {})
+    [found] = build_sets("kube", "prod", Seen((row,), (pod("a", phase="Running"),), {}))
     assert [item.reason for item in found.replicas] == ["pod a is being stopped"]
-    assert build_sets("kube", "prod", [row], [], {}) == ()
+    assert build_sets("kube", "prod", Seen((row,), (), {})) == ()
 
 
 def test_a_release_that_was_only_begun_is_there_to_be_gone_on_with_or_removed() -> None:
     row = read_deployment(deployment_item(0))
     assert row is not None
-    [found] = build_sets("kube", "prod", [row], [], {("prod-acme", "web-v3"): ()})
+    [found] = build_sets("kube", "prod", Seen((row,), (), {("prod-acme", "web-v3"): ()}))
     assert found.replicas == ()
 
 
@@ -345,7 +345,7 @@ def test_limits_that_a_limit_range_has_filled_in_are_not_ours() -> None:
     }  # fmt: skip
     row, limited = read_deployment(deployment_item(1)), read_pod(item)
     assert row is not None and limited is not None
-    [found] = build_sets("kube", "prod", [row], [limited], {})
+    [found] = build_sets("kube", "prod", Seen((row,), (limited,), {}))
     assert found.replicas[0].resources == Resources()
 
 

@@ -60,7 +60,7 @@ class DockerProvider:
         if find_spec("docker") is None:
             raise ModuleNotFoundError("no module named 'docker'", name="docker")
         self.name = settings.config.alias
-        self.capabilities = frozenset(Capability)
+        self.capabilities = frozenset(Capability) - {Capability.AUTOSCALING}
         self._settings = settings
         self._config = parse_config(settings.config, settings.environ)
         self._lock = threading.Lock()

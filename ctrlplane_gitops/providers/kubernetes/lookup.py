@@ -7,6 +7,7 @@ from collections.abc import Collection
 from ctrlplane_gitops.cluster.api import Api
 from ctrlplane_gitops.cluster.resource import DEPLOYMENT, POD, SERVICE
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_RELEASE, LABEL_TENANT
+from ctrlplane_gitops.providers.kubernetes.autoscaler import read_autoscalers
 from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.name import namespace_name
 from ctrlplane_gitops.providers.kubernetes.row import (
@@ -16,23 +17,11 @@ from ctrlplane_gitops.providers.kubernetes.row import (
     read_pod,
     read_service,
 )
-from ctrlplane_gitops.providers.kubernetes.view import Services
+from ctrlplane_gitops.providers.kubernetes.view import Seen
 from ctrlplane_gitops.state.key import ResourceKey
-from ctrlplane_gitops.value import struct
 
 # Of so many the names fit into a URL that everybody takes.
 _MOST_NAMED = 100
-
-
-@struct
-class Seen:
-    """``strangers`` is how many Deployments carry our label but not the others, or are not in
-    their tenant's namespace."""
-
-    deployments: tuple[DeploymentRow, ...]
-    pods: tuple[PodRow, ...]
-    services: Services
-    strangers: int
 
 
 class Lookup:
@@ -47,7 +36,7 @@ class Lookup:
         return namespace_name(self._config.namespace, self._plane, tenant)
 
     def see(self, keys: Collection[ResourceKey] | None = None) -> Seen:
-        """Three lists; of one namespace where all that is asked for is one tenant's, and of few
+        """Four lists; of one namespace where all that is asked for is one tenant's, and of few
         instances where there are few: a rollout among thousands is looked at again and again."""
         labels = {LABEL_PLANE: self._plane}
         tenants = {key.tenant for key in keys or ()}
@@ -66,11 +55,13 @@ class Lookup:
             is_meta=True,
         )
         pods = self._api.read_all(POD, labels, read_pod, namespace=namespace)
+        autoscalers = read_autoscalers(self._api, labels, namespace)
         ours = tuple(row for row in deployments if row is not None and self._is_at_home(row))
         return Seen(
             ours,
             tuple(row for row in pods if row is not None),
             dict(services),
+            autoscalers,
             len(deployments) - len(ours),
         )
 

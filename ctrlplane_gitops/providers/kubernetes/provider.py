@@ -63,22 +63,15 @@ class KubernetesProvider:
         self._site: Site | None = None
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
-        """Three list calls, each in as many pages as it takes."""
+        """Four list calls, each in as many pages as it takes."""
         try:
             seen = self.site.lookup.see(keys)
         except ProviderError as error:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
-        sets = build_sets(
-            self.name, self._settings.plane, seen.deployments, seen.pods, seen.services, keys
-        )
-        warnings = [
-            f"{self.name}: how many replicas {item.instance} v{item.release} has is decided by "
-            f"{item.scaled_by}: {len(item.live)}, and that is left alone"
-            for item in sets
-            if item.scaled_by
-        ]
-        warnings += [f"{self.name}: {it}" for it in describe_held(seen.deployments, seen.pods)]
+        sets = build_sets(self.name, self._settings.plane, seen, keys)
+        held = describe_held(seen.deployments, seen.pods)
+        warnings = [f"{self.name}: {it}" for it in held]
         if seen.strangers:
             warnings.append(
                 f"{self.name}: {seen.strangers} Deployments carry this control plane's "

@@ -28,6 +28,7 @@ from ctrlplane_gitops.providers.kubernetes.applying import (
     merge_metadata,
     not_ours,
 )
+from ctrlplane_gitops.providers.kubernetes.autoscaler import aim, is_scaled, rest
 from ctrlplane_gitops.providers.kubernetes.content import (
     build_files,
     build_pull_secret,
@@ -63,7 +64,7 @@ from ctrlplane_gitops.providers.scaling import (
     compute_scale,
     replica_name,
 )
-from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
+from ctrlplane_gitops.state.action import Material, ScaleOwner, ScaleReplicaSet
 from ctrlplane_gitops.units import format_bytes
 
 if TYPE_CHECKING:
@@ -141,19 +142,41 @@ class Scaling:
         if _is_altered(found, self._action):
             found = self._repair(found)
         placed = place_pods(self._pods())
+        replicas = self._action.replicas
+        if self._action.owner is ScaleOwner.AUTOSCALER:
+            replicas = _count(found) or replicas
         slots = [Slot(index, self._replica(index), pod.is_live) for index, pod in placed.items()]
-        steps = compute_scale(slots, self._action.replicas, self._action.retire)
+        steps = compute_scale(slots, replicas, self._action.retire)
         if steps.start or steps.replace:
             check_material(self._release.template, self._material)
             self._ensure_claims()
         self._ensure_belongings(found, self._contents_known())
         self._pin(placed, steps)
-        if found["spec"].get("replicas", 1) != self._action.replicas:
+        if self._action.owner is ScaleOwner.AUTOSCALER:
+            aim(self._site, self._action.instance, self._name, self._effects)
+        if self._is_to_be_scaled(found):
             self._mark(placed, steps)
             self._set_replicas(found)
         self._delete(placed, steps)
         if steps.replace or steps.remove:
-            self._await_pods()
+            self._await_pods(replicas)
+
+    def _is_to_be_scaled(self, found: Object) -> bool:
+        """Whether there are not as many as there should be, and that is ours to change. An
+        autoscaler that would take it back rests first."""
+        now, wanted, instance = _count(found), self._action.replicas, self._action.instance
+        if now == wanted:
+            return False
+        match self._action.owner:
+            case ScaleOwner.SPECS:
+                return True
+            case ScaleOwner.AUTOSCALER:
+                return not now and not _is_scaled_by_others(found)
+            case ScaleOwner.ROLLOUT:
+                if now < wanted:
+                    return not is_scaled(self._site, instance, self._name)
+                rest(self._site, instance, self._name, self._effects)
+                return True
 
     def _repair(self, found: Object) -> Object:
         """Put back what a person has changed, added or taken away, at the number of replicas there
@@ -167,9 +190,7 @@ class Scaling:
                 self._warnings.append(
                     f"Deployment {self._name}: {field} is as it was before {manager}"
                 )
-        desired = build_deployment(
-            self._site.plane, self._namespace, self._action, found["spec"].get("replicas", 1)
-        )
+        desired = build_deployment(self._site.plane, self._namespace, self._action, _count(found))
         metadata = merge_metadata(found, desired)
         with self._effects.made(f"repair:{self._name}"):
             return self._site.api.replace(DEPLOYMENT, desired | {"metadata": metadata})
@@ -177,7 +198,7 @@ class Scaling:
     def _set_replicas(self, found: Object) -> None:
         """By the version that was looked at: who has changed it meanwhile is not overrun."""
         for field, manager in find_foreign(found["metadata"].get("managedFields") or ()):
-            if field == REPLICAS:
+            if field == REPLICAS and self._action.owner is ScaleOwner.SPECS:
                 if not is_of_person(manager):
                     raise held_by("Deployment", self._name, field, manager)
                 before = found["spec"].get("replicas")
@@ -301,8 +322,8 @@ class Scaling:
             with self._effects.made(f"remove:{pod.name}"):
                 self._site.api.delete(POD, pod.namespace, pod.name, uid=pod.uid)
 
-    def _await_pods(self) -> None:
-        wanted = self._action.replicas
+    def _await_pods(self, replicas: int) -> None:
+        wanted = replicas
         stop_s = self._action.stop_timeout.total_seconds()
 
         def is_there() -> bool:
@@ -319,6 +340,17 @@ class Scaling:
 
 def _with_replicas(desired: Object, replicas: int) -> Object:
     return desired | {"spec": desired["spec"] | {"replicas": replicas}}
+
+
+def _count(found: Object) -> int:
+    return int(found["spec"].get("replicas", 1))
+
+
+def _is_scaled_by_others(found: Object) -> bool:
+    managed = found["metadata"].get("managedFields") or ()
+    return any(
+        field == REPLICAS and not is_of_person(manager) for field, manager in find_foreign(managed)
+    )
 
 
 def _generation(found: Object) -> Any:

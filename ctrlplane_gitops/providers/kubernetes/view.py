@@ -7,9 +7,10 @@ for it until somebody goes who is not the last.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from ctrlplane_gitops.providers.kubernetes.autoscaler import AutoscalerRow
 from ctrlplane_gitops.providers.kubernetes.going import describe_holders
 from ctrlplane_gitops.providers.kubernetes.row import REPLICAS, DeploymentRow, PodRow, is_of_person
 from ctrlplane_gitops.providers.scaling import replica_name
@@ -17,12 +18,14 @@ from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Alteration,
+    AlteredPart,
     Endpoint,
     ObservedReplica,
     ObservedReplicaSet,
     ReplicaPhase,
     Verdict,
 )
+from ctrlplane_gitops.value import struct
 
 SetKey = tuple[ResourceKey, int]
 # Those there are, by namespace and name: fields that somebody else has set, with who that was.
@@ -80,24 +83,31 @@ def describe_held(deployments: Iterable[DeploymentRow], pods: Iterable[PodRow]) 
     return sorted(found)
 
 
+@struct
+class Seen:
+    """What the lists of one look show. ``strangers`` is how many Deployments carry our label but
+    not the others, or are not in their tenant's namespace."""
+
+    deployments: tuple[DeploymentRow, ...]
+    pods: tuple[PodRow, ...]
+    services: Services
+    autoscalers: tuple[AutoscalerRow, ...] = ()
+    strangers: int = 0
+
+
 def build_sets(
-    provider: str,
-    plane: str,
-    deployments: Iterable[DeploymentRow],
-    pods: Iterable[PodRow],
-    services: Services,
-    keys: Collection[ResourceKey] | None = None,
+    provider: str, plane: str, seen: Seen, keys: Collection[ResourceKey] | None = None
 ) -> tuple[ObservedReplicaSet, ...]:
     """Sorted."""
-    by_set = group_pods(pods)
+    by_set = group_pods(seen.pods)
     found = []
-    for row in deployments:
+    for row in seen.deployments:
         if keys is None or row.instance in keys:
             own = staying(row, by_set.get((row.instance, row.release), ()))
             replicas = _build_replicas(plane, row, own)
             # One without pods is there as well: of a release that was begun, or scaled to nothing.
             if replicas or not row.is_going:
-                altered = _find_altered(row, services)
+                altered = (*_find_altered(row, seen.services), *_find_astray(row, seen))
                 found.append(
                     ObservedReplicaSet(
                         row.instance,
@@ -107,6 +117,7 @@ def build_sets(
                         replicas,
                         altered=altered,
                         scaled_by=_find_scaler(row),
+                        scale=row.replicas,
                     )
                 )
     return tuple(sorted(found, key=lambda item: (item.instance, item.release)))
@@ -176,12 +187,27 @@ def _find_altered(row: DeploymentRow, services: Services) -> tuple[Alteration, .
     if row.is_going:
         return ()
     scaler = (REPLICAS, _find_scaler(row))
-    found = [Alteration(*pair) for pair in row.foreign if pair != scaler]
+    found = [
+        Alteration(field, by, AlteredPart.COUNT if field == REPLICAS else AlteredPart.RELEASE)
+        for field, by in row.foreign
+        if (field, by) != scaler
+    ]
     service = services.get((row.namespace, row.name))
     if row.ports and service is None:
         found.append(Alteration(f"the Service {row.name} is gone"))
     found += [Alteration(f"{field} of the Service", by) for field, by in service or ()]
     return tuple(found)
+
+
+def _find_astray(row: DeploymentRow, seen: Seen) -> Iterator[Alteration]:
+    """Autoscalers of the instance that act on something else."""
+    for item in seen.autoscalers:
+        is_its = (item.namespace, item.instance) == (row.namespace, row.instance)
+        if is_its and not row.is_going and item.target != row.name:
+            text = (
+                f"the HorizontalPodAutoscaler {item.name} acts on {item.target or 'another kind'}"
+            )
+            yield Alteration(text, item.by, AlteredPart.AUTOSCALER)
 
 
 def _find_scaler(row: DeploymentRow) -> str:

@@ -107,7 +107,7 @@ class ProcessProvider:
             settings.state_dir, find_memory_dir(settings.environ.get("XDG_RUNTIME_DIR"))
         )
         self._bases = find_bases() if self._config.is_grouped else {}
-        self.capabilities = frozenset(Capability) - {Capability.IMAGES}
+        self.capabilities = frozenset(Capability) - {Capability.IMAGES, Capability.AUTOSCALING}
         if "cpu" not in self._bases:
             self.capabilities -= {Capability.CPU_LIMIT}
         self._keepers: set[int] = set()
