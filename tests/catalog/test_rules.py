@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ctrlplane_gitops.catalog.runtime import AUTOSCALING
+from ctrlplane_gitops.providers.base import Capability, ProviderSettings
+from ctrlplane_gitops.providers.registry import build_provider
 from ctrlplane_gitops.specs.document import Document
+from ctrlplane_gitops.state.desired import ProviderConfig
 from tests.catalog.catalog_kit import (
     CHECK,
     STRATEGY,
@@ -117,6 +122,32 @@ def test_kubernetes_makes_one_check_with_the_statuses_it_takes() -> None:
     found = [item[0] for item in problems(plane(**kube), *specs)]
     assert sorted(found) == ["fixed-statuses", "too-many-checks"]
     assert not problems(plane(**DOCKER), *specs)
+
+
+def test_an_autoscaler_is_for_providers_that_have_one() -> None:
+    scaled = {"owner": "autoscaler", "initial": 2}
+    specs = shop(replicas=scaled)
+    assert not problems(*specs)
+    assert not problems(plane(providers={"local": {"type": "kubernetes"}}), *specs)
+    found = only(plane(**DOCKER), *specs)
+    assert (found.code, found.field[1:]) == ("no-autoscaler", ("replicas",))
+    assert "no capability 'autoscaling'" in found.summary
+
+
+def test_who_may_leave_replicas_to_an_autoscaler_says_so_itself(tmp_path: Path) -> None:
+    for kind in ("docker", "kubernetes", "memory", "process"):
+        config = ProviderConfig("here", kind, {})
+        provider = build_provider(ProviderSettings("prod", config, str(tmp_path)))
+        assert (Capability.AUTOSCALING in provider.capabilities) is (kind in AUTOSCALING)
+        provider.close()
+
+
+def test_of_an_autoscaled_instance_the_initial_replicas_count() -> None:
+    limits = {"cpu": "1"}
+    specs = [instance(replicas={"owner": "autoscaler", "initial": 3}, resources=limits),
+             deployment()]  # fmt: skip
+    assert not problems(tenant(quota={"cpu": "3"}), *specs)
+    assert "declares 3 cpu" in only(tenant(quota={"cpu": "2"}), *specs).summary
 
 
 def test_a_certificate_is_not_handed_to_replicas() -> None:

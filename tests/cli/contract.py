@@ -38,7 +38,9 @@ STATUS = closed(
             },
             release={"type": ["integer", "null"]},
             revision={"type": ["string", "null"]},
-            replicas=closed(desired=COUNT, ready=COUNT),
+            replicas=closed(
+                desired=COUNT, ready=COUNT, owner={"enum": ["specs", "autoscaler"]}
+            ),
             endpoints=array(closed(port=TEXT, url={"type": "string", "pattern": "^http://.+:\\d+$"})),
             certificates=array(
                 closed(

@@ -63,7 +63,10 @@ def test_a_provider_that_does_not_answer_is_unknown_not_absent(applied: Folder) 
     applied.runtime = replace(MEMORY, provider="{type: memory, gap: 'no route'}")
     applied.write(web())
     (found,) = json.loads(applied.ok("status", "--json"))["instances"]
-    assert (found["phase"], found["replicas"]) == ("unknown", {"desired": 2, "ready": 0})
+    assert (found["phase"], found["replicas"]) == (
+        "unknown",
+        {"desired": 2, "ready": 0, "owner": "specs"},
+    )
     assert found["conditions"][0]["status"] == "Unknown"
     assert applied.errors == "warning: provider local did not answer: no route\n"
 

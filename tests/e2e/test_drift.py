@@ -52,7 +52,7 @@ def test_status_says_that_a_replica_is_down(running: Plane) -> None:
     running.kill(name)
     status = running.status()[WEB]
     assert status["phase"] == "degraded"
-    assert status["replicas"] == {"desired": 3, "ready": 2}
+    assert status["replicas"] == {"desired": 3, "ready": 2, "owner": "specs"}
     [ready] = [item for item in status["conditions"] if item["type"] == "Ready"]
     assert ready["status"] == "False"
     assert name in ready["message"]

@@ -71,7 +71,7 @@ def test_release_that_never_becomes_healthy_is_rolled_back(running: Plane) -> No
 
     status = running.status()[WEB]
     assert (status["phase"], status["release"]) == ("rolledBack", 1)
-    assert status["replicas"] == {"desired": 2, "ready": 2}
+    assert status["replicas"] == {"desired": 2, "ready": 2, "owner": "specs"}
     [told] = [item for item in status["conditions"] if item["type"] == "RolledBack"]
     for word in ("v2 -> v1", "503"):
         assert word in told["message"]

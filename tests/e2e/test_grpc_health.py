@@ -38,7 +38,7 @@ def running(local: Plane) -> Plane:
 def test_replicas_are_ready_by_their_grpc_check(running: Plane) -> None:
     status = running.status()[WEB]
     assert (status["phase"], status["release"]) == ("running", 1), status
-    assert status["replicas"] == {"desired": 2, "ready": 2}
+    assert status["replicas"] == {"desired": 2, "ready": 2, "owner": "specs"}
     running.assert_settled()
     running.edit(FILE, 'VERSION: "1"', 'VERSION: "2"')
     done = running.apply()
@@ -61,7 +61,7 @@ def test_a_release_that_is_not_serving_is_rolled_back(running: Plane) -> None:
 
     status = running.status()[WEB]
     assert (status["phase"], status["release"]) == ("rolledBack", 1)
-    assert status["replicas"] == {"desired": 2, "ready": 2}
+    assert status["replicas"] == {"desired": 2, "ready": 2, "owner": "specs"}
     again = running.apply()
     assert (again.code, again.effects) == (4, ()), again.text
     plan = running.ok("plan")
@@ -78,5 +78,5 @@ def test_a_service_that_the_server_does_not_know_is_told(running: Plane) -> None
     running.edit(FILE, "service: shop.v1.Crat, ", "")
     done = running.apply()
     assert done.code == 0, done.text
-    assert running.status()[WEB]["replicas"] == {"desired": 2, "ready": 2}
+    assert running.status()[WEB]["replicas"] == {"desired": 2, "ready": 2, "owner": "specs"}
     assert running.identities() == before

@@ -98,7 +98,10 @@ def test_what_was_applied_runs_and_three_passes_more_do_nothing(
 ) -> None:
     assert answers(kubernetes_rig, running) == ["Hello from acme, version 1"] * 2
     status = running.status()[WEB]
-    assert (status["phase"], status["replicas"]) == ("running", {"desired": 2, "ready": 2})
+    assert (status["phase"], status["replicas"]) == (
+        "running",
+        {"desired": 2, "ready": 2, "owner": "specs"},
+    )
     for _ in range(3):
         running.assert_settled()
     assert "version 1 listens" in running.ok("logs", WEB).out

@@ -150,7 +150,7 @@ def test_a_canary_that_answers_errors_loses_its_share_within_two_intervals(
     assert stage.run("apply", "-y").code == 4
     found = stage.run("status", "--json").json["instances"][0]
     assert found["traffic"] == [{"release": 1, "percent": 100}]
-    assert found["replicas"] == {"desired": 3, "ready": 3}
+    assert found["replicas"] == {"desired": 3, "ready": 3, "owner": "specs"}
 
 
 @pytest.mark.parametrize("router", ROUTERS)

@@ -245,6 +245,10 @@ class ControlPlane(Cluster):
             "--kube-api-burst=2000",
             "--concurrent-deployment-syncs=20",
             "--concurrent-replicaset-syncs=20",
+            # Autoscalers look every 15 s otherwise, and do not believe a young pod for minutes.
+            "--horizontal-pod-autoscaler-sync-period=1s",
+            "--horizontal-pod-autoscaler-initial-readiness-delay=0s",
+            "--horizontal-pod-autoscaler-cpu-initialization-period=0s",
         )
 
     def start_scheduler(self) -> None:

@@ -57,6 +57,7 @@ _NAMESPACED = {
     "ResourceQuota": ("/api/v1", "resourcequotas"),
     "Deployment": ("/apis/apps/v1", "deployments"),
     "ReplicaSet": ("/apis/apps/v1", "replicasets"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "Job": ("/apis/batch/v1", "jobs"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),

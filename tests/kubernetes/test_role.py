@@ -102,7 +102,7 @@ def world(tmp_path: Path, kubernetes_gateway: Gateway, account: Access) -> Itera
     world.run("destroy", "-y")
 
 
-def specs(version: str, *, replicas: int = 2, memory: str = "64Mi", more: str = "") -> str:
+def specs(version: str, *, replicas: int | str = 2, memory: str = "64Mi", more: str = "") -> str:
     """Everything a cluster is asked for besides pods."""
     return (
         f"{_HEADER}kind: Tenant\nmetadata: {{name: acme}}\nspec: {{}}\n---\n"
@@ -163,6 +163,8 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     apply(world, specs("one", memory="96Mi", replicas=1))
     apply(world, specs("two", memory="96Mi"))
     wait_until(lambda: world.ask() == "two /")
+    make_autoscaler(world, kubernetes_rig)
+    apply(world, specs("two", memory="96Mi", replicas="{owner: autoscaler, initial: 1}"))
 
     config = ProviderConfig("local", "kubernetes", {})
     settings = ProviderSettings(world.plane, config, str(world.state_dir), environ=world.environ)
@@ -207,6 +209,20 @@ def change_by_hand(world: GatewayWorld, rig: Rig) -> None:
         patch = ("patch", name, "--type=merge", "-p", json.dumps(change))
         done = rig.kubectl("-n", world.namespace, *patch)
         assert done.returncode == 0, done.stderr
+
+
+def make_autoscaler(world: GatewayWorld, rig: Rig) -> None:
+    """Somebody makes one that is for the instance, by its labels."""
+    labels = {"ctrlplane.dev/plane": world.plane, "ctrlplane.dev/tenant": "acme"}
+    labels["ctrlplane.dev/instance"] = "web"
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    item = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "load", "labels": labels},
+        "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2},
+    }
+    rig.client.apply(item, world.namespace)
 
 
 def leave_behind(world: GatewayWorld, rig: Rig) -> None:

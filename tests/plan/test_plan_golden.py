@@ -95,12 +95,24 @@ def traffic() -> Plan:
     return world.plan(make_desired(apps))
 
 
+def autoscaled() -> Plan:
+    """An autoscaler has made five of two, and Git has a new image."""
+    shop = App(replicas=2, is_autoscaled=True)
+    apps = {"acme/web": shop, "zen/web": shop}
+    world = applied(apps)
+    for place, item in world.sets.items():
+        more = tuple(replace(item.replicas[0], index=index) for index in range(5))
+        by = "kube-controller-manager" if place[0].tenant == "acme" else ""
+        world.sets[place] = replace(item, replicas=more, scale=5, scaled_by=by)
+    return world.plan(make_desired({**apps, "acme/web": replace(shop, image="shop:1.4.2")}))
+
+
 CASES = (first, update, nothing, delete, refused, adopted, broken)
-ROUTED = (canary, traffic)
+MORE = (canary, traffic, autoscaled)
 
 
-@pytest.mark.parametrize("case", ROUTED, ids=lambda case: case.__name__)
-def test_a_plan_about_requests_reads_well(case: Callable[[], Plan], check_golden: Check) -> None:
+@pytest.mark.parametrize("case", MORE, ids=lambda case: case.__name__)
+def test_what_few_plans_have_reads_well(case: Callable[[], Plan], check_golden: Check) -> None:
     plan = case()
     check_golden(f"{case.__name__}.txt", render_plan(plan, duration_s=0.2))
     check_golden(f"{case.__name__}.md", render_markdown(plan, duration_s=0.2))

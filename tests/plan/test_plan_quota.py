@@ -40,6 +40,20 @@ def test_a_surge_over_the_quota_is_blocked_and_says_what_would_allow_it() -> Non
     assert "maxSurge" in change.blocked.hint
 
 
+def test_of_an_autoscaled_instance_those_count_that_there_are() -> None:
+    scaled = replace(OLD, is_autoscaled=True)
+    made = world({"acme/web": scaled}, memory="500Mi")
+    new = with_quota(make_desired({"acme/web": replace(NEW, is_autoscaled=True)}), memory="500Mi")
+    assert not made.plan(new).blocked
+    for place, item in made.sets.items():
+        made.sets[place] = replace(item, replicas=item.replicas * 2, scale=4, scaled_by="hpa")
+    assert not made.plan(new).blocked
+    for place, item in made.sets.items():
+        made.sets[place] = replace(item, replicas=item.replicas + item.replicas[:1], scale=5)
+    [change] = made.plan(new).blocked
+    assert change.blocked is not None and "would use 700Mi memory" in change.blocked.reason
+
+
 def test_a_rollout_without_a_surge_fits_into_a_full_quota() -> None:
     params = RolloutParams(max_surge=CountOrPercent(0), max_unavailable=CountOrPercent(1))
     made = world({"acme/web": OLD}, memory="200Mi")
