@@ -11,7 +11,7 @@ from ctrlplane_gitops.catalog.refs import source_path
 from ctrlplane_gitops.specs.document import Document, load_document
 from ctrlplane_gitops.state.key import Kind
 
-_TENANT, _HOST, _FILE = "tenant", "host", "file"
+_TENANT, _HOST, _FILE, _OWNER = "tenant", "host", "file", "owner"
 _SAMPLES = 8
 NOBODY = ""  # the tenant of the control plane's own document
 
@@ -35,25 +35,33 @@ class Library:
         self._shared: dict[frozenset[str], frozenset[str]] = {}
         # The files in which a tenant, a host or a shipped file is named.
         self._named: dict[tuple[str, str], set[str]] = {}
+        # Of the files that name others: their hosts, and the tenants of what they depend on.
+        self._links: dict[str, tuple[tuple[str, str], ...]] = {}
         for path, found in files.items():
             self.put(path, found)
 
     def put(self, path: str, documents: Sequence[Document]) -> None:
         """All a file holds now; nothing when it is gone."""
-        for name in _names_in(self._read(path)):
+        for name in _names_in(self.read(path)):
             self._named[name].discard(path)
             if not self._named[name]:
                 del self._named[name]
         self._files.pop(path, None)
         self._unpacked.pop(path, None)
         self._tenants.pop(path, None)
+        self._links.pop(path, None)
         if documents:
             self._files[path] = self._packing.pack(_to_json(documents))
             tenants = frozenset(item.tenant for item in documents)
             # Most files are about one tenant, and most tenants have many files.
             self._tenants[path] = self._shared.setdefault(tenants, tenants)
-            for name in _names_in(documents):
+            names = _names_in(documents)
+            for name in names:
                 self._named.setdefault(name, set()).add(path)
+            links = [name for name in names if name[0] == _HOST]
+            links.extend((_OWNER, owner) for owner in _owners_in(documents))
+            if links:
+                self._links[path] = tuple(links)
 
     def tenants_of(self, paths: Iterable[str]) -> set[str]:
         """The tenants with a document in one of the files, and those that ship one of them."""
@@ -61,7 +69,7 @@ class Library:
         for path in paths:
             found.update(self._tenants.get(path, ()))
             for user in self._named.get((_FILE, path), ()):
-                found.update(item.tenant for item in self._read(user) if path in _shipped_by(item))
+                found.update(item.tenant for item in self.read(user) if path in _shipped_by(item))
         return found
 
     def reach(self, tenants: Collection[str]) -> frozenset[str]:
@@ -79,29 +87,31 @@ class Library:
         """Every document of these tenants."""
         return [item for tenant in tenants for item in self._of(tenant)]
 
-    def _of(self, tenant: str) -> Iterator[Document]:
-        for path in self._named.get((_TENANT, tenant), ()):
-            yield from (item for item in self._read(path) if item.tenant == tenant)
-
-    def close(self) -> None:
-        """Drop what was unpacked; whatever is asked next unpacks it again."""
-        self._unpacked.clear()
-
-    def _read(self, path: str) -> list[Document]:
+    def read(self, path: str) -> list[Document]:
+        """The documents of a file."""
         found, packed = self._unpacked.get(path), self._files.get(path)
         if found is None and packed is not None:
             found = [load_document(item, path) for item in self._packing.unpack(packed)]
             self._unpacked[path] = found
         return found or []
 
+    def _of(self, tenant: str) -> Iterator[Document]:
+        for path in self._named.get((_TENANT, tenant), ()):
+            yield from (item for item in self.read(path) if item.tenant == tenant)
+
+    def close(self) -> None:
+        """Drop what was unpacked; whatever is asked next unpacks it again."""
+        self._unpacked.clear()
+
     def _neighbours(self, tenant: str) -> Iterator[str]:
-        for document in self._of(tenant):
-            for host in _hosts_of(document):
-                for path in self._named[_HOST, host]:
-                    yield from self._tenants[path]
-            if document.kind is Kind.INSTANCE:
-                keys = map(parse_dependency, document.spec["dependsOn"])
-                yield from (key.tenant for key in keys if key is not None)
+        """Of whoever is in the same files as well: too many are only held against more."""
+        for path in self._named.get((_TENANT, tenant), ()):
+            for kind, name in self._links.get(path, ()):
+                if kind == _OWNER:
+                    yield name
+                    continue
+                for other in self._named[_HOST, name]:
+                    yield from self._tenants[other]
 
 
 def _to_json(documents: Iterable[Document]) -> list[dict[str, Any]]:
@@ -122,6 +132,13 @@ def _names_in(documents: Iterable[Document]) -> set[tuple[str, str]]:
         found.update((_HOST, host) for host in _hosts_of(document))
         found.update((_FILE, path) for path in _shipped_by(document))
     return found
+
+
+def _owners_in(documents: Iterable[Document]) -> set[str]:
+    """The tenants of what the instances depend on."""
+    wanted = [x.spec["dependsOn"] for x in documents if x.kind is Kind.INSTANCE]
+    keys = (parse_dependency(text) for texts in wanted for text in texts)
+    return {key.tenant for key in keys if key is not None}
 
 
 def _hosts_of(document: Document) -> list[str]:

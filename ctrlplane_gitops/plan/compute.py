@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
@@ -85,11 +85,17 @@ def compute_plan(
     header: PlanHeader,
     now: datetime,
     diagnostics: Iterable[Diagnostic] = (),
+    instances: Collection[ResourceKey] | None = None,
 ) -> Plan:
     """What would have to be done so that what runs is what Git says.
 
     Never raises: what must not be done is a blocked row or a refusal, and ``diagnostics`` (those
-    of the specs) are passed through together with the plan's own warnings."""
+    of the specs) are passed through together with the plan's own warnings. ``instances`` are those
+    that were looked at, None: all; of the others nothing is said."""
+    if instances is not None:
+        known = recorded.instances
+        seen = {key: known[key] for key in sorted(instances) if key in known}
+        recorded = replace(recorded, instances=seen)
     look = Look(
         desired,
         observed,
@@ -111,7 +117,9 @@ def compute_plan(
     )
     if not policy.is_destroy:
         _plan_records(look, rows, draft)
-        _plan_instances(look, rows, draft, now)
+        wanted = look.desired.instances
+        mine = wanted if instances is None else {k: wanted[k] for k in wanted if k in instances}
+        _plan_instances(look, rows, draft, mine, now)
     surge = guard_surge(
         look.desired, sorted(draft.works, key=lambda item: item.instance), look.sets
     )
@@ -153,11 +161,17 @@ def _plan_records(look: Look, rows: Rows, draft: _Draft) -> None:
     draft.records.extend(to_record(item, look.header.commit) for item in rows.moved)
 
 
-def _plan_instances(look: Look, rows: Rows, draft: _Draft, now: datetime) -> None:
+def _plan_instances(
+    look: Look,
+    rows: Rows,
+    draft: _Draft,
+    instances: Mapping[ResourceKey, DesiredInstance],
+    now: datetime,
+) -> None:
     vanished = find_vanished(look)
     draft.refusals.extend(vanished.values())
     changed, recorded, targets = rows.changed, look.recorded.instances, look.policy.targets
-    for key, instance in look.desired.instances.items():
+    for key, instance in instances.items():
         known = recorded.get(key)
         deployment = instance.deployment
         if (

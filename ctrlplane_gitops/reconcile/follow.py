@@ -32,8 +32,9 @@ _MANY = 1000
 @dataclass(slots=True)
 class _Known:
     """What the last look at the source gave. ``due`` are the tenants that changed since everything
-    was last settled, with the instances they had or have; ``is_all_due``: all of them. ``whole`` is
-    what all of it means, without the documents, None once a part of it has changed."""
+    was last settled, with the instances that the changed files had or have; ``is_all_due``: all of
+    them. ``whole`` is what all of it means, without the documents, None once a part of it has
+    changed."""
 
     snapshot: Snapshot
     plane: ControlPlane
@@ -160,7 +161,8 @@ class Follower:
             return None
         documents = known.library.documents_of([NOBODY, *sorted(tenants)])
         instances = {item.key for item in documents if item.kind is Kind.INSTANCE}
-        part = Part(tenants, frozenset(instances.union(*known.due.values())))
+        due = frozenset[ResourceKey]().union(*known.due.values())
+        part = Part(tenants, due.union(instances), due)
         read = Wanted(snapshot, tuple(documents), known.plane, parsed=reader.parsed)
         wanted = resolve_wanted(read, self._backends, self._certify)
         # A mistake is said by the whole, which knows what else could have been meant.
@@ -184,27 +186,26 @@ def _take_in(
     """Put what changed into the library, and note whom it concerns: by what was there before as
     well as by what is there now. False where it concerns others too: it may thaw a tenant that
     was frozen because of it, or take away what others depend on."""
-    library, is_contained = known.library, True
+    library = known.library
     before, thawing = _look_up(known, changed)
+    had = _instances_in(library, changed)
     for path in changed:
         library.put(path, found.get(path, ()))
     after, thawing_now = _look_up(known, changed)
-    for tenant in {*before, *after}:
-        had, has = before.get(tenant, set()), after.get(tenant, set())
-        known.due.setdefault(tenant, set()).update(had, has)
-        is_contained &= had <= has
-    return is_contained and not thawing and not thawing_now
+    has = _instances_in(library, changed)
+    for tenant in before | after:
+        known.due.setdefault(tenant, set())
+    for key in had | has:
+        known.due[key.tenant].add(key)
+    return had <= has and not thawing and not thawing_now
 
 
-def _look_up(
-    known: _Known, changed: Iterable[str]
-) -> tuple[dict[str, set[ResourceKey]], frozenset[str]]:
-    """The instances of the tenants that the files concern, by tenant; and which of those tenants
-    a frozen one's specs are held against."""
-    library = known.library
-    tenants = library.tenants_of(changed)
-    instances = {
-        tenant: {x.key for x in library.documents_of([tenant]) if x.kind is Kind.INSTANCE}
-        for tenant in tenants
-    }
-    return instances, library.reach(known.frozen) & tenants
+def _look_up(known: _Known, changed: Iterable[str]) -> tuple[set[str], frozenset[str]]:
+    """The tenants that the files concern, and which of them a frozen one's specs are held
+    against."""
+    tenants = known.library.tenants_of(changed)
+    return tenants, known.library.reach(known.frozen) & tenants
+
+
+def _instances_in(library: Library, paths: Iterable[str]) -> set[ResourceKey]:
+    return {x.key for path in paths for x in library.read(path) if x.kind is Kind.INSTANCE}

@@ -36,10 +36,12 @@ _NO_PLANE = "no-control-plane"
 
 @struct
 class Part:
-    """What a narrow pass is about: some tenants, with the instances they have or had."""
+    """What a narrow pass is about: some tenants, with the instances they have or had. ``due`` are
+    those that must be looked at, whether or not anything is to be done about them."""
 
     tenants: frozenset[str]
     instances: frozenset[ResourceKey]
+    due: frozenset[ResourceKey] = frozenset()
 
 
 @struct

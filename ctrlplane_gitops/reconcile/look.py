@@ -10,6 +10,7 @@ from ctrlplane_gitops.errors import SpecError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.plan.change import Plan, PlanHeader, Policy
 from ctrlplane_gitops.plan.compute import compute_plan
+from ctrlplane_gitops.plan.scope import find_unsettled
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.reconcile.gather import Wanted
 from ctrlplane_gitops.reconcile.held import is_kept, is_left_for_now
@@ -66,10 +67,8 @@ class Look:
         if plan.gaps or plan.refusals or blocked or removes or recorded.plane_id is None:
             return True
         seen = {item.instance for item in self.observed.replica_sets}
-        return any(
-            known.release is not None and key not in seen
-            for key, known in recorded.instances.items()
-        )
+        known = map(recorded.instances.get, self.wanted.part.instances - seen)
+        return any(item is not None and item.release is not None for item in known)
 
 
 def as_recorded(recorded: RecordedState) -> RecordedState:
@@ -84,6 +83,19 @@ def _narrow(observed: ObservedState, tenants: Collection[str]) -> ObservedState:
         return observed
     entries = tuple(item for item in router.table.entries if item.key.tenant in tenants)
     return replace(observed, router=replace(router, table=RouteTable(entries)))
+
+
+def _focus(
+    wanted: Wanted, desired: DesiredState, recorded: RecordedState, policy: Policy
+) -> Wanted:
+    """Of a part, only the instances that anything can have to be done about: those that are due,
+    those that are held, and those that are not yet as the specs say."""
+    part = wanted.part
+    unsettled = None if part is None else find_unsettled(desired, recorded)
+    if part is None or unsettled is None:
+        return wanted
+    held = part.instances & {*policy.holds, *policy.drift_holds}
+    return replace(wanted, part=replace(part, instances=part.due | held | unsettled))
 
 
 def look(
@@ -104,9 +116,13 @@ def look(
 
     The record is read after the providers have answered: what another pass wrote down meanwhile
     must not be missing for replicas that are already seen."""
+    if wanted.part is not None:
+        before = change(store.load_state(wanted.part.tenants, desired.resources))
+        wanted = _focus(wanted, desired, before, policy)
     part = wanted.part
+    instances = part.instances if part else None
     if observed is None:
-        observed = observe_all(providers, pool, part.instances if part else None, router)
+        observed = observe_all(providers, pool, instances, router)
     recorded = change(store.load_state(part.tenants if part else None, desired.resources))
     if part is not None:
         observed = _narrow(observed, part.tenants)
@@ -119,7 +135,9 @@ def look(
         read_count=len(desired.resources),
         is_destroy=policy.is_destroy,
     )
-    plan = compute_plan(desired, observed, recorded, policy, header, now, wanted.diagnostics)
+    plan = compute_plan(
+        desired, observed, recorded, policy, header, now, wanted.diagnostics, instances
+    )
     seen = Look(wanted, desired, observed, recorded, plan, now)
     if widen is None or not seen.must_widen:
         return seen

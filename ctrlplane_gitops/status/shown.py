@@ -30,6 +30,6 @@ def as_json(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, Mapping):
         return {str(name): as_json(item) for name, item in value.items()}
-    if isinstance(value, (tuple, list)) and not hasattr(value, "__dataclass_fields__"):
+    if isinstance(value, (tuple, list)) and not hasattr(value, "__match_args__"):
         return [as_json(item) for item in value]
     return {name: as_json(getattr(value, name)) for name in value.__match_args__}

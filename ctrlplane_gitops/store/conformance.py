@@ -83,7 +83,7 @@ class RecordClaims(StoreKit):
         keys += [tenant_key("acme"), ResourceKey(Kind.CONTROL_PLANE, "", "prod")]
         resources = tuple(RecordedResource(key, "f", "{}") for key in keys)
         instances = tuple(
-            RecordedInstance(replace(WEB, name=f"web-{phase.lower()}"), "a", None, None,
+            RecordedInstance(WEB._replace(name=f"web-{phase.lower()}"), "a", None, None,
                              RolloutStatus(phase))
             for phase in RolloutPhase
         )  # fmt: skip

@@ -102,9 +102,10 @@ class SqliteStore:
         with self._reading() as connection:
             if connection is None:
                 return _EMPTY
-            if not self._is_read_only:
+            if tenants is None and not self._is_read_only:
+                # Too much to have for longer than it is asked for.
                 return load_state(connection, tenants, known or {})
-            # It moves with every transaction of somebody else, and we have none of our own.
+            # It moves with every transaction of somebody else; what we write ourselves drops it.
             version = connection.execute("PRAGMA data_version").fetchone()[0]
             asked = (version, None if tenants is None else frozenset(tenants))
             if self._loaded is None or self._loaded[0] != asked:
@@ -280,6 +281,7 @@ class SqliteStore:
             connection = self._connection
             if connection is None or self._is_read_only:
                 raise StoreError(f"the store {self._path} is open for reading only")
+            self._loaded = None
             with translating(self._path):
                 connection.execute("BEGIN IMMEDIATE")
                 try:

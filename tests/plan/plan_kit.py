@@ -209,16 +209,23 @@ class World:
         desired: DesiredState,
         policy: Policy = POLICY,
         diagnostics: tuple[Diagnostic, ...] = (),
+        instances: frozenset[ResourceKey] | None = None,
         **header: Any,
     ) -> Plan:
+        """With ``instances``, nothing is seen of the others."""
+        seen = self.observed
+        if instances is not None:
+            sets = tuple(item for item in seen.replica_sets if item.instance in instances)
+            seen = replace(seen, replica_sets=sets)
         return compute_plan(
             desired,
-            self.observed,
+            seen,
             self.recorded,
             policy,
             replace(HEADER, **header),
             NOW,
             diagnostics,
+            instances,
         )
 
     def apply(self, desired: DesiredState, policy: Policy = POLICY) -> Plan:

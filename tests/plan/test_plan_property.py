@@ -85,7 +85,7 @@ def _bend(draw: st.DrawFn, world: World) -> None:
     elif fate == "bent":
         world.serve(replace(first, backends=(Backend(8, 100),)), *rest)
     elif fate == "stray":
-        world.serve(replace(first, key=replace(first.key, name="stray")), *entries)
+        world.serve(replace(first, key=first.key._replace(name="stray")), *entries)
     elif fate == "stopped":
         world.router = RouterState(generation="g", gap="it does not run", is_stopped=True)
     elif fate == "reset":

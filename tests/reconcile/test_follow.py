@@ -62,6 +62,31 @@ def test_a_commit_costs_what_it_changed(plane: Plane) -> None:
     assert len(plane.store.load_state().instances) == len(NAMES)
 
 
+def test_of_a_tenant_of_many_only_those_that_a_commit_concerns_are_looked_at(plane: Plane) -> None:
+    def specs(version: str) -> str:
+        return tenant("t08") + app("t08", version=version) + app("t08", name="two")
+
+    plane.push("t08", specs("1"))
+    plane.run(plane.follower.follow())
+    write(plane.repo, {"two.yaml": quick(app("t08", version="2", name="three"))})
+    plane.push("t08", specs("1"))
+    three = instance_key("t08", "three")
+    seen, result = plane.run(plane.follower.follow())
+    assert set(plane.provider.asked) == {frozenset([three])}
+    assert [item.instance for item in result.results] == [three]
+    assert seen.desired.instances.keys() == {
+        *map(partial(instance_key, "t08"), ("web", "two")),
+        three,
+    }
+
+
+def test_who_is_to_be_looked_at_again_is_although_nothing_changed(plane: Plane) -> None:
+    web = instance_key("t09", "web")
+    plane.follower.revisit([web])
+    plane.run(plane.follower.follow())
+    assert set(plane.provider.asked) == {frozenset([web])}
+
+
 def test_without_a_change_nobody_is_asked(plane: Plane) -> None:
     before = plane.provider.effect_count
     seen, result = plane.run(plane.follower.follow())

@@ -106,7 +106,7 @@ def test_processes_that_open_a_new_store_at_once_all_get_it(tmp_path: Path) -> N
         store = SqliteStore(path)
         fence = store.acquire(f"lease {name}", name, TTL, NOW)
         assert fence is not None
-        resource = RecordedResource(replace(WEB, name=name), "f", "{}")
+        resource = RecordedResource(WEB._replace(name=name), "f", "{}")
         store.record(RecordBatch(resources=(resource,)), fence)
         store.close()
 

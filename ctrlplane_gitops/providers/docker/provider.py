@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import (
+    LABEL_INSTANCE,
     LABEL_PLANE,
     LABEL_TENANT,
     Capability,
@@ -193,10 +194,13 @@ class DockerProvider:
 
     def _list(self, keys: Collection[ResourceKey] | None) -> tuple[list[Container], int]:
         labels, config = {LABEL_PLANE: self._settings.plane}, self._config
-        tenants = {key.tenant for key in keys or ()}
-        if len(tenants) == 1:
-            # The engine answers for one of many tenants in a tenth of the time.
-            labels[LABEL_TENANT] = tenants.pop()
+        if keys:
+            tenants, names = {key.tenant for key in keys}, {key.name for key in keys}
+            # The engine answers for one of many in a tenth of the time.
+            if len(tenants) == 1:
+                labels[LABEL_TENANT] = tenants.pop()
+            if len(names) == 1:
+                labels[LABEL_INSTANCE] = names.pop()
         if not config.is_local:
             # Certificates and proxies are the SDK's business.
             return self.acting.engine.list(labels)
