@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics, warning
 from ctrlplane_gitops.plan.autoscaled import find_autoscaled, warn_scaled
@@ -56,6 +57,8 @@ from ctrlplane_gitops.state.recorded import (
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.value import field, record, replace
 
+_T = TypeVar("_T")
+
 
 @record
 class _Draft:
@@ -93,9 +96,7 @@ def compute_plan(
     of the specs) are passed through together with the plan's own warnings. ``instances`` are those
     that were looked at, None: all; of the others nothing is said."""
     if instances is not None:
-        known = recorded.instances
-        seen = {key: known[key] for key in sorted(instances) if key in known}
-        recorded = replace(recorded, instances=seen)
+        recorded = replace(recorded, instances=_pick(recorded.instances, instances))
     look = Look(
         desired,
         observed,
@@ -118,8 +119,7 @@ def compute_plan(
     if not policy.is_destroy:
         _plan_records(look, rows, draft)
         wanted = look.desired.instances
-        mine = wanted if instances is None else {k: wanted[k] for k in wanted if k in instances}
-        _plan_instances(look, rows, draft, mine, now)
+        _plan_instances(look, rows, draft, _pick(wanted, instances), now)
     surge = guard_surge(
         look.desired, sorted(draft.works, key=lambda item: item.instance), look.sets
     )
@@ -134,6 +134,12 @@ def compute_plan(
         draft.drift.append(idle)
         draft.stops_router = idle.is_corrected
     return _finish(look, rows, draft, surge)
+
+
+def _pick(
+    found: Mapping[ResourceKey, _T], keys: Collection[ResourceKey] | None
+) -> Mapping[ResourceKey, _T]:
+    return found if keys is None else {key: found[key] for key in sorted(keys) if key in found}
 
 
 def _plan_records(look: Look, rows: Rows, draft: _Draft) -> None:

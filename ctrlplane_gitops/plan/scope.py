@@ -14,8 +14,9 @@ _OF_INSTANCES = (Kind.INSTANCE, Kind.DEPLOYMENT, Kind.ROUTE)
 
 def find_unsettled(desired: DesiredState, recorded: RecordedState) -> frozenset[ResourceKey] | None:
     """The instances for which the specs and the record do not say the same, whose rollout is under
-    way, failed or pinned, or whose replicas somebody else counts. Of the others a plan could only say that they drifted. None where
-    what differs concerns more than some instances: a tenant, a secret, something that went."""
+    way, failed or pinned, or whose replicas somebody else counts. Of the others a plan could only
+    say that they drifted. None where what differs concerns more than some instances: a tenant, a
+    secret, something that went."""
     gone = recorded.resources.keys() - desired.resources.keys()
     if recorded.plane_id is None or any(key.kind in KINDS for key in gone):
         return None
