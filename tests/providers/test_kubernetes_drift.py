@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from ctrlplane_gitops.cluster.connection import MERGE
-from ctrlplane_gitops.providers.conformance_kit import WEB, wait_until
+from ctrlplane_gitops.cluster.connection import MERGE, Answer, Connection
+from ctrlplane_gitops.providers.conformance_kit import WEB, blob_digest, wait_until
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
-from ctrlplane_gitops.state.action import (
-    RemoveInstance,
-    ScaleReplicaSet,
-)
+from ctrlplane_gitops.redact import SecretValue
+from ctrlplane_gitops.state.action import Material, RemoveInstance, ScaleReplicaSet
+from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.template import FileMount, Release, SecretMount, SecretType
 from tests.kubernetes.spec import deployment
 from tests.providers.kubernetes_kit import KubernetesHooks
 
 pytestmark = pytest.mark.kubernetes
 SECOND = timedelta(seconds=1)
+TOKEN, KEY, PULL = (ResourceKey(Kind.SECRET, "acme", name) for name in ("token", "key", "pull"))
 
 
 class TestDrift(KubernetesHooks):
@@ -77,6 +80,94 @@ class TestDrift(KubernetesHooks):
         assert self.altered(provider) == ["the Service web-v1 is gone"]
         self.scale(provider, self.make_release(), 1)
         assert self.altered(provider) == []
+
+    def shop(self) -> tuple[Release, Material]:
+        """A release with a secret, a file and a credential of a registry."""
+        mount = FileMount("/conf/a", blob_digest(b"a"))
+        release = self.make_release(
+            files=(mount,),
+            secrets=(
+                SecretMount(TOKEN, SecretType.ENV, "TOKEN", "d"),
+                SecretMount(KEY, SecretType.FILE, "/run/key", "d"),
+                SecretMount(PULL, SecretType.REGISTRY, "registry.example.com", ""),
+            ),
+        )
+        secrets = {TOKEN: b"hunter22", KEY: b"hunter33", PULL: b"user:hunter44"}
+        return release, Material(
+            {mount.digest: b"a"}, {key: SecretValue(value) for key, value in secrets.items()}
+        )
+
+    def held(self) -> list[Any]:
+        """Everything there is in Secrets and ConfigMaps."""
+        return [
+            self.seen("Secret", "web-v1")["data"],
+            self.seen("Secret", "web-v1-pull")["data"],
+            self.seen("ConfigMap", "web-v1")["binaryData"],
+        ]
+
+    @pytest.mark.parametrize(
+        ("command", "altered"),
+        [
+            (
+                "patch secret web-v1 --type=merge -p " + '{"data":{"token":"c2Vzc2FtZQ=="}}',
+                ["data.token of the Secret web-v1 (by kubectl-patch)"],
+            ),
+            (
+                "patch secret web-v1 --type=merge -p " + '{"data":{"key":null,"more":"eA=="}}',
+                [
+                    "data.more of the Secret web-v1 (by kubectl-patch)",
+                    "data.key of the Secret web-v1 is gone",
+                ],
+            ),
+            (
+                "patch configmap web-v1 --type=merge -p " + '{"binaryData":{"f0":"eA=="}}',
+                ["binaryData.f0 of the ConfigMap web-v1 (by kubectl-patch)"],
+            ),
+            (
+                "patch secret web-v1-pull --type=merge -p "
+                + '{"data":{".dockerconfigjson":"e30="}}',
+                ["data..dockerconfigjson of the Secret web-v1-pull (by kubectl-patch)"],
+            ),
+            ("delete secret web-v1", ["the Secret web-v1 is gone"]),
+            ("delete configmap web-v1", ["the ConfigMap web-v1 is gone"]),
+            ("label configmap web-v1 ctrlplane.dev/plane-", ["the ConfigMap web-v1 is gone"]),
+        ],
+    )
+    def test_what_somebody_did_to_contents_is_named_by_key_and_put_back(
+        self, provider: KubernetesProvider, command: str, altered: list[str]
+    ) -> None:
+        release, material = self.shop()
+        self.perform(provider, ScaleReplicaSet(WEB, self.alias, release, 1), material)
+        before = self.held()
+        assert self.altered(provider) == []
+        self.kubectl(*command.split())
+        assert self.altered(provider) == altered
+        outcome = self.perform(provider, ScaleReplicaSet(WEB, self.alias, release, 1), material)
+        assert self.altered(provider) == [] and self.held() == before
+        assert "hunter" not in str(outcome.warnings) and "c2Vz" not in str(outcome.warnings)
+        again = self.perform(provider, ScaleReplicaSet(WEB, self.alias, release, 1), material)
+        assert again.effects == 0
+
+    def test_contents_are_not_listed_where_there_are_none_and_never_with_values(
+        self, provider: KubernetesProvider
+    ) -> None:
+        release, material = self.shop()
+        self.perform(provider, ScaleReplicaSet(WEB, self.alias, release, 1), material)
+        before, asked = provider.site.api.connection, list[tuple[str, bytes]]()
+
+        class Noting(Connection):
+            def request(self, method: str, path: str, what: str, **options: Any) -> Answer:
+                answer = super().request(method, path, what, **options)
+                asked.append((path.rpartition("/")[2], answer.content))
+                return answer
+
+        provider.site.api.connection = Noting(before.access)
+        assert self.altered(provider) == []
+        assert [name for name, _ in asked] == [
+            "deployments", "services", "pods", "horizontalpodautoscalers", "secrets", "configmaps",
+        ]  # fmt: skip
+        values = [base64.b64encode(value) for value in (b"hunter22", b"hunter33")]
+        assert not any(value in content for value in values for _, content in asked)
 
     def test_a_label_taken_away_by_hand_makes_nothing_twice(
         self, provider: KubernetesProvider

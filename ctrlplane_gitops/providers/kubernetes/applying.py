@@ -13,7 +13,7 @@ from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.kubernetes.going import is_going, still_going
 from ctrlplane_gitops.providers.kubernetes.manifest import Object, fingerprint, mark
 from ctrlplane_gitops.providers.kubernetes.name import APPLIED
-from ctrlplane_gitops.providers.kubernetes.row import find_foreign, is_of_person
+from ctrlplane_gitops.providers.kubernetes.row import CONTENTS, find_foreign, is_of_person
 
 _MANAGED = "managedFields"
 Foreign = Sequence[tuple[str, str]]
@@ -153,13 +153,15 @@ def not_ours(kind: str, found: Mapping[str, Any]) -> ProviderError:
 
 
 def _is_altered(found: Object, desired: Object) -> bool:
-    """Whether labels, the owner or simple fields that we set are not as we set them: an owner that
-    is gone takes it along. Lists are left to the fingerprint: the server fills them up with
-    defaults."""
+    """Whether labels, the owner, contents or simple fields that we set are not as we set them: an
+    owner that is gone takes it along. Lists are left to the fingerprint: the server fills them up
+    with defaults."""
     if _owners(found) != _owners(desired):
         return True
     labels = found["metadata"].get("labels") or {}
     if not desired["metadata"].get("labels", {}).items() <= labels.items():
+        return True
+    if any(found.get(part) != desired[part] for part in CONTENTS if part in desired):
         return True
     return any(
         found.get("spec", {}).get(name) != value for name, value in _simple(desired.get("spec", {}))

@@ -14,9 +14,9 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
     file_key,
     fingerprint,
     mark,
-    pull_name,
 )
-from ctrlplane_gitops.providers.kubernetes.name import set_labels, set_name
+from ctrlplane_gitops.providers.kubernetes.name import pull_name, set_labels, set_name
+from ctrlplane_gitops.providers.kubernetes.row import PULL_KEY
 from ctrlplane_gitops.state.action import Material
 from ctrlplane_gitops.state.template import Release, SecretMount, SecretType
 
@@ -80,7 +80,7 @@ def build_pull_secret(
     desired: Object = {
         "metadata": _metadata(plane, namespace, release, name),
         "type": "kubernetes.io/dockerconfigjson",
-        "data": {".dockerconfigjson": base64.b64encode(content).decode()},
+        "data": {PULL_KEY: base64.b64encode(content).decode()},
     }
     return mark(desired, fingerprint({"digests": digests}))
 

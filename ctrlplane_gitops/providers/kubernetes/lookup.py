@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 from ctrlplane_gitops.cluster.api import Api
-from ctrlplane_gitops.cluster.resource import DEPLOYMENT, POD, SERVICE
+from ctrlplane_gitops.cluster.resource import CONFIG_MAP, DEPLOYMENT, POD, SECRET, SERVICE
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_RELEASE, LABEL_TENANT
 from ctrlplane_gitops.providers.kubernetes.autoscaler import read_autoscalers
 from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
+from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
 from ctrlplane_gitops.providers.kubernetes.name import namespace_name
 from ctrlplane_gitops.providers.kubernetes.row import (
     DeploymentRow,
@@ -36,8 +37,9 @@ class Lookup:
         return namespace_name(self._config.namespace, self._plane, tenant)
 
     def see(self, keys: Collection[ResourceKey] | None = None) -> Seen:
-        """Four lists; of one namespace where all that is asked for is one tenant's, and of few
-        instances where there are few: a rollout among thousands is looked at again and again."""
+        """Four lists, and one more each where there are secrets and files; of one namespace where
+        all that is asked for is one tenant's, and of few instances where there are few: a rollout
+        among thousands is looked at again and again."""
         labels = {LABEL_PLANE: self._plane}
         tenants = {key.tenant for key in keys or ()}
         namespace = None
@@ -62,8 +64,24 @@ class Lookup:
             tuple(row for row in pods if row is not None),
             dict(services),
             autoscalers,
+            self._see_contents(ours, labels, namespace),
             len(deployments) - len(ours),
         )
+
+    def _see_contents(
+        self, rows: Iterable[DeploymentRow], labels: Mapping[str, str], namespace: str | None
+    ) -> Contents:
+        """Metadata alone: no secret leaves the server. Not asked where nobody has any."""
+        needed = {item.kind for row in rows for item in row.needed}
+        labels = {**labels, LABEL_RELEASE: ""}
+        return {
+            (kind.kind, *place): row
+            for kind in (SECRET, CONFIG_MAP)
+            if kind.kind in needed
+            for place, row in self._api.read_all(
+                kind, labels, read_content, namespace=namespace, is_meta=True
+            )
+        }
 
     def _is_at_home(self, row: DeploymentRow) -> bool:
         """Whether it is where we would put it: with another ``namespace`` in the specs what there

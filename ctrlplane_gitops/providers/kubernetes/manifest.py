@@ -26,6 +26,7 @@ from ctrlplane_gitops.providers.kubernetes.name import (
     MANAGED_BY,
     PORTS,
     claim_name,
+    pull_name,
     service_name,
     set_labels,
     set_name,
@@ -168,10 +169,6 @@ def secret_variables(template: ReleaseTemplate) -> frozenset[str]:
 
 def _key_of(name: str, mount: SecretMount) -> Object:
     return {"name": name, "key": mount.secret.name}
-
-
-def pull_name(name: str) -> str:
-    return f"{name}-pull"
 
 
 def file_key(place: int) -> str:

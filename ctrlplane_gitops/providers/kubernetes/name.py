@@ -47,6 +47,11 @@ def set_name(instance: ResourceKey, release: int) -> str:
     return _named(f"{instance.name}-v{release}", _MOST_OF_SET)
 
 
+def pull_name(name: str) -> str:
+    """The Secret images of a replica set are pulled with."""
+    return f"{name}-pull"
+
+
 def service_name(instance: ResourceKey) -> str:
     """The Service that leads to whatever runs of an instance."""
     return _named(instance.name, _MOST)

@@ -63,7 +63,8 @@ class KubernetesProvider:
         self._site: Site | None = None
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
-        """Four list calls, each in as many pages as it takes."""
+        """Four list calls, each in as many pages as it takes, and one more each where there are
+        secrets and files."""
         try:
             seen = self.site.lookup.see(keys)
         except ProviderError as error:

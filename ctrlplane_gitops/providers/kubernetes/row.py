@@ -8,8 +8,9 @@ from typing import Any
 
 from ctrlplane_gitops.cluster.api import FIELD_MANAGER
 from ctrlplane_gitops.cluster.owner import is_of_person as is_of_person
+from ctrlplane_gitops.cluster.resource import CONFIG_MAP, SECRET
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
-from ctrlplane_gitops.providers.kubernetes.name import CONTAINER, PORTS, read_owner
+from ctrlplane_gitops.providers.kubernetes.name import CONTAINER, PORTS, pull_name, read_owner
 from ctrlplane_gitops.providers.kubernetes.quantity import read_limits
 from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.desired import Resources
@@ -22,19 +23,30 @@ _FAR_PAST = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT_RANGER = "kubernetes.io/limit-ranger"
 _MOST_TEXT = 300
 REPLICAS = "spec.replicas"
-_PARTS = ("spec", "data", "binaryData")
+CONTENTS = ("data", "binaryData")
+PARTS = ("spec", *CONTENTS)
 # Kubernetes' own, which go by themselves, as those of its own domain do.
 OWN_FINALIZERS = ("foregroundDeletion", "orphan")
 _OWN_DOMAIN = "kubernetes.io/"
+PULL_KEY = ".dockerconfigjson"
 # Back-off after a crash; every other reason to wait is one to be started.
 _CRASHING = ("CrashLoopBackOff",)
+
+
+@struct
+class Needed:
+    """What pods need to start: a Secret or a ConfigMap with those keys."""
+
+    kind: str
+    name: str
+    keys: tuple[str, ...]
 
 
 @struct
 class DeploymentRow:
     """``failure`` is why pods are not made; ``is_seen`` whether the controller knows of the last
     change. ``foreign`` are fields of ours that somebody else has set, with who that was;
-    ``finalizers`` keep it when it is to go."""
+    ``finalizers`` keep it when it is to go; ``needed`` is what its pods take from other objects."""
 
     namespace: str
     name: str
@@ -50,6 +62,7 @@ class DeploymentRow:
     failure: str
     foreign: tuple[tuple[str, str], ...]
     finalizers: tuple[str, ...] = ()
+    needed: tuple[Needed, ...] = ()
 
 
 @struct
@@ -124,7 +137,35 @@ def read_deployment(item: Object) -> DeploymentRow | None:
         _failure(status),
         tuple(sorted(set(find_foreign(metadata.get("managedFields") or ())))),
         find_finalizers(metadata),
+        tuple(_read_needed(metadata["name"], spec["template"]["spec"], container)),
     )
+
+
+def _read_needed(deployment: str, pod: Object, container: Object) -> Iterator[Needed]:
+    """What we had it refer to. What somebody else has it refer to is called otherwise."""
+    keys: dict[tuple[str, str], set[str]] = {}
+    for item in container.get("env") or ():
+        refers = (item.get("valueFrom") or {}).get("secretKeyRef")
+        if refers:
+            keys.setdefault((SECRET.kind, str(refers["name"])), set()).add(str(refers["key"]))
+    for volume in pod.get("volumes") or ():
+        if files := volume.get("configMap"):
+            keys[CONFIG_MAP.kind, str(files.get("name"))] = {
+                str(it["key"]) for it in files.get("items") or ()
+            }
+        elif held := volume.get("secret"):
+            names = keys.setdefault((SECRET.kind, str(held.get("secretName"))), set())
+            mounts = container.get("volumeMounts") or ()
+            names |= {
+                str(it["subPath"])
+                for it in mounts
+                if it.get("name") == volume["name"] and "subPath" in it
+            }
+    for pull in pod.get("imagePullSecrets") or ():
+        keys[SECRET.kind, str(pull.get("name"))] = {PULL_KEY}
+    for (kind, name), found in sorted(keys.items()):
+        if name in (deployment, pull_name(deployment)):
+            yield Needed(kind, name, tuple(sorted(found)))
 
 
 def _read_ports(text: str) -> Iterator[tuple[str, int]]:
@@ -162,7 +203,7 @@ def find_foreign(fields: Iterable[Object]) -> Iterator[tuple[str, str]]:
     for entry in fields:
         if entry.get("manager") != FIELD_MANAGER and entry.get("subresource") != "status":
             fields_of = entry.get("fieldsV1") or {}
-            for part in _PARTS:
+            for part in PARTS:
                 for path in (
                     _leaves(part, fields_of[f"f:{part}"]) if f"f:{part}" in fields_of else ()
                 ):

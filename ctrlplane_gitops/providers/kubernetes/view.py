@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from ctrlplane_gitops.providers.kubernetes.autoscaler import AutoscalerRow
 from ctrlplane_gitops.providers.kubernetes.going import describe_holders
+from ctrlplane_gitops.providers.kubernetes.held import Contents, find_altered
 from ctrlplane_gitops.providers.kubernetes.row import REPLICAS, DeploymentRow, PodRow, is_of_person
 from ctrlplane_gitops.providers.scaling import replica_name
 from ctrlplane_gitops.state.desired import Resources
@@ -92,6 +94,7 @@ class Seen:
     pods: tuple[PodRow, ...]
     services: Services
     autoscalers: tuple[AutoscalerRow, ...] = ()
+    contents: Contents = MappingProxyType({})
     strangers: int = 0
 
 
@@ -107,7 +110,7 @@ def build_sets(
             replicas = _build_replicas(plane, row, own)
             # One without pods is there as well: of a release that was begun, or scaled to nothing.
             if replicas or not row.is_going:
-                altered = (*_find_altered(row, seen.services), *_find_astray(row, seen))
+                altered = (*_find_altered(row, seen), *_find_astray(row, seen))
                 found.append(
                     ObservedReplicaSet(
                         row.instance,
@@ -183,7 +186,7 @@ def held_limits(pod: PodRow, asked: Resources) -> Resources:
     )
 
 
-def _find_altered(row: DeploymentRow, services: Services) -> tuple[Alteration, ...]:
+def _find_altered(row: DeploymentRow, seen: Seen) -> tuple[Alteration, ...]:
     if row.is_going:
         return ()
     scaler = (REPLICAS, _find_scaler(row))
@@ -192,10 +195,11 @@ def _find_altered(row: DeploymentRow, services: Services) -> tuple[Alteration, .
         for field, by in row.foreign
         if (field, by) != scaler
     ]
-    service = services.get((row.namespace, row.name))
+    service = seen.services.get((row.namespace, row.name))
     if row.ports and service is None:
         found.append(Alteration(f"the Service {row.name} is gone"))
     found += [Alteration(f"{field} of the Service", by) for field, by in service or ()]
+    found += find_altered(row.namespace, row.needed, seen.contents)
     return tuple(found)
 
 
