@@ -68,6 +68,8 @@ class InstanceRun:
         self._is_detached = is_detached
         self._queue: list[Action] = self._first_actions()
         self._swept = self._mended = False
+        # What a release was tried with before need not be what Git says by now.
+        self._is_retried = known.rollout.phase is RolloutPhase.FAILED
         self._attempt = 0
         self._not_before: datetime | None = None
         self._rest_until: datetime | None = None
@@ -172,6 +174,12 @@ class InstanceRun:
     ) -> Step:
         work, target = self.work, self.target
         assert work.desired is not None and target is not None
+        if self._is_retried:
+            self._is_retried = False
+            left = next((it for it in sets if it.release == target.number and it.replicas), None)
+            if left is not None and target.number != work.active:
+                step = ScaleStep(target.number, len(left.replicas))
+                return Act((self._dress(step, sets, now),))
         wanted = self._wanted(sets)
         if not wanted and self._is_asleep(sets):
             return self._mend(sets, now) or self._end()
@@ -205,7 +213,8 @@ class InstanceRun:
             return self._mend(sets, now) or self._end()
         if decision.waits_for:
             text = f"{target.label} waits for {decision.waits_for}"
-            text += _share_of(target.number, around.traffic)
+            if around.traffic is not None:
+                text += around.traffic.describe_share(target.number)
             return End(WorkState.WAITING, f"{text}: {around.note}" if around.note else text)
         if self._is_detached:
             return End(WorkState.STARTED, "the rollout is under way")
@@ -353,12 +362,3 @@ class InstanceRun:
             self._queue.clear()
         else:
             self._error = error
-
-
-def _share_of(release: int, traffic: TrafficView | None) -> str:
-    """
-    >>> _share_of(2, TrafficView({1: 90, 2: 10}))
-    ' with 10% of the traffic'
-    """
-    share = None if traffic is None else traffic.weights.get(release, 0)
-    return "" if share is None else f" with {share}% of the traffic"

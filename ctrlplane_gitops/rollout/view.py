@@ -57,6 +57,13 @@ class TrafficView:
     has_preview: bool = False
     preview: frozenset[str] = frozenset()
 
+    def describe_share(self, release: int) -> str:
+        """
+        >>> TrafficView({1: 90, 2: 10}).describe_share(2)
+        ' with 10% of the traffic'
+        """
+        return f" with {self.weights.get(release, 0)}% of the traffic"
+
 
 @struct
 class Wishes:

@@ -235,3 +235,19 @@ def test_two_applies_at_once_take_turns(plane: KubernetesPlane) -> None:
     assert order == sorted(order, key=lambda name: name != "killed")
     assert plane.versions() == plane.versions("globex") == ["2"]
     plane.assert_settled()
+
+
+def test_a_secret_changed_by_hand_is_drift_that_shows_no_value(plane: KubernetesPlane) -> None:
+    plane.found("acme")
+    assert plane.apply().code == 0
+    before = plane.rig.client.get("Secret", "web-v1", plane.namespace())["data"]
+    change = {"data": {"token": "c2VzYW1l"}}
+    plane.rig.client.patch("Secret", "web-v1", change, plane.namespace(), manager="kubectl-edit")
+    plan = plane.run("plan", "--detailed-exitcode")
+    assert plan.code == 2, plan.text
+    assert "data.token of the Secret web-v1 (by kubectl-edit)" in plan.out
+    assert plane.apply().code == 0
+    assert plane.rig.client.get("Secret", "web-v1", plane.namespace())["data"] == before
+    plane.assert_settled()
+    said = "".join(plane.said)
+    assert not any(value in said for value in ("hunter22", "sesame", "c2VzYW1l", before["token"]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.state.action import Action, Outcome, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, RolloutParams
 from ctrlplane_gitops.state.key import instance_key
@@ -18,6 +19,7 @@ SECOND = timedelta(seconds=1)
 PARAMS = RolloutParams(min_ready=0 * SECOND, healthy_deadline=5 * SECOND)
 # It would fail, if anybody made it.
 BAD = HealthCheck("bad", ProbeType.COMMAND, command=("false",), interval=SECOND)
+GOOD = HealthCheck("good", ProbeType.COMMAND, command=("true",), interval=SECOND)
 BY_HAND = (Alteration("spec.image", "somebody"),)
 
 
@@ -99,6 +101,24 @@ def test_what_may_not_be_put_right_is_a_failure_with_its_reason(scene: Scene) ->
     result = scene.run(desired)
     assert states(result) == {"acme/web": "failed"}
     assert "held by other-operator (take it from there)" in result.results[0].message
+
+
+def test_a_failed_release_that_is_tried_again_is_told_what_git_says_by_now(scene: Scene) -> None:
+    """Its replicas are left, and a provider that probes itself still probes as it was told then."""
+    say(scene, 1, is_ready=False, message="GET /nosuch: 404")
+    desired = make_desired({"acme/web": App(replicas=2, params=PARAMS)})
+    assert states(scene.run(with_health(desired, "acme/web", BAD))) == {"acme/web": "failed"}
+
+    def look(action: Action) -> None:
+        if isinstance(action, ScaleReplicaSet) and GOOD in action.health:
+            say(scene, 1, is_ready=True)
+
+    scene.local.before = look
+    scene.local.performed.clear()
+    retried = scene.run(with_health(desired, "acme/web", GOOD), Policy(is_retry_failed=True))
+    assert states(retried) == {"acme/web": "done"}
+    [action] = scene.local.performed
+    assert isinstance(action, ScaleReplicaSet) and action.replicas == 2
 
 
 def test_how_many_there_are_is_no_drift_where_somebody_else_decides_it(scene: Scene) -> None:

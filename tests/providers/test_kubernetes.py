@@ -29,7 +29,7 @@ from ctrlplane_gitops.state.action import (
 )
 from ctrlplane_gitops.state.desired import HealthCheck, ProbeType, Resources
 from ctrlplane_gitops.state.key import Kind, ResourceKey, tenant_key
-from ctrlplane_gitops.state.observed import ReplicaPhase
+from ctrlplane_gitops.state.observed import ReplicaPhase, Verdict
 from ctrlplane_gitops.state.template import FileMount, SecretMount, SecretType, Volume
 from ctrlplane_gitops.value import replace
 from tests.engines.kubernetes import write_kubeconfig
@@ -234,6 +234,32 @@ class TestDeployments(KubernetesHooks):
         wait_until(
             lambda: (said := self.live(provider)[0].verdict) is not None and said.is_ready, "ready"
         )
+
+    @pytest.mark.parametrize(
+        ("image", "is_changed"), [("nosuch:1", True), ("app:1", False)], ids=["failed", "live"]
+    )
+    def test_another_check_reaches_pods_where_nobody_is_replaced_who_is_ready(
+        self, provider: KubernetesProvider, image: str, is_changed: bool
+    ) -> None:
+        self.image = image
+        release = self.make_release()
+        wrong = (HealthCheck("up", ProbeType.HTTP, "http", path="/nosuch"),)
+        right = (HealthCheck("up", ProbeType.HTTP, "http", path="/healthz"),)
+        action = ScaleReplicaSet(WEB, self.alias, release, 1, health=wrong)
+        self.perform(provider, action)
+        if not is_changed:
+            wait_until(lambda: self.verdict_of(provider).is_ready, "the pod")
+        outcome = self.perform(provider, replace(action, health=right))
+        spec = self.seen("Deployment", "web-v1")["spec"]["template"]["spec"]
+        path = spec["containers"][0]["readinessProbe"]["httpGet"]["path"]
+        assert path == ("/healthz" if is_changed else "/nosuch")
+        assert (outcome.effects > 0) is is_changed
+        assert self.perform(provider, replace(action, health=right)).effects == 0
+
+    def verdict_of(self, provider: KubernetesProvider) -> Verdict:
+        verdict = self.live(provider)[0].verdict
+        assert verdict is not None
+        return verdict
 
     def test_two_checks_are_one_too_many(self, provider: KubernetesProvider) -> None:
         checks = tuple(HealthCheck(name, ProbeType.TCP, "http") for name in ("a", "b"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, assert_never
 
@@ -46,6 +46,30 @@ def build_probes(checks: Sequence[HealthCheck], template: ReleaseTemplate) -> di
     startup = {"periodSeconds": 1, "failureThreshold": _FOR_EVER}
     ready = {"periodSeconds": _seconds(check.interval), "failureThreshold": max(1, check.retries)}
     return {"startupProbe": how | startup, "readinessProbe": how | ready}
+
+
+def has_probes(container: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a container is probed as ``build_probes`` says; the server fills in defaults.
+
+    >>> has_probes({"readinessProbe": {"grpc": {"port": 1}, "periodSeconds": 10}},
+    ...            {"readinessProbe": {"grpc": {"port": 1}}})
+    True
+    >>> has_probes({"readinessProbe": {"grpc": {"port": 1}}}, {})
+    False
+    """
+    return all(
+        (name in container) is (name in wanted)
+        and _covers(container.get(name, {}), wanted.get(name, {}))
+        for name in ("startupProbe", "readinessProbe")
+    )
+
+
+def _covers(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            _covers(found.get(name), value) for name, value in wanted.items()
+        )
+    return bool(found == wanted)
 
 
 def _build_action(check: HealthCheck, template: ReleaseTemplate) -> dict[str, Any]:

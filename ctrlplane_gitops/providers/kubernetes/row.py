@@ -120,7 +120,7 @@ def read_deployment(item: Object) -> DeploymentRow | None:
     if owner is None:
         return None
     annotations = metadata.get("annotations") or {}
-    container = _find_container(spec["template"]["spec"].get("containers") or ())
+    container = find_container(spec["template"]["spec"])
     generation = metadata.get("generation", 0)
     return DeploymentRow(
         metadata["namespace"],
@@ -226,7 +226,7 @@ def read_pod(item: Object) -> PodRow | None:
     owner = read_owner(labels)
     if owner is None:
         return None
-    container = _find_container(spec.get("containers") or ())
+    container = find_container(spec)
     seen = _find_container(status.get("containerStatuses") or ())
     phase, exit_code, reason = _judge(metadata["name"], status, seen)
     created = read_time(metadata.get("creationTimestamp")) or _FAR_PAST
@@ -255,6 +255,11 @@ def read_pod(item: Object) -> PodRow | None:
         not owner.revision,
         find_finalizers(metadata),
     )
+
+
+def find_container(pod: Object) -> Object:
+    """Ours, of a pod's specification."""
+    return _find_container(pod.get("containers") or ())
 
 
 def _find_container(items: Iterable[Object]) -> Object:

@@ -3,7 +3,7 @@ gone that were named."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.cluster.failure import ApiError
@@ -47,10 +47,12 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
 )
 from ctrlplane_gitops.providers.kubernetes.marking import mark_pods
 from ctrlplane_gitops.providers.kubernetes.name import set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.probe import build_probes, has_probes
 from ctrlplane_gitops.providers.kubernetes.removal import remove_set
 from ctrlplane_gitops.providers.kubernetes.row import (
     REPLICAS,
     PodRow,
+    find_container,
     find_foreign,
     is_of_person,
 )
@@ -139,9 +141,11 @@ class Scaling:
             self._set_replicas(made)
 
     def _change(self, found: Object) -> None:
-        if _is_altered(found, self._action):
+        pods = self._pods()
+        if _is_altered(found, self._action) or self._may_probe_anew(found, pods):
             found = self._repair(found)
-        placed = place_pods(self._pods())
+            pods = self._pods()
+        placed = place_pods(pods)
         replicas = self._action.replicas
         if self._action.owner is ScaleOwner.AUTOSCALER:
             replicas = _count(found) or replicas
@@ -177,6 +181,13 @@ class Scaling:
                     return not is_scaled(self._site, instance, self._name)
                 rest(self._site, instance, self._name, self._effects)
                 return True
+
+    def _may_probe_anew(self, found: Object, pods: Sequence[PodRow]) -> bool:
+        """Whether the health check is another one and nobody is ready who would be replaced for it:
+        of a release that did not come up, which is tried again."""
+        wanted = build_probes(self._action.health, self._release.template)
+        is_same = has_probes(find_container(found["spec"]["template"]["spec"]), wanted)
+        return not is_same and not any(pod.verdict.is_ready for pod in pods)
 
     def _repair(self, found: Object) -> Object:
         """Put back what a person has changed, added or taken away, at the number of replicas there
