@@ -23,7 +23,7 @@ from ctrlplane_gitops.execute.step import WorkState as WorkState
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.plan.drift import find_altered, wanted_replicas
 from ctrlplane_gitops.rollout.registry import strategy_for
-from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep, TrafficView
+from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep
 from ctrlplane_gitops.state.action import (
     Action,
     Outcome,
@@ -68,7 +68,6 @@ class InstanceRun:
         self._is_detached = is_detached
         self._queue: list[Action] = self._first_actions()
         self._swept = self._mended = False
-        # What a release was tried with before need not be what Git says by now.
         self._is_retried = known.rollout.phase is RolloutPhase.FAILED
         self._attempt = 0
         self._not_before: datetime | None = None
@@ -163,7 +162,17 @@ class InstanceRun:
             return End(WorkState.DONE)
         if self._rest_until is not None and now < self._rest_until:
             return Pause(self._rest_until - now)
-        return self._roll(sets, views, now, around)
+        return self._tell_again(sets, now) or self._roll(sets, views, now, around)
+
+    def _tell_again(self, sets: tuple[ObservedReplicaSet, ...], now: datetime) -> Act | None:
+        """What was left of a release that failed is told what Git says by now, at the number of
+        replicas there is; once."""
+        number = self.target.number if self.target else 0
+        left = next((item for item in sets if item.release == number and item.replicas), None)
+        is_told, self._is_retried = not self._is_retried, False
+        if is_told or left is None or number == self.work.active:
+            return None
+        return Act((self._dress(ScaleStep(number, len(left.replicas)), sets, now),))
 
     def _roll(
         self,
@@ -174,12 +183,6 @@ class InstanceRun:
     ) -> Step:
         work, target = self.work, self.target
         assert work.desired is not None and target is not None
-        if self._is_retried:
-            self._is_retried = False
-            left = next((it for it in sets if it.release == target.number and it.replicas), None)
-            if left is not None and target.number != work.active:
-                step = ScaleStep(target.number, len(left.replicas))
-                return Act((self._dress(step, sets, now),))
         wanted = self._wanted(sets)
         if not wanted and self._is_asleep(sets):
             return self._mend(sets, now) or self._end()
