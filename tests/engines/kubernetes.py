@@ -274,7 +274,7 @@ class ControlPlane(Cluster):
         assert self.assets is not None and name not in self._running
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [self.assets / name, *arguments],
+                [*_bound_to_us(), str(self.assets / name), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -298,6 +298,13 @@ class ControlPlane(Cluster):
             fields = Path(f"/proc/{process.pid}/statm").read_text().split()
             found[name] = int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
         return found
+
+
+def _bound_to_us() -> list[str]:
+    """What is started with this before it ends with the thread that starts it, however that ends: a
+    test that is killed cannot stop anything."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 def write_kubeconfig(access: Access, path: Path, namespace: str = "default") -> Path:
