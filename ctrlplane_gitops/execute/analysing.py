@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.execute.due import find_next_due, find_running
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.health.measure import RunCommand, measure, names_of
 from ctrlplane_gitops.health.traffic import has_restarted, measure_traffic
@@ -20,7 +21,6 @@ from ctrlplane_gitops.rollout.analysis import (
     read_measurement,
 )
 from ctrlplane_gitops.rollout.reading import Sign
-from ctrlplane_gitops.rollout.view import AnalysisView
 from ctrlplane_gitops.state.analysis import Analysis, AnalysisCheck, Measurement, RouterMetric
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import TrafficCount
@@ -111,16 +111,6 @@ class Analysing:
             return None
         return judge(subject.analysis, subject.run)
 
-    def view_of(self, key: ResourceKey, release: int) -> AnalysisView | None:
-        """The same as a strategy sees it."""
-        verdict = self.verdict_of(key, release)
-        return None if verdict is None else verdict.view
-
-    def run_of(self, key: ResourceKey) -> AnalysisRun:
-        """The counts and last values of each check, for people."""
-        subject = self._subjects.get(key)
-        return AnalysisRun() if subject is None else subject.run
-
     def forget(self, key: ResourceKey) -> None:
         """The rollout has ended, or turned back."""
         self._subjects.pop(key, None)
@@ -148,23 +138,13 @@ class Analysing:
 
     @property
     def running(self) -> list[Future[_Answer]]:
-        return [
-            item.running
-            for subject in self._subjects.values()
-            for item in subject.checks
-            if item.running is not None
-        ]
+        return find_running(self._checks())
 
     def next_due(self) -> datetime | None:
-        return min(
-            (
-                item.due
-                for subject in self._subjects.values()
-                for item in subject.checks
-                if item.running is None
-            ),
-            default=None,
-        )
+        return find_next_due(self._checks())
+
+    def _checks(self) -> Iterator[_Check]:
+        return (item for subject in self._subjects.values() for item in subject.checks)
 
 
 def _call(key: ResourceKey, subject: _Subject, item: _Check) -> Callable[[], _Answer]:

@@ -60,21 +60,24 @@ def begin_child(call: Callable[[], Iterable[bytes]]) -> Child | None:
         return None
     if threading.active_count() > 1:
         return None
-    parts = os.memfd_create("parts")
-    reading, writing = os.pipe()
+    opened: list[int] = []
     # An interrupt meant for both must not find the child on its way through our code.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
+        parts = os.memfd_create("parts")
+        opened.append(parts)
+        reading, writing = os.pipe()
+        opened += (reading, writing)
         process = os.fork()
         if process == 0:
             _answer(call, writing, parts)
     except OSError:
-        os.close(reading)
-        os.close(parts)
+        for descriptor in opened:
+            os.close(descriptor)
         return None
     finally:
-        os.close(writing)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    os.close(writing)
     return Child(process, reading, parts)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock
+from ctrlplane_gitops.execute.due import find_next_due, find_running
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.probes import probe
@@ -117,23 +118,13 @@ class Probing:
 
     @property
     def running(self) -> list[Future[ProbeResult]]:
-        return [
-            item.running
-            for subject in self._subjects.values()
-            for item in subject.checks
-            if item.running is not None
-        ]
+        return find_running(self._checks())
 
     def next_due(self) -> datetime | None:
-        return min(
-            (
-                item.due
-                for subject in self._subjects.values()
-                for item in subject.checks
-                if item.running is None
-            ),
-            default=None,
-        )
+        return find_next_due(self._checks())
+
+    def _checks(self) -> Iterator[_Check]:
+        return (item for subject in self._subjects.values() for item in subject.checks)
 
 
 def _probe_call(subject: _Subject, check: HealthCheck) -> Callable[[], ProbeResult]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import assert_never
 
-from ctrlplane_gitops.errors import CtrlplaneError
+from ctrlplane_gitops.errors import CtrlplaneError, explain_missing
 from ctrlplane_gitops.health.check import ProbeResult
 from ctrlplane_gitops.health.exchange import (
     CHUNK_BYTES,
@@ -54,7 +54,7 @@ def probe(check: HealthCheck, endpoint_of: EndpointOf, run_command: RunCommand) 
     except (ProbeFailed, AddressError) as failure:
         return ProbeResult(False, str(failure))
     except CtrlplaneError as failure:
-        return ProbeResult(False, failure.message)
+        return ProbeResult(False, failure.explained)
     except TimeoutError:
         return ProbeResult(False, f"no answer within {check.timeout.total_seconds():g}s")
     except OSError as failure:
@@ -71,9 +71,7 @@ def _probe_grpc(check: HealthCheck, endpoint_of: EndpointOf) -> ProbeResult:
         # gRPC is an extra, and takes 60 ms: only who has such a check loads it.
         from ctrlplane_gitops.health.grpc import probe_grpc
     except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("ctrlplane_gitops"):
-            raise
-        raise ProbeFailed("gRPC is missing: pip install 'ctrlplane-gitops[grpc]'") from None
+        raise explain_missing("a check of type grpc", missing, "grpc") from None
     return probe_grpc(check, endpoint_of)
 
 

@@ -185,7 +185,7 @@ def test_only_who_asks_by_grpc_needs_the_extra(folder: Folder) -> None:
         assert "ctrlplane_gitops.health.grpc" not in modules
     wait = ("apply", "-y")
     _, said = load(folder.root, *arguments, *wait, environ=folder.environ, missing="grpc", code=1)
-    assert "gRPC is missing: pip install 'ctrlplane-gitops[grpc]'" in said
+    assert "needs the Python package 'grpc' (pip install 'ctrlplane-gitops[grpc]')" in said
 
 
 # The YAML parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -97,6 +98,23 @@ def test_the_parent_is_interrupted_as_before() -> None:
     before = read_signals()
     list(begin(lambda: [b""]).parts())
     assert read_signals() == before
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_there_is_no_child_where_no_more_files_may_be_opened(room: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.dup(0) for _ in range(room + 1)]
+    for number in free:
+        os.close(number)
+    opened = count_files()
+    # None may have this number, or a higher one.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free), before[1]))
+    try:
+        assert begin_child(lambda: [b""]) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert count_files() == opened
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
 def test_there_is_no_child_beside_other_threads() -> None:

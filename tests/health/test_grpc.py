@@ -292,7 +292,8 @@ def ask_elsewhere(*arguments: str) -> str:
 
 
 def test_without_the_extra_the_failure_says_which_to_install() -> None:
-    message = "gRPC is missing: pip install 'ctrlplane-gitops[grpc]'"
+    hint = "pip install 'ctrlplane-gitops[grpc]'"
+    message = f"a check of type grpc needs the Python package 'grpc' ({hint})"
     assert ask_elsewhere("grpc", "grpc") == f"False|{message}|False"
 
 

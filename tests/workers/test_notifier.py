@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,32 +12,11 @@ from ctrlplane_gitops.events.attempt import MAX_ATTEMPTS
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.state.notification import MessageState
 from ctrlplane_gitops.store.base import Store
-from ctrlplane_gitops.store.memory import MemoryStore
-from ctrlplane_gitops.store.sqlite import SqliteStore
-from tests.http.receiver import HANG, OK, RESET, SECRET, Receiver, receiving
-from tests.workers.notifier_kit import SECOND, START, Scene, env, subscription
+from tests.http.receiver import HANG, OK, RESET, SECRET, Receiver
+from tests.workers.notifier_kit import SECOND, Scene, env, subscription
 
 FAILED, COMPLETED = EventType.ROLLOUT_FAILED, EventType.ROLLOUT_COMPLETED
 PAUSED = EventType.ROLLOUT_PAUSED
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
-
-
-@pytest.fixture
-def receiver(clock: FakeClock) -> Iterator[Receiver]:
-    with receiving(clock.now) as running:
-        yield running
-        assert running.forged == 0
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "state.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

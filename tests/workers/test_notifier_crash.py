@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-
-import pytest
 
 from ctrlplane_gitops.clock import FakeClock
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.pool import Begun
 from ctrlplane_gitops.http.fetch import Reply, post
 from ctrlplane_gitops.store.base import Store
-from ctrlplane_gitops.store.memory import MemoryStore
 from ctrlplane_gitops.store.sqlite import SqliteStore
 from ctrlplane_gitops.workers.sender import CLAIM
 from tests.e2e.plane import wait_until
 from tests.http.receiver import HANG, Receiver, receiving
 from tests.store.sqlite_kit import end_of, fork
-from tests.workers.notifier_kit import SECOND, START, Scene, quick_post, subscription
+from tests.workers.notifier_kit import SECOND, Scene, quick_post, subscription
 
 FAILED, COMPLETED = EventType.ROLLOUT_FAILED, EventType.ROLLOUT_COMPLETED
 PAUSED = EventType.ROLLOUT_PAUSED
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
-
-
-@pytest.fixture
-def receiver(clock: FakeClock) -> Iterator[Receiver]:
-    with receiving(clock.now) as running:
-        yield running
-        assert running.forged == 0
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "state.db")
-    yield opened
-    opened.close()
 
 
 def test_a_receiver_that_hangs_delays_nobody_else(store: Store, clock: FakeClock) -> None:
