@@ -40,11 +40,6 @@ def subscription(
     )
 
 
-def quick_post(url: str, body: bytes, headers: Mapping[str, str], timeout: timedelta) -> Reply:
-    """The real one, with less patience."""
-    return post(url, body, headers, timedelta(seconds=0.5))
-
-
 def call_now(call: Callable[[], None]) -> None:
     call()
 
@@ -58,7 +53,7 @@ class Scene:
         *subscriptions: Notification,
         clock: FakeClock | None = None,
         begin: Callable[[Callable[[], None]], object] = call_now,
-        post: Callable[[str, bytes, Mapping[str, str], timedelta], Reply] = quick_post,
+        post: Callable[[str, bytes, Mapping[str, str], timedelta], Reply] = post,
     ) -> None:
         self.store = store
         self.subscriptions = subscriptions

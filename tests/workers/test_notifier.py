@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ctrlplane_gitops.clock import FakeClock
 from ctrlplane_gitops.events.attempt import MAX_ATTEMPTS
 from ctrlplane_gitops.events.event import EventType
+from ctrlplane_gitops.http.fetch import Reply, post
 from ctrlplane_gitops.state.notification import MessageState
 from ctrlplane_gitops.store.base import Store
 from tests.http.receiver import HANG, OK, RESET, SECRET, Receiver
@@ -151,9 +153,16 @@ def test_the_receiver_may_say_how_long_to_leave_it_alone(scene: Scene, receiver:
 
 @pytest.mark.parametrize("answer", [RESET, HANG, (302, {"Location": "/elsewhere"})])
 def test_no_answer_and_no_success_are_failures_like_any_other(
-    scene: Scene, receiver: Receiver, answer: str
+    store: Store, receiver: Receiver, clock: FakeClock, answer: str
 ) -> None:
+    patience = [timedelta(seconds=0.5)]
+
+    def send(url: str, body: bytes, headers: Mapping[str, str], timeout: timedelta) -> Reply:
+        return post(url, body, headers, patience.pop() if patience else timeout)
+
     receiver.answers = [answer]
+    scene = Scene(store, subscription(receiver.url), clock=clock, post=send)
+    scene.turn()
     scene.tell(PAUSED)
     scene.turn()
     (message,) = scene.messages(MessageState.PENDING)
