@@ -22,8 +22,8 @@ from tests.kubernetes.rig import Rig
 
 @dataclass(slots=True)
 class Asked:
-    """``who`` is the name by which they logged in, ``at`` when they came, in seconds; ``status`` 0:
-    there was no answer."""
+    """``path`` names what is to be made as well; ``who`` is the name by which they logged in,
+    ``at`` when they came, in seconds; ``status`` 0: there was no answer."""
 
     method: str
     path: str
@@ -122,7 +122,10 @@ class _FrontHandler(Handler):
 
     def pass_on(self, body: bytes) -> None:
         who = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        self._asked, self._rule = self.server.note(self.command, self.path.partition("?")[0], who)
+        path = self.path.partition("?")[0]
+        if self.command == "POST":
+            path += f"/{json.loads(body)['metadata']['name']}"
+        self._asked, self._rule = self.server.note(self.command, path, who)
         rule = self._rule
         if rule is not None and rule.before is not None:
             rule.before()

@@ -15,6 +15,7 @@ from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import Material, RemoveInstance, ScaleReplicaSet
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.observed import ReplicaPhase
 from ctrlplane_gitops.state.template import FileMount, Release, SecretMount, SecretType
 from tests.kubernetes.spec import deployment
 from tests.providers.kubernetes_kit import KubernetesHooks
@@ -59,6 +60,24 @@ class TestDrift(KubernetesHooks):
         self.scale(provider, self.make_release(), 1)
         assert self.altered(provider) == []
         assert "DEBUG" not in json.dumps(self.seen("Deployment", "web-v1")["spec"])
+
+    def test_what_was_taken_out_by_hand_is_named_and_put_back(
+        self, provider: KubernetesProvider
+    ) -> None:
+        """It leaves no trace in the metadata."""
+        release = self.make_release(env={"GREETING": "x", "OTHER": "y"})
+        self.scale(provider, release, 1)
+        before = self.seen("Deployment", "web-v1")["spec"]
+        self.kubectl("set", "env", "deployment/web-v1", "GREETING-")
+        change = '[{"op": "remove", "path": "/spec/template/spec/containers/0/lifecycle"}]'
+        self.kubectl("patch", "deployment/web-v1", "--type=json", "-p", change)
+        assert self.altered(provider) == [
+            "spec.template: env.GREETING is gone", "spec.template: lifecycle is gone",
+        ]  # fmt: skip
+        self.scale(provider, release, 1)
+        assert self.altered(provider) == []
+        assert self.seen("Deployment", "web-v1")["spec"] == before
+        assert self.scale(provider, release, 1).effects == 0
 
     def test_a_service_deleted_by_hand_is_made_again(self, provider: KubernetesProvider) -> None:
         self.scale(provider, self.make_release(), 1)
@@ -173,6 +192,9 @@ class TestDrift(KubernetesHooks):
         self, provider: KubernetesProvider
     ) -> None:
         self.scale(provider, self.make_release(), 2)
+        wait_until(
+            lambda: all(it.phase is ReplicaPhase.RUNNING for it in self.live(provider)), "the pods"
+        )
         before = [item.id for item in self.live(provider)]
         self.kubectl("label", "deployment", "web-v1", "ctrlplane.dev/plane-")
         assert self.sets(provider) == {}

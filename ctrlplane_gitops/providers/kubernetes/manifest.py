@@ -25,6 +25,7 @@ from ctrlplane_gitops.providers.kubernetes.name import (
     LABEL_VOLUME,
     MANAGED_BY,
     PORTS,
+    SHAPE,
     claim_name,
     pull_name,
     service_name,
@@ -35,6 +36,7 @@ from ctrlplane_gitops.providers.kubernetes.name import (
 )
 from ctrlplane_gitops.providers.kubernetes.probe import build_probes, check_probes
 from ctrlplane_gitops.providers.kubernetes.quantity import write_limits
+from ctrlplane_gitops.providers.kubernetes.shape import write_shape
 from ctrlplane_gitops.state.action import ScaleReplicaSet
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Port, Release, ReleaseTemplate, SecretMount, SecretType
@@ -66,12 +68,13 @@ def build_deployment(plane: str, namespace: str, action: ScaleReplicaSet, replic
     template = place_paths(release.template)
     labels = set_labels(plane, release)
     ports = ",".join(f"{port.name}={port.port}" for port in template.ports)
+    pod = _pod_spec(action, template)
     return {
         "metadata": {
             "name": set_name(instance, release.number),
             "namespace": namespace,
             "labels": labels,
-            "annotations": {PORTS: ports},
+            "annotations": {PORTS: ports, SHAPE: write_shape(pod)},
         },
         "spec": {
             "replicas": replicas,
@@ -83,7 +86,7 @@ def build_deployment(plane: str, namespace: str, action: ScaleReplicaSet, replic
             },
             "template": {
                 "metadata": {"labels": labels},
-                "spec": _pod_spec(action, template),
+                "spec": pod,
             },
         },
     }

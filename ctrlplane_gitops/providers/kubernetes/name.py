@@ -23,6 +23,8 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "ctrlplane-gitops"}
 APPLIED = "ctrlplane.dev/applied"
 # The names of ports are longer than a container's port may be called: "http=8080,admin=9000".
 PORTS = "ctrlplane.dev/ports"
+# The names of what a template has, see ``shape``.
+SHAPE = "ctrlplane.dev/shape"
 CONTAINER = "app"
 ACCOUNT = "ctrlplane-app"
 _MOST = 63

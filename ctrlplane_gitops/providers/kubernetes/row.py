@@ -10,8 +10,15 @@ from ctrlplane_gitops.cluster.api import FIELD_MANAGER
 from ctrlplane_gitops.cluster.owner import is_of_person as is_of_person
 from ctrlplane_gitops.cluster.resource import CONFIG_MAP, SECRET
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
-from ctrlplane_gitops.providers.kubernetes.name import CONTAINER, PORTS, pull_name, read_owner
+from ctrlplane_gitops.providers.kubernetes.name import (
+    CONTAINER,
+    PORTS,
+    SHAPE,
+    pull_name,
+    read_owner,
+)
 from ctrlplane_gitops.providers.kubernetes.quantity import read_limits
+from ctrlplane_gitops.providers.kubernetes.shape import find_taken
 from ctrlplane_gitops.redact import one_line
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey
@@ -46,7 +53,8 @@ class Needed:
 class DeploymentRow:
     """``failure`` is why pods are not made; ``is_seen`` whether the controller knows of the last
     change. ``foreign`` are fields of ours that somebody else has set, with who that was;
-    ``finalizers`` keep it when it is to go; ``needed`` is what its pods take from other objects."""
+    ``finalizers`` keep it when it is to go; ``needed`` is what its pods take from other objects;
+    ``taken`` what somebody has taken out of its template."""
 
     namespace: str
     name: str
@@ -63,6 +71,7 @@ class DeploymentRow:
     foreign: tuple[tuple[str, str], ...]
     finalizers: tuple[str, ...] = ()
     needed: tuple[Needed, ...] = ()
+    taken: tuple[str, ...] = ()
 
 
 @struct
@@ -138,6 +147,7 @@ def read_deployment(item: Object) -> DeploymentRow | None:
         tuple(sorted(set(find_foreign(metadata.get("managedFields") or ())))),
         find_finalizers(metadata),
         tuple(_read_needed(metadata["name"], spec["template"]["spec"], container)),
+        tuple(find_taken(spec["template"]["spec"], annotations.get(SHAPE, ""))),
     )
 
 

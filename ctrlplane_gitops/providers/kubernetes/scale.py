@@ -46,7 +46,7 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
     own,
 )
 from ctrlplane_gitops.providers.kubernetes.marking import mark_pods
-from ctrlplane_gitops.providers.kubernetes.name import set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.name import SHAPE, set_name, set_selector
 from ctrlplane_gitops.providers.kubernetes.probe import build_probes, has_probes
 from ctrlplane_gitops.providers.kubernetes.removal import remove_set
 from ctrlplane_gitops.providers.kubernetes.row import (
@@ -56,6 +56,7 @@ from ctrlplane_gitops.providers.kubernetes.row import (
     find_foreign,
     is_of_person,
 )
+from ctrlplane_gitops.providers.kubernetes.shape import find_taken
 from ctrlplane_gitops.providers.kubernetes.tenant import ensure_tenant
 from ctrlplane_gitops.providers.kubernetes.view import place_pods
 from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
@@ -373,6 +374,9 @@ def _is_altered(found: Object, action: ScaleReplicaSet) -> bool:
     labels = found["metadata"].get("labels") or {}
     owner = found["spec"]["selector"]["matchLabels"]
     if not owner.items() <= labels.items():
+        return True
+    shape = (found["metadata"].get("annotations") or {}).get(SHAPE, "")
+    if find_taken(found["spec"]["template"]["spec"], shape):
         return True
     managed = found["metadata"].get("managedFields") or ()
     return any(field != REPLICAS for field, _ in find_foreign(managed))

@@ -195,6 +195,7 @@ def _find_altered(row: DeploymentRow, seen: Seen) -> tuple[Alteration, ...]:
         for field, by in row.foreign
         if (field, by) != scaler
     ]
+    found += [Alteration(f"spec.template: {part} is gone") for part in row.taken]
     service = seen.services.get((row.namespace, row.name))
     if row.ports and service is None:
         found.append(Alteration(f"the Service {row.name} is gone"))
