@@ -52,6 +52,14 @@ def test_the_deployment_runs_the_image_as_it_is_made() -> None:
     assert said and environ.items() >= said.items()
 
 
+def test_the_readme_says_what_to_do_with_each() -> None:
+    section = (
+        (ROOT / "README.md").read_text().partition("## On Kubernetes")[2].partition("\n## ")[0]
+    )
+    for path in FOLDER.iterdir():
+        assert path.name in section, path.name
+
+
 def test_what_is_written_to_is_a_volume() -> None:
     [deployment] = [one for one in documents("serve.yaml") if one["kind"] == "Deployment"]
     [container] = deployment["spec"]["template"]["spec"]["containers"]

@@ -135,7 +135,8 @@ def home(kubernetes_rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Itera
         home = Home(kubernetes_rig, plane)
         try:
             home.begin()
-            home.wait_ready()
+            rollout = ("rollout", "status", f"deployment/{NAME}", "--timeout=60s")
+            home.kubectl("-n", SYSTEM, *rollout)
             yield home
         finally:
             home.end()
