@@ -48,7 +48,8 @@ def run_adopt(context: Context) -> ExitCode:
                     f"there is no provider {alias!r}", hint=f"known: {', '.join(providers)}"
                 )
             provider = _require_describing(providers[alias])
-            foreign, is_taken = provider.find_foreign(options["what"]), _can_adopt(provider)
+            foreign = provider.find_foreign(options["what"], key)
+            is_taken = _can_adopt(provider) and not foreign.is_described_only
     adopted = _describe(desired, key, alias, foreign)
     text = render_documents(adopted.documents)
     if options["print"]:

@@ -17,7 +17,9 @@ class Foreign:
     was given besides what its image says, values and all: whoever writes it down must sort out the
     secrets. ``references`` are variables whose value is kept elsewhere, and where. ``health`` are
     checks as in specs. ``obstacles`` are why it cannot be adopted: what a release after it would
-    lack. ``notes`` are what a release after it will do otherwise."""
+    lack. ``notes`` are what a release after it will do otherwise. ``is_autoscaled``: somebody else
+    decides how many there are. ``is_described_only``: it can be said in words of a release, but not
+    be one, and the notes say why."""
 
     name: str
     id: str
@@ -31,11 +33,13 @@ class Foreign:
     references: Mapping[str, str] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_autoscaled: bool = False
+    is_described_only: bool = False
 
 
 @struct
 class Adoption:
-    """A foreign one, and the release it is from now on the only replica of."""
+    """A foreign one, and the release it is from now on: its only replica, or all of them."""
 
     foreign: Foreign
     instance: ResourceKey
@@ -47,8 +51,9 @@ class Adoption:
 class Describing(Protocol):
     """A provider that can say what it did not start in the words of a release."""
 
-    def find_foreign(self, name: str) -> Foreign:
-        """What runs there under that name; ProviderError when nothing does."""
+    def find_foreign(self, name: str, instance: ResourceKey) -> Foreign:
+        """What runs there under that name, as it would be of that instance; ProviderError when
+        nothing does."""
         ...
 
 

@@ -129,7 +129,7 @@ def _instance(
     limits = _limits(foreign.resources)
     spec: dict[str, Any] = {
         **({"provider": provider} if provider else {}),
-        "replicas": foreign.replicas,
+        "replicas": _replicas(foreign),
         **({"resources": limits} if limits else {}),
     }
     if foreign.ports:
@@ -140,6 +140,12 @@ def _instance(
         spec["health"] = [dict(item) for item in foreign.health]
     comments = (f"Adopted: {foreign.name} ({foreign.id[:12]}).", *map(_sentence, foreign.notes))
     return Written("Instance", {"tenant": key.tenant, "name": key.name}, spec, comments)
+
+
+def _replicas(foreign: Foreign) -> int | dict[str, Any]:
+    if not foreign.is_autoscaled:
+        return foreign.replicas
+    return {"owner": "autoscaler", "initial": max(1, foreign.replicas)}
 
 
 def _sentence(text: str) -> str:

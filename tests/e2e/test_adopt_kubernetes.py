@@ -64,29 +64,74 @@ def test_a_deployment_is_said_in_the_words_of_a_release() -> None:
     assert (found.ports, found.replicas) == ((Port("http", 8080),), 2)
     assert found.resources == Resources(250, 64 << 20)
     assert found.health == ({"name": "ready", "type": "http", "port": "http", "path": "/ready"},)
-    assert found.obstacles == () and "beside it" in found.notes[0]
+    assert found.obstacles == () and not found.is_autoscaled
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda it: it.update(initContainers=[{"name": "x"}]), "several containers"),
-        (lambda it: it["containers"].append({"name": "x"}), "several containers"),
-        (lambda it: it["containers"][0].update(command=["x"]), "entrypoint"),
+        (lambda it: it.update(initContainers=[{"name": "x"}]), r"initContainers\[x\]"),
+        (lambda it: it["containers"].append({"name": "side"}), r"containers\[side\]"),
+        (lambda it: it["containers"][0].update(command=["x"]), "command: .*entrypoint"),
         (lambda it: it["containers"][0].update(envFrom=[{}]), "envFrom"),
         (
             lambda it: it["containers"][0]["env"].append(
                 {"name": "IP", "valueFrom": {"fieldRef": {}}}
             ),
-            "IP is from fieldRef",
+            r"env\[IP\] is from fieldRef",
         ),
-        (lambda it: it.update(volumes=[{"name": "d", "emptyDir": {}}]), "volume d [(]emptyDir"),
+        (
+            lambda it: it.update(volumes=[{"name": "d", "hostPath": {}}]),
+            r"volumes\[d\] [(]hostPath",
+        ),
         (lambda it: it.update(hostNetwork=True), "hostNetwork"),
+        (lambda it: it.update(nodeSelector={"disk": "ssd"}), "nodeSelector"),
+        (lambda it: it.update(tolerations=[{"operator": "Exists"}]), "tolerations"),
+        (
+            lambda it: it["containers"][0].update(securityContext={"privileged": True}),
+            r"containers\[shop\].securityContext",
+        ),
+        (
+            lambda it: it["containers"][0].update(lifecycle={"postStart": {"exec": {}}}),
+            "lifecycle.postStart",
+        ),
     ],
 )
 def test_what_a_release_would_lack_is_an_obstacle(change: Any, reason: str) -> None:
     [obstacle] = describe_deployment(shop(change)).obstacles
     assert re.search(reason, obstacle)
+
+
+def test_every_field_that_is_in_the_way_is_named() -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec.update(initContainers=[{"name": "x"}], hostPID=True, affinity={"nodeAffinity": {}})
+
+    assert len(describe_deployment(shop(change)).obstacles) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"spec": {"paused": True}}, "paused"),
+        ({"spec": {"selector": {"matchExpressions": [{}]}}}, "matchExpressions"),
+        ({"status": {"replicas": 3, "updatedReplicas": 1}}, "rollout of its own is under way"),
+        ({"metadata": {"ownerReferences": [{"kind": "Rollout", "name": "x"}]}}, "made by Rollout"),
+    ],
+)
+def test_a_deployment_that_is_not_free_is_not_adopted(change: Any, reason: str) -> None:
+    found = shop()
+    for part, fields in change.items():
+        found[part] = {**found.get(part, {}), **fields}
+    [obstacle] = describe_deployment(found).obstacles
+    assert reason in obstacle
+
+
+def test_replicas_that_an_autoscaler_decides_are_left_to_it() -> None:
+    found = shop()
+    found["metadata"]["managedFields"] = [
+        {"manager": "kube-controller-manager", "subresource": "scale", "fieldsV1": {}}
+    ]
+    assert describe_deployment(found).is_autoscaled
 
 
 @pytest.mark.kubernetes
@@ -105,10 +150,10 @@ def test_it_is_described_and_left_as_it_is(
     before = kubernetes_rig.client.get("Deployment", "shop", namespace)["metadata"]["uid"]
 
     done = plane.ok("adopt", f"{namespace}/shop", "instance/acme/web")
-    assert "it is left as it is" in done.out and "beside it" in done.out
+    assert "it is left as it is" in done.out and "beside it" in done.text
     assert "hunter22" not in done.text
     text = (plane.repo / "tenants/acme/web.yaml").read_text()
-    assert "hunter22" not in text and "cannot be changed" in text
+    assert "hunter22" not in text and "not in the namespace of tenant acme" in text
     assert "the key 'url' of Secret 'shop'" in text
     found = kubernetes_rig.client.get("Deployment", "shop", namespace)
     assert found["metadata"]["uid"] == before and "labels" not in found["metadata"]

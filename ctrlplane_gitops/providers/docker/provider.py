@@ -164,7 +164,7 @@ class DockerProvider:
                 found |= ask_engine(self.acting.engine, left, self._settings.read_all)
         return found
 
-    def find_foreign(self, name: str) -> Foreign:
+    def find_foreign(self, name: str, instance: ResourceKey) -> Foreign:
         return self.acting.find_foreign(name)
 
     def adopt(self, adoption: Adoption) -> None:

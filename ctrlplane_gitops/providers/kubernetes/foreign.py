@@ -1,21 +1,26 @@
-"""A Deployment that somebody else made, in the words of a release. Pure.
-
-It cannot be taken over as it is: its name and its selector say whose it is and cannot be changed,
-and its pods would have to be made anew to carry our labels.
-"""
+"""A Deployment that somebody else made, in the words of a release. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ctrlplane_gitops.cluster.owner import is_of_person
 from ctrlplane_gitops.providers.adopting import Foreign
 from ctrlplane_gitops.providers.base import LABEL_PLANE
+from ctrlplane_gitops.providers.kubernetes.manifest import fingerprint
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.template import Port
 from ctrlplane_gitops.units import parse_bytes, parse_cpu
 
-_BESIDE = "its name and selector cannot be changed, so the first release is started beside it"
+# What pods, and a container, may have that specs have no field for.
+_POD_FIELDS = (
+    "affinity", "dnsConfig", "hostAliases", "hostIPC", "hostNetwork", "hostPID", "nodeSelector",
+    "priorityClassName", "runtimeClassName", "securityContext", "shareProcessNamespace",
+    "tolerations", "topologySpreadConstraints",
+)  # fmt: skip
+_CONTAINER_FIELDS = ("securityContext", "stdin", "tty", "volumeDevices")
+_PRINTED = ("image", "command", "args", "env", "ports")
 
 
 def describe_deployment(found: Mapping[str, Any]) -> Foreign:
@@ -35,6 +40,22 @@ def describe_deployment(found: Mapping[str, Any]) -> Foreign:
         references,
         tuple(_find_obstacles(found, spec, container)),
         tuple(_find_notes(spec, container)),
+        _is_scaled(found["metadata"]),
+    )
+
+
+def print_of(found: Mapping[str, Any]) -> str:
+    """Changes with what it runs."""
+    container = found["spec"]["template"]["spec"]["containers"][0]
+    return fingerprint({name: container.get(name) for name in _PRINTED})
+
+
+def _is_scaled(metadata: Mapping[str, Any]) -> bool:
+    """Whether an autoscaler decides how many there are."""
+    entries = metadata.get("managedFields") or ()
+    return any(
+        it.get("subresource") == "scale" and not is_of_person(str(it.get("manager")))
+        for it in entries
     )
 
 
@@ -81,29 +102,51 @@ def _port_name(container: Mapping[str, Any], wanted: Any) -> str | None:
 def _find_obstacles(
     found: Mapping[str, Any], spec: Mapping[str, Any], container: Mapping[str, Any]
 ) -> Iterator[str]:
-    labels = found["metadata"].get("labels") or {}
-    if LABEL_PLANE in labels:
-        yield f"it is a replica set of the control plane {labels[LABEL_PLANE]!r}"
-    if len(spec["containers"]) > 1 or spec.get("initContainers"):
-        yield "its pods have several containers, and specs have one"
+    yield from _find_ownership(found)
+    for part in ("initContainers", "containers"):
+        extra = (spec.get(part) or ())[1 if part == "containers" else 0 :]
+        for item in extra:
+            yield f"{part}[{item['name']}]: its pods have several containers, and specs have one"
     if container.get("command"):
-        yield "its command takes the place of the image's entrypoint, which specs cannot say"
+        yield "command: it takes the place of the image's entrypoint, which specs cannot say"
     if container.get("envFrom"):
         yield "envFrom: specs name each variable"
     for item in container.get("env") or ():
         kinds = set(item.get("valueFrom") or {}) - {"secretKeyRef"}
         if kinds:
-            yield f"{item['name']} is from {min(kinds)}, which specs cannot say"
+            yield f"env[{item['name']}] is from {min(kinds)}, which specs cannot say"
     for volume in spec.get("volumes") or ():
         kind = min((name for name in volume if name != "name"), default="a volume")
-        yield f"volume {volume['name']} ({kind}): an instance begins with volumes of its own"
-    for field in ("hostNetwork", "hostPID", "hostIPC"):
+        yield f"volumes[{volume['name']}] ({kind}): an instance begins with volumes of its own"
+    for field in _POD_FIELDS:
         if spec.get(field):
-            yield f"it has {field}, which specs cannot ask for"
+            yield f"{field}: specs have no field for it"
+    if (container.get("lifecycle") or {}).get("postStart"):
+        yield f"containers[{container['name']}].lifecycle.postStart: specs have no field for it"
+    for field in _CONTAINER_FIELDS:
+        if container.get(field):
+            yield f"containers[{container['name']}].{field}: specs have no field for it"
+
+
+def _find_ownership(found: Mapping[str, Any]) -> Iterator[str]:
+    """Why it is not free to be anybody's."""
+    metadata, spec = found["metadata"], found["spec"]
+    labels = metadata.get("labels") or {}
+    if LABEL_PLANE in labels:
+        yield f"it is a replica set of the control plane {labels[LABEL_PLANE]!r}"
+    for owner in metadata.get("ownerReferences") or ():
+        yield f"it is made by {owner['kind']} {owner['name']!r}, which would take it back"
+    if spec["selector"].get("matchExpressions"):
+        yield "selector.matchExpressions: a Service has no field for it"
+    if spec.get("paused"):
+        yield "paused: a rollout of its own is held"
+    status = found.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    if status and not status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted:
+        yield "a rollout of its own is under way"
 
 
 def _find_notes(spec: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[str]:
-    yield _BESIDE
     if container.get("workingDir"):
         yield f"its working directory is {container['workingDir']}; ours is the image's"
     probes = [name for name in ("startupProbe", "livenessProbe") if container.get(name)]
@@ -111,6 +154,11 @@ def _find_notes(spec: Mapping[str, Any], container: Mapping[str, Any]) -> Iterat
         probes.append("readinessProbe")
     if probes:
         yield f"not described: {', '.join(probes)}; see health"
+    resources = container.get("resources") or {}
+    if (resources.get("requests") or {}) != (resources.get("limits") or {}):
+        yield "its requests are not its limits; the next release asks for what it may use"
+    if (container.get("lifecycle") or {}).get("preStop"):
+        yield "its preStop is not described; ours answers as before for 2 s"
     if spec.get("imagePullSecrets"):
         yield "its registry wants a password: add a Secret of type registry"
     if spec.get("serviceAccountName") not in (None, "default"):

@@ -15,7 +15,6 @@ from ctrlplane_gitops.cluster.resource import POD, POD_METRICS
 from ctrlplane_gitops.errors import CapabilityError, ProviderError, UnreachableError
 from ctrlplane_gitops.providers.base import LABEL_PLANE, LogLine
 from ctrlplane_gitops.providers.halt import Halt
-from ctrlplane_gitops.providers.kubernetes.name import CONTAINER
 from ctrlplane_gitops.providers.kubernetes.quantity import read_quantity
 from ctrlplane_gitops.providers.kubernetes.row import PodRow, read_time
 from ctrlplane_gitops.providers.log import split_lines
@@ -26,7 +25,7 @@ def read_log(
     api: Api, replica: str, pod: PodRow, tail: int | None, is_follow: bool, halt: Halt | None
 ) -> Iterator[LogLine]:
     """Lines as the kubelet gives them, which does not tell the streams apart."""
-    query: dict[str, Any] = {"container": CONTAINER, "timestamps": "true"}
+    query: dict[str, Any] = {"container": pod.container, "timestamps": "true"}
     if tail is not None:
         query["tailLines"] = tail
     if is_follow:

@@ -58,7 +58,7 @@ def _update_set(
                         POD,
                         pod.namespace,
                         pod.name,
-                        {"spec": _containers(resources)},
+                        {"spec": _containers(pod.container, resources)},
                         content_type=STRATEGIC,
                         subresource="resize",
                     )
@@ -86,7 +86,7 @@ def _update_set(
                     REPLICA_SET,
                     row.namespace,
                     name,
-                    {"spec": {"template": {"spec": _containers(resources)}}},
+                    {"spec": {"template": {"spec": _containers(_named(row), resources)}}},
                     content_type=STRATEGIC,
                 )
     with effects.made(f"update:{row.name}"):
@@ -99,7 +99,7 @@ def _patch_template(site: Site, row: DeploymentRow, resources: Resources, effect
             DEPLOYMENT,
             row.namespace,
             row.name,
-            {"spec": {"template": {"spec": _containers(resources)}}},
+            {"spec": {"template": {"spec": _containers(_named(row), resources)}}},
             content_type=STRATEGIC,
         )
 
@@ -110,9 +110,13 @@ def _is_current(item: Mapping[str, Any], row: DeploymentRow) -> bool:
     return is_owned and bool(item["spec"].get("replicas"))
 
 
-def _containers(resources: Resources) -> dict[str, Any]:
+def _named(row: DeploymentRow) -> str:
+    return CONTAINER if row.adopted is None else row.adopted.container
+
+
+def _containers(name: str, resources: Resources) -> dict[str, Any]:
     """What is not limited any more has to be said, or it stays."""
     wanted = write_limits(resources)
     unset: dict[str, Any] = {"cpu": None, "memory": None}
     held = {part: unset | wanted.get(part, {}) for part in ("limits", "requests")}
-    return {"containers": [{"name": CONTAINER, "resources": held}]}
+    return {"containers": [{"name": name, "resources": held}]}

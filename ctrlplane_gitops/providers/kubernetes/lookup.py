@@ -10,12 +10,13 @@ from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_R
 from ctrlplane_gitops.providers.kubernetes.autoscaler import read_autoscalers
 from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
-from ctrlplane_gitops.providers.kubernetes.name import namespace_name
+from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name
 from ctrlplane_gitops.providers.kubernetes.row import (
     DeploymentRow,
     PodRow,
     read_deployment,
     read_pod,
+    read_pod_of,
     read_service,
 )
 from ctrlplane_gitops.providers.kubernetes.view import Seen
@@ -32,6 +33,7 @@ class Lookup:
         self._api = api
         self._plane = plane
         self._config = config
+        self._adopted: dict[tuple[ResourceKey, int], DeploymentRow] = {}
 
     def namespace_of(self, tenant: str) -> str:
         return namespace_name(self._config.namespace, self._plane, tenant)
@@ -59,9 +61,15 @@ class Lookup:
         pods = self._api.read_all(POD, labels, read_pod, namespace=namespace)
         autoscalers = read_autoscalers(self._api, labels, namespace)
         ours = tuple(row for row in deployments if row is not None and self._is_at_home(row))
+        adopted = [row for row in ours if row.adopted is not None]
+        others = {
+            at: row for at, row in self._adopted.items() if keys is not None and at[0] not in keys
+        }
+        self._adopted = others | {(row.instance, row.release): row for row in adopted}
+        theirs = [pod for row in adopted for pod in self._pods_adopted(row)]
         return Seen(
             ours,
-            tuple(row for row in pods if row is not None),
+            (*(row for row in pods if row is not None), *theirs),
             dict(services),
             autoscalers,
             self._see_contents(ours, labels, namespace),
@@ -83,6 +91,21 @@ class Lookup:
             )
         }
 
+    def adopted(self, instance: ResourceKey, release: int) -> DeploymentRow | None:
+        """The adopted Deployment that was seen to be that release; None where it is one of ours."""
+        return self._adopted.get((instance, release))
+
+    def _pods_adopted(self, row: DeploymentRow) -> list[PodRow]:
+        """Those that an adopted Deployment selects, which carry no labels of ours."""
+        assert row.adopted is not None
+        owner, name = Owner(row.instance, row.release, row.revision), row.adopted.container
+        return self._api.read_all(
+            POD,
+            dict(row.adopted.selector),
+            lambda item: read_pod_of(item, owner, name),
+            namespace=row.namespace,
+        )
+
     def _is_at_home(self, row: DeploymentRow) -> bool:
         """Whether it is where we would put it: with another ``namespace`` in the specs what there
         was before is not found by what is done."""
@@ -99,5 +122,10 @@ class Lookup:
             namespace = self.namespace_of(instance.tenant)
         if release is not None:
             labels[LABEL_RELEASE] = str(release)
+        adopted = None
+        if instance is not None and release is not None:
+            adopted = self.adopted(instance, release)
+        if adopted is not None:
+            return self._pods_adopted(adopted)
         found = self._api.read_all(POD, labels, read_pod, namespace=namespace)
         return [row for row in found if row is not None]

@@ -20,8 +20,8 @@ from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
 if TYPE_CHECKING:
     from ctrlplane_gitops.providers.kubernetes.acting import Site
 
-_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-_FIRST_TO_GO = "-1000"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+FIRST_TO_GO = "-1000"
 _PATIENCE_S = 10.0
 
 
@@ -39,7 +39,7 @@ def mark_pods(
         return
     for pod in going:
         if not pod.is_marked:
-            _patch(site, pod, "retire", "", _FIRST_TO_GO, effects)
+            _patch(site, pod, "retire", "", FIRST_TO_GO, effects)
     for pod in staying:
         if pod.is_marked:
             # By who was stopped before it came to fewer.
@@ -60,7 +60,7 @@ def mark_pods(
 def _patch(
     site: Site, pod: PodRow, what: str, revision: str, cost: str | None, effects: Effects
 ) -> None:
-    metadata = {"labels": {LABEL_REVISION: revision}, "annotations": {_DELETION_COST: cost}}
+    metadata = {"labels": {LABEL_REVISION: revision}, "annotations": {DELETION_COST: cost}}
     with effects.made(f"{what}:{pod.name}"):
         site.api.patch(POD, pod.namespace, pod.name, {"metadata": metadata})
 

@@ -21,6 +21,8 @@ LABEL_VOLUME = "ctrlplane.dev/volume"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ctrlplane-gitops"}
 # What our specs said when an object was last applied: nothing is sent that is there already.
 APPLIED = "ctrlplane.dev/applied"
+# Of a Deployment that somebody else has made, and that is a release of ours as it is.
+LABEL_ADOPTED = "ctrlplane.dev/adopted"
 # The names of ports are longer than a container's port may be called: "http=8080,admin=9000".
 PORTS = "ctrlplane.dev/ports"
 # The names of what a template has, see ``shape``.

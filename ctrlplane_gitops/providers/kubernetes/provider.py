@@ -15,10 +15,10 @@ from ctrlplane_gitops.errors import ProviderError, ReplicaError
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
 from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.providers.kubernetes.config import parse_config
-from ctrlplane_gitops.providers.kubernetes.name import CONTAINER
 from ctrlplane_gitops.providers.kubernetes.row import PodRow
 from ctrlplane_gitops.providers.kubernetes.view import (
     build_sets,
+    describe_changed,
     describe_held,
     find_pod,
     index_names,
@@ -34,7 +34,7 @@ from ctrlplane_gitops.state.observed import (
 from ctrlplane_gitops.state.usage import Usage
 
 if TYPE_CHECKING:
-    from ctrlplane_gitops.providers.adopting import Foreign
+    from ctrlplane_gitops.providers.adopting import Adoption, Foreign
     from ctrlplane_gitops.providers.kubernetes.acting import Site
     from ctrlplane_gitops.providers.kubernetes.inside import Metering
     from ctrlplane_gitops.state.action import Action, Material, Outcome
@@ -71,8 +71,8 @@ class KubernetesProvider:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
         sets = build_sets(self.name, self._settings.plane, seen, keys)
-        held = describe_held(seen.deployments, seen.pods)
-        warnings = [f"{self.name}: {it}" for it in held]
+        notes = [*describe_held(seen.deployments, seen.pods), *describe_changed(seen.deployments)]
+        warnings = [f"{self.name}: {it}" for it in notes]
         if seen.strangers:
             warnings.append(
                 f"{self.name}: {seen.strangers} Deployments carry this control plane's "
@@ -121,7 +121,7 @@ class KubernetesProvider:
             self.site.api.connection,
             pod.namespace,
             pod.name,
-            CONTAINER,
+            pod.container,
             command,
             max(0.0, deadline - monotonic_s()),
             limit,
@@ -141,18 +141,16 @@ class KubernetesProvider:
         names = index_names(self._settings.plane, self.site.lookup.pods_of())
         return self._metering.read(names, {item.name for item in replicas})
 
-    def find_foreign(self, name: str) -> Foreign:
+    def find_foreign(self, name: str, instance: ResourceKey) -> Foreign:
         """``<namespace>/<Deployment>``."""
-        from ctrlplane_gitops.cluster.resource import DEPLOYMENT
-        from ctrlplane_gitops.providers.kubernetes.foreign import describe_deployment
+        from ctrlplane_gitops.providers.kubernetes.adoption import find_foreign
 
-        namespace, slash, deployment = name.partition("/")
-        found = self.site.api.get(DEPLOYMENT, namespace, deployment) if slash else None
-        if found is None:
-            raise ProviderError(
-                f"{self.name}: there is no Deployment {name!r}", hint="give <namespace>/<name>"
-            )
-        return describe_deployment(found)
+        return find_foreign(self.site, name, instance)
+
+    def adopt(self, adoption: Adoption) -> None:
+        from ctrlplane_gitops.providers.kubernetes.adoption import adopt
+
+        adopt(self.site, self._settings, adoption)
 
     def close(self) -> None:
         with self._lock:
@@ -186,7 +184,9 @@ class KubernetesProvider:
         # <plane>.<tenant>.<instance>.v<release>.<index>, none of which has a dot.
         parts = replica.split(".")
         instance = instance_key(parts[1], parts[2]) if len(parts) == 5 else None
-        pods = self.site.lookup.pods_of(instance)
+        number = parts[3][1:] if len(parts) == 5 else ""
+        release = int(number) if number.isdigit() else None
+        pods = self.site.lookup.pods_of(instance, release)
         found = find_pod(self._settings.plane, replica, pods)
         if found is None:
             raise ReplicaError(f"there is no replica {replica!r} here")

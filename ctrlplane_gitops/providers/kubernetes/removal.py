@@ -22,7 +22,12 @@ from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.kubernetes.going import is_going, is_held, still_going
-from ctrlplane_gitops.providers.kubernetes.name import MANAGED_BY, set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.name import (
+    LABEL_ADOPTED,
+    MANAGED_BY,
+    set_name,
+    set_selector,
+)
 from ctrlplane_gitops.providers.kubernetes.row import find_finalizers
 from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
 from ctrlplane_gitops.state.action import RemoveInstance, RemoveTenant
@@ -46,11 +51,12 @@ def remove_set(
 ) -> None:
     """A Deployment with all that it owns, and wait for the end of its pods. A retryable error when
     that takes longer than it may, or when nothing but somebody's finalizers keeps it."""
-    namespace, name = site.lookup.namespace_of(instance.tenant), set_name(instance, release)
+    namespace = site.lookup.namespace_of(instance.tenant)
     if found is None:
         _sweep(site, namespace, set_selector(site.plane, instance, release), effects)
         return
     metadata = found["metadata"]
+    name = metadata["name"]
     pods = site.lookup.pods_of(instance, release)
     if not is_going(found):
         with effects.made(f"remove:{name}"):
@@ -126,8 +132,9 @@ def remove_instance(site: Site, action: RemoveInstance, effects: Effects) -> Non
     stop_s = action.stop_timeout.total_seconds()
     found = site.api.read_all(DEPLOYMENT, labels, lambda item: item, namespace=namespace)
     for item in found:
-        release = int(item["metadata"]["labels"].get("ctrlplane.dev/release", "0"))
-        if item["metadata"]["name"] == set_name(instance, release):
+        held = item["metadata"]["labels"]
+        release = int(held.get("ctrlplane.dev/release", "0"))
+        if LABEL_ADOPTED in held or item["metadata"]["name"] == set_name(instance, release):
             remove_set(site, instance, release, stop_s, effects, item)
     _sweep(site, namespace, labels, effects)
     if action.is_volumes:

@@ -10,12 +10,17 @@ from ctrlplane_gitops.cluster.api import FIELD_MANAGER
 from ctrlplane_gitops.cluster.owner import is_of_person as is_of_person
 from ctrlplane_gitops.cluster.resource import CONFIG_MAP, SECRET
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
+from ctrlplane_gitops.providers.kubernetes.foreign import print_of
 from ctrlplane_gitops.providers.kubernetes.name import (
+    APPLIED,
     CONTAINER,
+    LABEL_ADOPTED,
     PORTS,
     SHAPE,
+    Owner,
     pull_name,
     read_owner,
+    set_name,
 )
 from ctrlplane_gitops.providers.kubernetes.quantity import read_limits
 from ctrlplane_gitops.providers.kubernetes.shape import find_taken
@@ -50,11 +55,21 @@ class Needed:
 
 
 @struct
+class AdoptedAs:
+    """What is known of a Deployment that was adopted: its pods' labels, the name of its container,
+    and whether somebody has changed what it runs since."""
+
+    selector: tuple[tuple[str, str], ...]
+    container: str
+    is_changed: bool
+
+
+@struct
 class DeploymentRow:
     """``failure`` is why pods are not made; ``is_seen`` whether the controller knows of the last
     change. ``foreign`` are fields of ours that somebody else has set, with who that was;
     ``finalizers`` keep it when it is to go; ``needed`` is what its pods take from other objects;
-    ``taken`` what somebody has taken out of its template."""
+    ``taken`` what somebody has taken out of its template. ``adopted`` None: we have made it."""
 
     namespace: str
     name: str
@@ -72,12 +87,18 @@ class DeploymentRow:
     finalizers: tuple[str, ...] = ()
     needed: tuple[Needed, ...] = ()
     taken: tuple[str, ...] = ()
+    adopted: AdoptedAs | None = None
+
+    @property
+    def service(self) -> str:
+        """The name of the Service that leads to its pods."""
+        return self.name if self.adopted is None else set_name(self.instance, self.release)
 
 
 @struct
 class PodRow:
     """``index`` is what we have pinned it to, None: by its age. ``grace_s`` is how long it may
-    take to stop. ``is_marked``: we have chosen it to go."""
+    take to stop. ``is_marked``: we have chosen it to go. ``container`` is the one we speak of."""
 
     namespace: str
     name: str
@@ -98,6 +119,7 @@ class PodRow:
     grace_s: int
     is_marked: bool = False
     finalizers: tuple[str, ...] = ()
+    container: str = CONTAINER
 
     @property
     def is_live(self) -> bool:
@@ -125,11 +147,18 @@ def read_service(item: Object) -> tuple[tuple[str, str], tuple[tuple[str, str], 
 def read_deployment(item: Object) -> DeploymentRow | None:
     """None when it does not carry our labels as we write them."""
     metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
-    owner = read_owner(metadata.get("labels") or {})
+    labels = metadata.get("labels") or {}
+    owner = read_owner(labels)
     if owner is None:
         return None
     annotations = metadata.get("annotations") or {}
-    container = find_container(spec["template"]["spec"])
+    adopted = _read_adopted(item) if LABEL_ADOPTED in labels else None
+    pod = spec["template"]["spec"]
+    container = find_container(pod, adopted.container if adopted else CONTAINER)
+    managed = metadata.get("managedFields") or ()
+    if adopted is not None:
+        # All of it is somebody else's; only who scales it matters.
+        managed = [it for it in managed if it.get("subresource") == "scale"]
     generation = metadata.get("generation", 0)
     return DeploymentRow(
         metadata["namespace"],
@@ -144,10 +173,21 @@ def read_deployment(item: Object) -> DeploymentRow | None:
         "deletionTimestamp" in metadata,
         status.get("observedGeneration", 0) >= generation,
         _failure(status),
-        tuple(sorted(set(find_foreign(metadata.get("managedFields") or ())))),
+        tuple(sorted(set(find_foreign(managed)))),
         find_finalizers(metadata),
-        tuple(_read_needed(metadata["name"], spec["template"]["spec"], container)),
-        tuple(find_taken(spec["template"]["spec"], annotations.get(SHAPE, ""))),
+        () if adopted else tuple(_read_needed(metadata["name"], pod, container)),
+        () if adopted else tuple(find_taken(pod, annotations.get(SHAPE, ""))),
+        adopted,
+    )
+
+
+def _read_adopted(item: Object) -> AdoptedAs:
+    selector = item["spec"]["selector"].get("matchLabels") or {}
+    held = (item["metadata"].get("annotations") or {}).get(APPLIED)
+    return AdoptedAs(
+        tuple(sorted(selector.items())),
+        str(item["spec"]["template"]["spec"]["containers"][0]["name"]),
+        held != print_of(item),
     )
 
 
@@ -231,13 +271,16 @@ def _leaves(path: str, below: Object) -> Iterator[str]:
 
 def read_pod(item: Object) -> PodRow | None:
     """None when it does not carry our labels as we write them."""
+    owner = read_owner(item["metadata"].get("labels") or {})
+    return None if owner is None else read_pod_of(item, owner, CONTAINER)
+
+
+def read_pod_of(item: Object, owner: Owner, named: str) -> PodRow:
+    """``named`` is the container that is the replica."""
     metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
     labels = metadata.get("labels") or {}
-    owner = read_owner(labels)
-    if owner is None:
-        return None
-    container = find_container(spec)
-    seen = _find_container(status.get("containerStatuses") or ())
+    container = find_container(spec, named)
+    seen = _find_container(status.get("containerStatuses") or (), named)
     phase, exit_code, reason = _judge(metadata["name"], status, seen)
     created = read_time(metadata.get("creationTimestamp")) or _FAR_PAST
     running = (seen.get("state") or {}).get("running") or {}
@@ -264,17 +307,18 @@ def read_pod(item: Object) -> PodRow | None:
         int(spec.get("terminationGracePeriodSeconds", 30)),
         not owner.revision,
         find_finalizers(metadata),
+        named,
     )
 
 
-def find_container(pod: Object) -> Object:
+def find_container(pod: Object, named: str = CONTAINER) -> Object:
     """Ours, of a pod's specification."""
-    return _find_container(pod.get("containers") or ())
+    return _find_container(pod.get("containers") or (), named)
 
 
-def _find_container(items: Iterable[Object]) -> Object:
+def _find_container(items: Iterable[Object], named: str) -> Object:
     """Ours; a pod may have others that admission has put into it."""
-    return next((item for item in items if item.get("name") == CONTAINER), {})
+    return next((item for item in items if item.get("name") == named), {})
 
 
 def _judge(pod: str, status: Object, seen: Object) -> tuple[ReplicaPhase, int | None, str]:

@@ -21,6 +21,7 @@ from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
+from ctrlplane_gitops.providers.kubernetes.adopted import ensure_service, is_adopted, retire_pods
 from ctrlplane_gitops.providers.kubernetes.applying import (
     Applier,
     check_owner,
@@ -99,13 +100,16 @@ class Scaling:
         self._release = action.release
         self._tenant = action.instance.tenant
         self._namespace = site.lookup.namespace_of(self._tenant)
-        self._name = set_name(action.instance, action.release.number)
+        self._adopted = site.lookup.adopted(action.instance, action.release.number)
+        made = set_name(action.instance, action.release.number)
+        self._name = self._adopted.name if self._adopted else made
         self._selector = set_selector(site.plane, action.instance, action.release.number)
 
     def run(self) -> None:
         found = self._site.api.get(DEPLOYMENT, self._namespace, self._name)
+        is_there = found is not None and is_adopted(found, self._selector)
         # Whose it is can be told by the selector, which nobody can change.
-        if found is not None and found["spec"]["selector"]["matchLabels"] != self._selector:
+        if found is not None and not (is_there if self._adopted else self._is_selected(found)):
             raise not_ours("Deployment", found)
         if self._action.replicas == 0:
             stop_s = self._action.stop_timeout.total_seconds()
@@ -117,6 +121,9 @@ class Scaling:
             raise still_going("Deployment", found["metadata"], self._all_pods())
         else:
             self._change(found)
+
+    def _is_selected(self, found: Object) -> bool:
+        return bool(found["spec"]["selector"]["matchLabels"] == self._selector)
 
     def _make(self) -> None:
         """The Deployment first, for it owns the others; without pods while there is something they
@@ -143,7 +150,9 @@ class Scaling:
 
     def _change(self, found: Object) -> None:
         pods = self._pods()
-        if _is_altered(found, self._action) or self._may_probe_anew(found, pods):
+        if not self._adopted and (
+            _is_altered(found, self._action) or self._may_probe_anew(found, pods)
+        ):
             found = self._repair(found)
             pods = self._pods()
         placed = place_pods(pods)
@@ -155,7 +164,10 @@ class Scaling:
         if steps.start or steps.replace:
             check_material(self._release.template, self._material)
             self._ensure_claims()
-        self._ensure_belongings(found, self._contents_known())
+        if self._adopted:
+            ensure_service(self._site, self._release, found, self._applier)
+        else:
+            self._ensure_belongings(found, self._contents_known())
         self._pin(placed, steps)
         if self._action.owner is ScaleOwner.AUTOSCALER:
             aim(self._site, self._action.instance, self._name, self._effects)
@@ -210,7 +222,7 @@ class Scaling:
     def _set_replicas(self, found: Object) -> None:
         """By the version that was looked at: who has changed it meanwhile is not overrun."""
         for field, manager in find_foreign(found["metadata"].get("managedFields") or ()):
-            if field == REPLICAS and self._action.owner is ScaleOwner.SPECS:
+            if field == REPLICAS and self._action.owner is ScaleOwner.SPECS and not self._adopted:
                 if not is_of_person(manager):
                     raise held_by("Deployment", self._name, field, manager)
                 before = found["spec"].get("replicas")
@@ -325,6 +337,9 @@ class Scaling:
         going = [pod for index, pod in counted.items() if index in steps.remove]
         staying = [pod for index, pod in counted.items() if index not in steps.remove]
         revision = self._release.revision
+        if self._adopted:
+            retire_pods(self._site, going, self._effects)
+            return
         mark_pods(self._site, self._selector, revision, going, staying, self._effects)
 
     def _delete(self, placed: Mapping[int, PodRow], steps: ScaleSteps) -> None:

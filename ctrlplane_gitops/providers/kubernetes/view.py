@@ -85,6 +85,16 @@ def describe_held(deployments: Iterable[DeploymentRow], pods: Iterable[PodRow]) 
     return sorted(found)
 
 
+def describe_changed(deployments: Iterable[DeploymentRow]) -> list[str]:
+    """Adopted ones that do not run what they ran then."""
+    return [
+        f"Deployment {row.namespace}/{row.name} was changed since it was adopted as v{row.release} "
+        f"of {row.instance}; it is left as it is until the next release takes its place"
+        for row in deployments
+        if row.adopted is not None and row.adopted.is_changed
+    ]
+
+
 @struct
 class Seen:
     """What the lists of one look show. ``strangers`` is how many Deployments carry our label but
@@ -118,6 +128,7 @@ def build_sets(
                         row.release,
                         row.revision,
                         replicas,
+                        is_adopted=row.adopted is not None,
                         altered=altered,
                         scaled_by=_find_scaler(row),
                         scale=row.replicas,
@@ -131,7 +142,7 @@ def _build_replicas(
 ) -> tuple[ObservedReplica, ...]:
     placed = place_pods(pods)
     endpoints = tuple(
-        Endpoint(name, f"{row.name}.{row.namespace}.svc", number) for name, number in row.ports
+        Endpoint(name, f"{row.service}.{row.namespace}.svc", number) for name, number in row.ports
     )
     found = {
         index: _build_replica(plane, row, index, pod, endpoints) for index, pod in placed.items()
@@ -196,9 +207,9 @@ def _find_altered(row: DeploymentRow, seen: Seen) -> tuple[Alteration, ...]:
         if (field, by) != scaler
     ]
     found += [Alteration(f"spec.template: {part} is gone") for part in row.taken]
-    service = seen.services.get((row.namespace, row.name))
+    service = seen.services.get((row.namespace, row.service))
     if row.ports and service is None:
-        found.append(Alteration(f"the Service {row.name} is gone"))
+        found.append(Alteration(f"the Service {row.service} is gone"))
     found += [Alteration(f"{field} of the Service", by) for field, by in service or ()]
     found += find_altered(row.namespace, row.needed, seen.contents)
     return tuple(found)
