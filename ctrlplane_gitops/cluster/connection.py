@@ -4,6 +4,7 @@ take ten times as long to read as they take to come."""
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,8 @@ _MOST_CONNECTIONS = 40
 # How long a server that asks us to wait is waited for, within one call.
 _PATIENCE_S = 15.0
 _FIRST_WAIT_S = 0.25
+# A peer that is gone without a word is found out within half a minute, also where nothing is said.
+_KEPT_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 _REPEATABLE = frozenset({"GET", "PATCH", "PUT", "DELETE"})
 
 
@@ -101,11 +104,22 @@ class Connection:
 
     @contextmanager
     def open(
-        self, path: str, what: str, *, query: Mapping[str, Any] | None = None, read_s: float | None
+        self,
+        path: str,
+        what: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        read_s: float | None,
+        accept: str = "*/*",
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """A GET whose answer is read as it comes; ``read_s`` is how long it may be silent, None:
-        for ever."""
-        response = self._send("GET", path, what, query, None, JSON, "*/*", False, read_s)
+        for ever. Asked once more with a fresh credential where this one is not valid any more."""
+        response = self._send("GET", path, what, query, None, JSON, accept, False, read_s)
+        if response.status == 401:
+            response.drain_conn()
+            response.release_conn()
+            self._renew()
+            response = self._send("GET", path, what, query, None, JSON, accept, False, read_s)
         try:
             if response.status >= 400:
                 raise build_error(what, response.status, response.headers, response.read())
@@ -169,6 +183,7 @@ class Connection:
                 self._pool = urllib3.PoolManager(
                     num_pools=1,
                     maxsize=_MOST_CONNECTIONS,
+                    socket_options=_socket_options(),
                     ssl_context=build_tls(self.access, self.credential),
                     server_hostname=self.access.server_name,
                     assert_hostname=self.access.server_name,
@@ -180,6 +195,19 @@ class Connection:
         if self.access.plugin is not None:
             # The certificate may be another one as well.
             self.close()
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """Answers are not held back, and silence is looked into."""
+    found = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    ]
+    for name, value in _KEPT_ALIVE:
+        # Not every system has them.
+        if (option := getattr(socket, name, None)) is not None:
+            found.append((socket.IPPROTO_TCP, option, value))
+    return found
 
 
 def _may_wait(error: ApiError) -> bool:

@@ -72,6 +72,11 @@ class Loop:
                 self._inbox.append(batch)
             return not self._is_closed
 
+    def is_at(self, key: ResourceKey) -> bool:
+        """Whether an instance has something going on, or waits for its turn; for any thread, and
+        as of this moment only."""
+        return key in self._advance or key in self._waiting
+
     def fail(self, error: CtrlplaneError) -> None:
         """After ``run`` has raised: tell everybody whose end nobody was told of."""
         for batch in (*self._batches, *self._inbox):

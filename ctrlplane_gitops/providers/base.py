@@ -129,6 +129,22 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class Watching(Protocol):
+    """A provider that is told by its engine what changes there, and may know by that what it shows
+    without asking for it each time."""
+
+    def watch(
+        self, on_change: Callable[[Collection[ResourceKey]], None], halt: Halt
+    ) -> Sequence[Callable[[], None]]:
+        """What sees changes: calls for a thread each, which end soon once ``halt`` is set and go on
+        until then, whatever fails. ``on_change`` is told, from these threads, whose replicas may
+        not be any more what ``observe`` has shown last; soon, and perhaps for nothing. What it
+        misses, the next look finds. At most once for each provider object. ProviderError where it
+        cannot be begun yet."""
+        ...
+
+
+@runtime_checkable
 class Keeping(Protocol):
     """A provider that keeps something for instances and tenants which has no replica of its own:
     networks, directories. What it keeps of who is gone is nobody's any more."""

@@ -5,7 +5,7 @@
         def kill_replica(self, provider: Provider, replica: ObservedReplica) -> None: ...
 
 Hooks with a default: ``image make_release path observable_text break_provider spend
-is_usage_asked`` (in the kit).
+is_usage_asked is_watched`` (in the kit).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ctrlplane_gitops.providers.conformance_kit import (
     blob_digest,
     wait_until,
 )
+from ctrlplane_gitops.providers.conformance_watch import WatchClaims
 from ctrlplane_gitops.redact import SecretValue
 from ctrlplane_gitops.state.action import (
     Material,
@@ -48,7 +49,7 @@ from ctrlplane_gitops.state.template import (
 )
 
 
-class ProviderConformance(InsideClaims, ConformanceKit):
+class ProviderConformance(InsideClaims, WatchClaims, ConformanceKit):
     """The claims."""
 
     def test_scaling_up_makes_running_replicas_with_deterministic_names(

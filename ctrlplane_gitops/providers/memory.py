@@ -20,6 +20,7 @@ from ctrlplane_gitops.errors import (
 )
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
 from ctrlplane_gitops.providers.halt import Halt
+from ctrlplane_gitops.providers.memory_watch import watch_world
 from ctrlplane_gitops.providers.memory_world import MemoryReplica, MemoryWorld, World
 from ctrlplane_gitops.providers.scaling import Slot, check_material, compute_scale, replica_name
 from ctrlplane_gitops.state.action import (
@@ -48,7 +49,7 @@ from ctrlplane_gitops.state.observed import (
 )
 from ctrlplane_gitops.state.usage import Usage
 
-_OPTIONS = {"path", "gap", "failEffects", "loseReplies", "neverReady", "missingImages"}
+_OPTIONS = {"path", "watch", "gap", "failEffects", "loseReplies", "neverReady", "missingImages"}
 
 
 @dataclass(slots=True)
@@ -82,7 +83,8 @@ def parse_faults(options: Json) -> Faults:
 
 
 class MemoryProvider:
-    """Replicas as values in a ``MemoryWorld`` (option ``path``: in that JSON file).
+    """Replicas as values in a ``MemoryWorld`` (option ``path``: in that JSON file; ``watch``: what
+    changes there is told).
 
     ``faults`` may be changed at any time. ``observe_calls`` and ``effect_count`` count what this
     object was asked and did; ``world.read().effects`` counts over all objects. ``usages`` are what
@@ -197,6 +199,14 @@ class MemoryProvider:
         live = {row.id for row in self._ours(self.world.read()) if row.phase != stopped}
         asked = [item.name for item in replicas if item.id in live]
         return {name: self.usages.get(name, Usage(0.0, 0, 0, 0)) for name in asked}
+
+    def watch(
+        self, on_change: Callable[[Collection[ResourceKey]], None], halt: Halt
+    ) -> Sequence[Callable[[], None]]:
+        """With the option ``watch``."""
+        if not self._settings.config.options.get("watch"):
+            return ()
+        return (watch_world(self.world, self._settings.plane, on_change, halt),)
 
     def close(self) -> None:
         """Nothing is held."""

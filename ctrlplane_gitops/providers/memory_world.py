@@ -57,6 +57,7 @@ class MemoryWorld:
         self._world = World()
         # Of which file the world is.
         self._seen: tuple[int, ...] = ()
+        self._changes = 0
         self._lock = threading.RLock()
 
     def read(self) -> World:
@@ -83,6 +84,12 @@ class MemoryWorld:
                 _save(self.path, world)
                 self._seen = _identity(self.path)
             self._world = world
+            self._changes += 1
+
+    @property
+    def mark(self) -> tuple[int, ...]:
+        """Another one after every change."""
+        return (self._changes,) if self.path is None else _identity(self.path)
 
 
 def _identity(path: Path) -> tuple[int, ...]:

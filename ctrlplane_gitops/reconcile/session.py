@@ -24,6 +24,7 @@ from ctrlplane_gitops.reconcile.run import (
     build_parts,
     read_again,
 )
+from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.value import replace, struct
 
 
@@ -69,6 +70,11 @@ class Session:
     def is_active(self) -> bool:
         """Whether anything is under way."""
         return self._open is not None
+
+    def is_at(self, key: ResourceKey) -> bool:
+        """Whether something is under way of this instance at this moment; for any thread."""
+        open_ = self._open
+        return open_ is not None and open_.loop.is_at(key)
 
     def make_pass(self, ask: Ask, open_parts: Callable[[], PassParts]) -> Look:
         """Look and compare; what follows from it is done side by side with what is under way.

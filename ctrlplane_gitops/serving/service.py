@@ -99,7 +99,7 @@ class Service:
         self._clock, self._plans, self._look_age = clock, Plans(), _LOOK_AGE
         self._metrics = Metrics()
         self._telling = Telling(app, output, self._metrics, cancel, self._run_now)
-        self._planes = Planes(app, output, self._metrics.count_call, self._take_store)
+        self._planes = self._build_planes(app)
         self._narrator = Narrator(output, self._metrics, frozenset({_SOURCE, _RECONCILER}))
         self._source = source = LatestSource(app.source)
         self._following = Following(
@@ -137,10 +137,21 @@ class Service:
         self.scheduler = Scheduler(workers, clock, self._take_run, self._narrator.take_overdue)
         self.views = self._build_views()
 
+    def _build_planes(self, app: App) -> Planes:
+        """Those of passes, which what changes at a provider brings about as well."""
+        return Planes(
+            app,
+            self._output,
+            self._metrics.count_call,
+            self._take_store,
+            lambda keys: self._reconciler.stir(keys),
+        )
+
     def _build_status(self, app: App) -> StatusReader:
         return StatusReader(
             app, self._reconciler, self._clock, self._looks, lambda: self._renewer.ends,
             lambda name, call: self._vitals.count_call(name, call), self._room,
+            self._planes.find_watched,
         )  # fmt: skip
 
     def _build_vitals(self, app: App, pace: Pace) -> Vitals:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from ctrlplane_gitops.app import App, open_plane
 from ctrlplane_gitops.clock import Clock
 from ctrlplane_gitops.errors import SourceError, UnreachableError
 from ctrlplane_gitops.execute.pool import Pool
+from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.observe import observe_router
 from ctrlplane_gitops.serving.room import Room
-from ctrlplane_gitops.state.desired import DesiredResource, DesiredState
+from ctrlplane_gitops.state.desired import ControlPlane, DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.certificate import Ends
 from ctrlplane_gitops.status.live import Live
@@ -27,8 +28,9 @@ _CLIENTS = 16
 
 
 class StatusReader:
-    """With providers of its own, so that nobody who asks holds up a pass; ``looks`` has what
-    others have seen a moment ago. ``on_call`` is told of calls to providers."""
+    """With providers of its own, so that nobody who asks holds up a pass, but for those that know
+    without asking (``find_watched``); ``looks`` has what others have seen a moment ago. ``on_call``
+    is told of calls to providers."""
 
     def __init__(
         self,
@@ -39,9 +41,10 @@ class StatusReader:
         read_ends: Callable[[], Ends],
         on_call: Callable[[str, str], None],
         room: Room,
+        find_watched: Callable[[ControlPlane], Mapping[str, Provider]],
     ) -> None:
         self._read_ends, self._looks, self._on_call = read_ends, looks, on_call
-        self._room = room
+        self._room, self._find_watched = room, find_watched
         self._app, self._reconciler, self._clock = app, reconciler, clock
         self._probes = Pool(16, "status-probe")
         self._lock, self._asking = threading.Lock(), threading.Semaphore(_CLIENTS)
@@ -78,8 +81,9 @@ class StatusReader:
         if desired is None:
             raise SourceError("the specs have not been read yet", is_retryable=True)
         with open_plane(self._app, desired.plane, is_read_only=True) as plane:
+            providers = {**plane.providers, **self._find_watched(desired.plane)}
             counted = {
-                name: CountedProvider(item, self._on_call) for name, item in plane.providers.items()
+                name: CountedProvider(item, self._on_call) for name, item in providers.items()
             }
             fleet = Fleet(desired, counted, plane.store)
             observed = self._looks.read_soon(fleet, look_age).observed

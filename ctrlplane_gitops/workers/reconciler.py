@@ -27,6 +27,7 @@ from ctrlplane_gitops.value import replace, struct
 from ctrlplane_gitops.workers.agenda import Agenda, after_end, after_look, after_refusal
 from ctrlplane_gitops.workers.backlog import Backlog, after_results
 from ctrlplane_gitops.workers.drift import DriftLog, after_corrections, after_plan
+from ctrlplane_gitops.workers.stir import Stir
 from ctrlplane_gitops.workers.worker import Ran
 
 # How long those under way have to stop when the control plane itself was changed.
@@ -74,7 +75,7 @@ class Reconciler:
         self._session, self._stop = Session(), EitherEvent(cancel)
         self._lock = threading.Lock()
         self._agenda = Agenda(interval, whole_at=clock.now())
-        self._backlog, self._drift = Backlog(), DriftLog()
+        self._backlog, self._drift, self._stir = Backlog(), DriftLog(), Stir()
         self._amendments: list[tuple[ResourceKey, Amendment]] = []
         self._tried: Snapshot | None = None
         self._desired: DesiredState | None = None
@@ -130,6 +131,17 @@ class Reconciler:
             self._drift = self._drift.without(asked)
             self._agenda = replace(self._agenda, whole_at=self._clock.now())
 
+    def stir(self, keys: Collection[ResourceKey]) -> None:
+        """What runs of these instances has changed: have them held against it soon. Of those that
+        something is being done with it is known anyway."""
+        desired = self._desired
+        known = () if desired is None else desired.instances
+        changed = [key for key in keys if key in known and not self._session.is_at(key)]
+        with self._lock:
+            is_new = self._stir.add(changed, self._clock.now())
+        if is_new:
+            self._told.on_due()
+
     def amend(self, key: ResourceKey, amendment: Amendment) -> None:
         """Have a pass about one instance that begins with a change of the record (a pin)."""
         with self._lock:
@@ -148,26 +160,27 @@ class Reconciler:
             error = self._amend(*self._amendments.pop(0)) or error
         now = self._clock.now()
         with self._lock:
-            agenda, due = self._agenda, self._backlog.due(now)
+            agenda, due, stirred = self._agenda, self._backlog.due(now), self._stir.take(now)
         if self._source.snapshot is None:
             # Nothing can be held against anything; whoever has it wakes us.
             return Ran(error=error)
         is_whole = now >= agenda.whole_at
-        if is_whole or due or agenda.is_retry_due(now) or self.is_behind():
-            error = self._make_pass(is_whole, due) or error
+        if is_whole or due or stirred or agenda.is_retry_due(now) or self.is_behind():
+            error = self._make_pass(is_whole, due, stirred) or error
         with self._lock:
             self._promised = at = self._next_at()
         return Ran(max(timedelta(), at - self._clock.now()), error)
 
     def _next_at(self) -> datetime:
-        backlog = self._backlog.next_at
-        at = self._agenda.next_at()
-        return at if backlog is None else min(at, backlog)
+        times = (self._agenda.next_at(), self._backlog.next_at, self._stir.next_at)
+        return min(at for at in times if at is not None)
 
-    def _make_pass(self, is_whole: bool, due: Collection[ResourceKey]) -> str:
+    def _make_pass(
+        self, is_whole: bool, due: frozenset[ResourceKey], stirred: frozenset[ResourceKey]
+    ) -> str:
         """Why it could not be begun, "" where it has, or where what changed concerns nobody."""
         at, self._tried = self._clock.now(), self._source.snapshot
-        self._follower.revisit(due)
+        self._follower.revisit(due | stirred)
         try:
             specs = self._read(is_whole)
             wanted, seen = specs[0], None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 import threading
 import urllib.request
@@ -16,7 +17,7 @@ import pytest
 from ctrlplane_gitops.state.observed import ReplicaPhase
 from tests.e2e.crash_kit import CrashWorld, Runtime
 from tests.e2e.plane import Engine, Plane, wait_until
-from tests.e2e.serve_kit import serving
+from tests.e2e.serve_kit import RARELY, Serve, serving
 from tests.e2e.test_crash import SCENARIOS, sweep
 from tests.kubernetes import isolation
 from tests.kubernetes.kubelet import reachable
@@ -203,6 +204,49 @@ def test_drift_that_is_to_be_observed_is_shown_and_left_by_serve(
         [event] = running.events("drift.detected")
         assert event["address"] == WEB and "spec.replicas (by kubectl)" in event["message"]
         assert len(running.replicas()) == 3
+
+
+def count_lists(rig: Rig) -> dict[str, str]:
+    """How often everything of a kind was listed that looks are about, by whomever."""
+    text = rig.client.text("/metrics")
+    return {
+        name: number
+        for line in text.splitlines()
+        for name, _, number in [line.rpartition(" ")]
+        if name.startswith("apiserver_request_total{") and 'verb="LIST"' in name
+        if re.search('resource="(deployments|pods|services)"', name)
+    }
+
+
+def test_serve_is_told_what_somebody_changes_and_asks_for_nothing_while_nobody_does(
+    running: Plane, kubernetes_rig: Rig
+) -> None:
+    with serving(running, *RARELY) as serve:
+        serve.wait_for("pass unchanged", "everything")
+        kubectl(kubernetes_rig, running, "scale", "deployment/web-v1", "--replicas=4")
+        wait_until(lambda: bool(running.events("instance.repaired")))
+        assert len(running.replicas()) == 2
+        kubectl(kubernetes_rig, running, "delete", "service", "web-v1")
+        wait_until(lambda: len(running.events("instance.repaired")) == 2)
+        kubectl(kubernetes_rig, running, "get", "service", "web-v1")
+    with serving(running, "--poll", "1h", "--interval", "1s") as serve:
+        serve.wait_for("pass unchanged", "everything")
+
+        def is_silent(passes: int) -> bool:
+            """Whether nobody lists anything while so many passes are made."""
+            before, end = count_lists(kubernetes_rig), count_passes(serve) + passes
+            wait_until(lambda: count_passes(serve) >= end)
+            return count_lists(kubernetes_rig) == before
+
+        wait_until(lambda: is_silent(1))
+        effects = running.events()
+        assert is_silent(3)
+        assert running.events() == effects
+
+
+def count_passes(serve: Serve) -> float:
+    found = serve.figures().items()
+    return sum(number for name, number in found if name.startswith("ctrlplane_passes_total"))
 
 
 def test_what_kubectl_has_scaled_is_drift_with_a_name(running: Plane, kubernetes_rig: Rig) -> None:

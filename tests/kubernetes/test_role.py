@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ctrlplane_gitops.providers.base import ProviderSettings
+from ctrlplane_gitops.providers.conformance_watch import watched
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
 from ctrlplane_gitops.state.desired import ProviderConfig
 from tests.e2e.plane import wait_until
@@ -172,6 +173,10 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     try:
         assert provider.find_leftovers() == ()
         [found] = provider.observe().replica_sets
+        with watched(provider):
+            check = {("", "namespaces", "get")}
+            wait_until(lambda: asked_by(lambda: provider.observe(), audit) == check)
+            assert provider.observe().replica_sets == (found,)
         with metrics_server(kubernetes_rig):
             wait_until(lambda: provider.read_usage(found.replicas))
     finally:
@@ -187,6 +192,13 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     asked, refused = read_audit(audit)
     assert refused == set()
     assert with_create(asked) == granted()
+
+
+def asked_by(call: Callable[[], object], log: Path) -> set[Right]:
+    """What one call asks the API server for."""
+    before = len(log.read_text().splitlines())
+    call()
+    return read_audit(log, before)[0]
 
 
 def delete_by_hand(world: GatewayWorld, rig: Rig) -> None:
@@ -258,11 +270,11 @@ def with_create(asked: set[Right]) -> set[Right]:
     return asked | made
 
 
-def read_audit(log: Path) -> tuple[set[Right], set[Right]]:
-    """What was asked for, and what of it was forbidden."""
+def read_audit(log: Path, since: int = 0) -> tuple[set[Right], set[Right]]:
+    """What was asked for, and what of it was forbidden; ``since`` how many lines."""
     asked: set[Right] = set()
     refused: set[Right] = set()
-    for line in log.read_text().splitlines():
+    for line in log.read_text().splitlines()[since:]:
         event = json.loads(line)
         what = event.get("objectRef")
         if what is None:

@@ -46,7 +46,10 @@ ROLE = Path(__file__).parents[2] / "examples/kubernetes/role.yaml"
 
 
 class TestKubernetesConformance(KubernetesHooks, ProviderConformance):
-    """The shipped suite."""
+    """The shipped suite, watched as ``serve`` does it. Whoever only applies lists everything, as
+    the others here do."""
+
+    is_watched = True
 
     @pytest.fixture(autouse=True)
     def _able(self) -> None:
@@ -118,6 +121,7 @@ class TestDeployments(KubernetesHooks):
     ) -> None:
         """Without limits a pod is of another class of service, and stays of it."""
         self.scale(provider, self.make_release(), 1)
+        wait_until(lambda: self.live(provider)[0].phase is ReplicaPhase.RUNNING, "the pod")
         before = self.live(provider)[0].id
         limits = Resources(memory_bytes=64 << 20)
         outcome = self.perform(provider, UpdateResources(WEB, self.alias, limits))

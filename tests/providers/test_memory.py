@@ -43,18 +43,22 @@ class MemoryHooks(ConformanceKit):
 
 
 class TestInMemory(MemoryHooks, ProviderConformance):
+    is_watched = True
+
     @pytest.fixture(autouse=True)
     def one_world(self) -> None:
         self.world = MemoryWorld()
 
     def make_provider(self, plane: str, root: Path) -> Provider:
-        config = ProviderConfig("here", "memory")
+        config = ProviderConfig("here", "memory", {"watch": True})
         return MemoryProvider(ProviderSettings(plane, config, str(root)), self.world)
 
 
 class TestInFile(MemoryHooks, ProviderConformance):
+    is_watched = True
+
     def make_provider(self, plane: str, root: Path) -> Provider:
-        config = ProviderConfig("here", "memory", {"path": "world.json"})
+        config = ProviderConfig("here", "memory", {"path": "world.json", "watch": True})
         return MemoryProvider(ProviderSettings(plane, config, str(root)))
 
 

@@ -59,7 +59,11 @@ class Scene:
         self.looks: list[str] = []
         source = LatestSource(self.remote)
         self.cancel = threading.Event()
-        self.told_of = Told(on_pass=lambda report, _: self.reports.append(report))
+        self.dues: list[None] = []
+        self.told_of = Told(
+            on_pass=lambda report, _: self.reports.append(report),
+            on_due=lambda: self.dues.append(None),
+        )
         self.reconciler = Reconciler(
             source, Follower(source, None, {"env": EnvBackend({})}), self.open_parts, self.clock,
             self.cancel, INTERVAL, self.told_of, chance=lambda: 0,

@@ -1,16 +1,29 @@
-"""The lists that looking is made of: a few calls for a whole control plane."""
+"""What looking is made of: a few calls for a whole control plane, or none while it is watched."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ctrlplane_gitops.cluster.api import Api
-from ctrlplane_gitops.cluster.resource import CONFIG_MAP, DEPLOYMENT, POD, SECRET, SERVICE
+from ctrlplane_gitops.cluster.api import Api, Write
+from ctrlplane_gitops.cluster.resource import (
+    AUTOSCALER,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NAMESPACE,
+    POD,
+    SECRET,
+    SERVICE,
+)
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_RELEASE, LABEL_TENANT
-from ctrlplane_gitops.providers.kubernetes.autoscaler import read_autoscalers
+from ctrlplane_gitops.providers.kubernetes.autoscaler import read_autoscaler
 from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
+from ctrlplane_gitops.providers.kubernetes.mirror import Mirror, Selection
 from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name
+from ctrlplane_gitops.providers.kubernetes.pace import Pace
 from ctrlplane_gitops.providers.kubernetes.row import (
     DeploymentRow,
     PodRow,
@@ -20,29 +33,141 @@ from ctrlplane_gitops.providers.kubernetes.row import (
     read_service,
 )
 from ctrlplane_gitops.providers.kubernetes.view import Seen
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import ResourceKey, instance_key
 
+if TYPE_CHECKING:
+    from ctrlplane_gitops.providers.kubernetes.watcher import Watcher
+
+_T = TypeVar("_T")
 # Of so many the names fit into a URL that everybody takes.
 _MOST_NAMED = 100
+# There is one in every cluster, and it goes only with it.
+_LANDMARK = "kube-system"
 
 
 class Lookup:
-    """What there is of one control plane."""
+    """What there is of one control plane. For several threads.
+
+    While it is watched it is answered from what lists and watches have shown, where that is known
+    to be current: with one call, which tells that the API server answers. Everything else is
+    listed."""
 
     def __init__(self, api: Api, plane: str, config: KubernetesConfig) -> None:
         self._api = api
         self._plane = plane
         self._config = config
+        labels = {LABEL_PLANE: plane}
+        self._deployments = Mirror(Selection(DEPLOYMENT, labels, read_deployment))
+        self._services = Mirror(
+            Selection(SERVICE, labels | {LABEL_RELEASE: ""}, read_service, is_meta=True)
+        )
+        self._pods = Mirror(Selection(POD, labels, read_pod))
+        contents = labels | {LABEL_RELEASE: ""}
+        # Metadata alone: no secret leaves the server.
+        self._contents = tuple(
+            Mirror(Selection(kind, contents, read_content, is_meta=True))
+            for kind in (SECRET, CONFIG_MAP)
+        )
+        # Where we may not look at them there are none of ours.
+        self._autoscalers = Mirror(Selection(AUTOSCALER, labels, read_autoscaler, is_optional=True))
+        self._lock = threading.Lock()
+        self._is_watched = False
+        self._landmark: str | None = None
         self._adopted: dict[tuple[ResourceKey, int], DeploymentRow] = {}
 
     def namespace_of(self, tenant: str) -> str:
         return namespace_name(self._config.namespace, self._plane, tenant)
 
+    def watch(self, on_change: Callable[[ResourceKey], None], pace: Pace) -> Sequence[Watcher]:
+        """Each keeps one collection current, in a thread of its own; ``on_change`` is told whose
+        objects have changed."""
+        from ctrlplane_gitops.providers.kubernetes.watcher import Watcher
+
+        def tell(item: Mapping[str, Any]) -> None:
+            labels = item["metadata"].get("labels") or {}
+            with suppress(KeyError, ValueError):
+                on_change(instance_key(labels[LABEL_TENANT], labels[LABEL_INSTANCE]))
+
+        self._is_watched = True
+        return [Watcher(self._api, item, tell, pace) for item in self._mirrors]
+
+    def take_write(self, write: Write) -> None:
+        """We have written something: what is seen after that has to show it."""
+        for item in self._mirrors:
+            if item.selection.kind == write.kind:
+                item.owe(write)
+
+    def take_end(self, deployment: str) -> None:
+        """The Deployment of this identity was seen to be gone."""
+        self._deployments.owe_end(deployment, is_whole=True)
+
     def see(self, keys: Collection[ResourceKey] | None = None) -> Seen:
-        """Four lists, and one more each where there are secrets and files; of one namespace where
-        all that is asked for is one tenant's, and of few instances where there are few: a rollout
-        among thousands is looked at again and again."""
-        labels = {LABEL_PLANE: self._plane}
+        """Of some instances, or of everything."""
+        if self._is_watched:
+            self._check()
+        place = self._place(keys)
+        deployments = self._read(self._deployments, keys, place)
+        services = self._read(self._services, keys, place)
+        pods = self._read(self._pods, keys, place)
+        autoscalers = self._read(self._autoscalers, keys, place)
+        ours = tuple(
+            row
+            for row in deployments
+            if row is not None and self._is_at_home(row) and (keys is None or row.instance in keys)
+        )
+        return Seen(
+            ours,
+            (*(row for row in pods if row is not None), *self._see_adopted(ours, keys)),
+            dict(services),
+            tuple(row for row in autoscalers if row is not None),
+            self._see_contents(ours, keys, place),
+            sum(row is None or not self._is_at_home(row) for row in deployments),
+            next((item.trouble for item in self._mirrors if item.trouble), ""),
+        )
+
+    def _see_contents(
+        self,
+        rows: Iterable[DeploymentRow],
+        keys: Collection[ResourceKey] | None,
+        place: tuple[dict[str, str], str | None],
+    ) -> Contents:
+        """Not asked where nobody has any."""
+        needed = {item.kind for row in rows for item in row.needed}
+        return {
+            (item.selection.kind.kind, *where): row
+            for item in self._contents
+            if item.selection.kind.kind in needed
+            for where, row in self._read(item, keys, place)
+        }
+
+    def pods_of(
+        self, instance: ResourceKey | None = None, release: int | None = None
+    ) -> list[PodRow]:
+        """Pods of an instance, of one of its releases, or of everything."""
+        if self._is_watched:
+            self._check()
+        keys = None if instance is None else (instance,)
+        adopted = None
+        if instance is not None and release is not None:
+            adopted = self.adopted(instance, release)
+        if adopted is not None:
+            return self._pods_adopted(adopted)
+        return [
+            row
+            for row in self._read(self._pods, keys, self._place(keys))
+            if row is not None
+            and (instance is None or row.instance == instance)
+            and (release is None or row.release == release)
+        ]
+
+    @property
+    def _mirrors(self) -> tuple[Mirror[Any], ...]:
+        return self._deployments, self._services, self._pods, self._autoscalers, *self._contents
+
+    def _place(self, keys: Collection[ResourceKey] | None) -> tuple[dict[str, str], str | None]:
+        """Labels and namespace that all of these have: where all are one tenant's, its own. Of few
+        instances their names: a rollout among thousands is looked at again and again."""
+        labels: dict[str, str] = {}
         tenants = {key.tenant for key in keys or ()}
         namespace = None
         if len(tenants) == 1:
@@ -50,53 +175,54 @@ class Lookup:
             namespace = self.namespace_of(labels[LABEL_TENANT])
         if keys and len(keys) <= _MOST_NAMED:
             labels[LABEL_INSTANCE] = ",".join(sorted({key.name for key in keys}))
-        deployments = self._api.read_all(DEPLOYMENT, labels, read_deployment, namespace=namespace)
-        services = self._api.read_all(
-            SERVICE,
-            labels | {LABEL_RELEASE: ""},
-            read_service,
-            namespace=namespace,
-            is_meta=True,
-        )
-        pods = self._api.read_all(POD, labels, read_pod, namespace=namespace)
-        autoscalers = read_autoscalers(self._api, labels, namespace)
-        ours = tuple(row for row in deployments if row is not None and self._is_at_home(row))
-        adopted = [row for row in ours if row.adopted is not None]
-        others = {
-            at: row for at, row in self._adopted.items() if keys is not None and at[0] not in keys
-        }
-        self._adopted = others | {(row.instance, row.release): row for row in adopted}
-        theirs = [pod for row in adopted for pod in self._pods_adopted(row)]
-        return Seen(
-            ours,
-            (*(row for row in pods if row is not None), *theirs),
-            dict(services),
-            autoscalers,
-            self._see_contents(ours, labels, namespace),
-            len(deployments) - len(ours),
-        )
+        return labels, namespace
 
-    def _see_contents(
-        self, rows: Iterable[DeploymentRow], labels: Mapping[str, str], namespace: str | None
-    ) -> Contents:
-        """Metadata alone: no secret leaves the server. Not asked where nobody has any."""
-        needed = {item.kind for row in rows for item in row.needed}
-        labels = {**labels, LABEL_RELEASE: ""}
-        return {
-            (kind.kind, *place): row
-            for kind in (SECRET, CONFIG_MAP)
-            if kind.kind in needed
-            for place, row in self._api.read_all(
-                kind, labels, read_content, namespace=namespace, is_meta=True
-            )
-        }
+    def _read(
+        self,
+        kept: Mirror[_T],
+        keys: Collection[ResourceKey] | None,
+        place: tuple[dict[str, str], str | None],
+    ) -> Collection[_T]:
+        """From what is known where that is current; a list of everything makes it known."""
+        labels, namespace = place
+        if not self._is_watched:
+            return kept.selection.list(self._api, labels, namespace).rows.values()
+        known = kept.read()
+        if known is not None:
+            return known
+        if labels:
+            return kept.selection.list(self._api, labels, namespace).rows.values()
+        return kept.refresh(self._api)
+
+    def _check(self) -> None:
+        """Raises where the API server does not answer now: what is known is no answer then. In
+        another cluster nothing of it is worth anything."""
+        found = self._api.get(NAMESPACE, None, _LANDMARK)
+        uid = "" if found is None else str(found["metadata"]["uid"])
+        with self._lock:
+            before, self._landmark = self._landmark, uid
+        if before is not None and before != uid:
+            for item in self._mirrors:
+                item.forget()
 
     def adopted(self, instance: ResourceKey, release: int) -> DeploymentRow | None:
         """The adopted Deployment that was seen to be that release; None where it is one of ours."""
         return self._adopted.get((instance, release))
 
+    def _see_adopted(
+        self, rows: Iterable[DeploymentRow], keys: Collection[ResourceKey] | None
+    ) -> list[PodRow]:
+        """The pods of those that are adopted, and which these are."""
+        adopted = [row for row in rows if row.adopted is not None]
+        others = {
+            at: row for at, row in self._adopted.items() if keys is not None and at[0] not in keys
+        }
+        self._adopted = others | {(row.instance, row.release): row for row in adopted}
+        return [pod for row in adopted for pod in self._pods_adopted(row)]
+
     def _pods_adopted(self, row: DeploymentRow) -> list[PodRow]:
-        """Those that an adopted Deployment selects, which carry no labels of ours."""
+        """Those that an adopted Deployment selects, which carry no labels of ours: nobody watches
+        them."""
         assert row.adopted is not None
         owner, name = Owner(row.instance, row.release, row.revision), row.adopted.container
         return self._api.read_all(
@@ -110,22 +236,3 @@ class Lookup:
         """Whether it is where we would put it: with another ``namespace`` in the specs what there
         was before is not found by what is done."""
         return row.namespace == self.namespace_of(row.instance.tenant)
-
-    def pods_of(
-        self, instance: ResourceKey | None = None, release: int | None = None
-    ) -> list[PodRow]:
-        """Pods of an instance, of one of its releases, or of everything."""
-        labels = {LABEL_PLANE: self._plane}
-        namespace = None
-        if instance is not None:
-            labels |= {LABEL_TENANT: instance.tenant, LABEL_INSTANCE: instance.name}
-            namespace = self.namespace_of(instance.tenant)
-        if release is not None:
-            labels[LABEL_RELEASE] = str(release)
-        adopted = None
-        if instance is not None and release is not None:
-            adopted = self.adopted(instance, release)
-        if adopted is not None:
-            return self._pods_adopted(adopted)
-        found = self._api.read_all(POD, labels, read_pod, namespace=namespace)
-        return [row for row in found if row is not None]

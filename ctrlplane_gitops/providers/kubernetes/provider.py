@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ from ctrlplane_gitops.errors import ProviderError, ReplicaError
 from ctrlplane_gitops.providers.base import Capability, ExecResult, LogLine, ProviderSettings
 from ctrlplane_gitops.providers.halt import Halt
 from ctrlplane_gitops.providers.kubernetes.config import parse_config
+from ctrlplane_gitops.providers.kubernetes.pace import Pace
 from ctrlplane_gitops.providers.kubernetes.row import PodRow
 from ctrlplane_gitops.providers.kubernetes.view import (
     build_sets,
@@ -51,6 +52,8 @@ class KubernetesProvider:
     is run as it is given: no engine of ours resolves it.
     """
 
+    pace = Pace()
+
     def __init__(self, settings: ProviderSettings) -> None:
         for package in ("urllib3", "websocket"):
             if find_spec(package) is None:
@@ -64,7 +67,7 @@ class KubernetesProvider:
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
         """Four list calls, each in as many pages as it takes, and one more each where there are
-        secrets and files."""
+        secrets and files; one small call while it is watched and what that has shown is current."""
         try:
             seen = self.site.lookup.see(keys)
         except ProviderError as error:
@@ -78,7 +81,19 @@ class KubernetesProvider:
                 f"{self.name}: {seen.strangers} Deployments carry this control plane's "
                 "label but not the others, or are in another namespace; they are left alone"
             )
+        if seen.trouble:
+            text = "everything is listed at every look, for it is not watched"
+            warnings.append(f"{self.name}: {text}: {seen.trouble}")
         return ObservedState(sets, warnings=tuple(warnings))
+
+    def watch(
+        self, on_change: Callable[[Collection[ResourceKey]], None], halt: Halt
+    ) -> Sequence[Callable[[], None]]:
+        """Six of them, which between them look after everything that is listed otherwise."""
+        watchers = self.site.lookup.watch(lambda key: on_change((key,)), self.pace)
+        for item in watchers:
+            halt.on_set(item.stop)
+        return [item.run for item in watchers]
 
     def perform(self, action: Action, material: Material) -> Outcome:
         from ctrlplane_gitops.providers.kubernetes.acting import perform
@@ -169,7 +184,9 @@ class KubernetesProvider:
 
                 settings, config = self._settings, self._config
                 access = find_access(self.name, settings.environ)
-                api = Api(Connection(access, config.timeout_s))
+                api = Api(
+                    Connection(access, config.timeout_s), lambda write: lookup.take_write(write)
+                )
                 lookup = Lookup(api, settings.plane, config)
                 self._site = Site(self.name, settings.plane, config, api, lookup)
             return self._site

@@ -97,6 +97,7 @@ def _await_end(
             pods = site.lookup.pods_of(instance, release) if is_left() else []
     if is_left():
         raise still_going(DEPLOYMENT.kind, left["metadata"], pods)
+    site.lookup.take_end(uid)
 
 
 def _sweep(

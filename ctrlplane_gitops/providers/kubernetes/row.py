@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from ctrlplane_gitops.cluster.api import FIELD_MANAGER
 from ctrlplane_gitops.cluster.owner import is_of_person as is_of_person
@@ -37,6 +37,8 @@ _MOST_TEXT = 300
 REPLICAS = "spec.replicas"
 CONTENTS = ("data", "binaryData")
 PARTS = ("spec", *CONTENTS)
+# Namespace and name, and what somebody else has set of it.
+ServiceRow: TypeAlias = tuple[tuple[str, str], tuple[tuple[str, str], ...]]
 # Kubernetes' own, which go by themselves, as those of its own domain do.
 OWN_FINALIZERS = ("foregroundDeletion", "orphan")
 _OWN_DOMAIN = "kubernetes.io/"
@@ -137,8 +139,8 @@ def read_time(text: Any) -> datetime | None:
         return None
 
 
-def read_service(item: Object) -> tuple[tuple[str, str], tuple[tuple[str, str], ...]]:
-    """Namespace and name, and what somebody else has set of it; its metadata tell all that."""
+def read_service(item: Object) -> ServiceRow:
+    """Its metadata tell all that."""
     metadata = item["metadata"]
     foreign = tuple(sorted(set(find_foreign(metadata.get("managedFields") or ()))))
     return (metadata["namespace"], metadata["name"]), foreign

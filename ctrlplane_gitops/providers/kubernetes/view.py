@@ -97,8 +97,9 @@ def describe_changed(deployments: Iterable[DeploymentRow]) -> list[str]:
 
 @struct
 class Seen:
-    """What the lists of one look show. ``strangers`` is how many Deployments carry our label but
-    not the others, or are not in their tenant's namespace."""
+    """What one look shows. ``strangers`` is how many Deployments carry our label but not the
+    others, or are not in their tenant's namespace; ``trouble`` is why something is not watched that
+    should be."""
 
     deployments: tuple[DeploymentRow, ...]
     pods: tuple[PodRow, ...]
@@ -106,6 +107,7 @@ class Seen:
     autoscalers: tuple[AutoscalerRow, ...] = ()
     contents: Contents = MappingProxyType({})
     strangers: int = 0
+    trouble: str = ""
 
 
 def build_sets(
