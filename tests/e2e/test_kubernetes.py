@@ -239,9 +239,9 @@ def test_serve_is_told_what_somebody_changes_and_asks_for_nothing_while_nobody_d
             return count_lists(kubernetes_rig) == before
 
         wait_until(lambda: is_silent(1))
-        effects = running.events()
+        effects = running.events("instance.")
         assert is_silent(3)
-        assert running.events() == effects
+        assert running.events("instance.") == effects
 
 
 def count_passes(serve: Serve) -> float:

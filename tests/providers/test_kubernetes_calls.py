@@ -28,7 +28,7 @@ TEMPLATE = ReleaseTemplate("kube", image="shop:1", ports=(Port("http", 8080),))
 NEW = ["GET deployments", "PATCH deployments", "POST services", "POST services"]
 # What one tenant has besides, looked at and made once.
 TENANT = ["GET namespaces", "PATCH namespaces", "GET serviceaccounts", "PATCH serviceaccounts"]
-LOOK = ["GET deployments", "GET pods", "GET services"]
+LOOK = ["GET deployments", "GET horizontalpodautoscalers", "GET pods", "GET services"]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def make(server: ObjectServer, count: int) -> None:
         server.put(f"/api/v1/namespaces/prod-acme/services/{name}", service)
 
 
-def test_a_thousand_instances_are_seen_with_three_lists(
+def test_a_thousand_instances_are_seen_with_four_lists(
     server: ObjectServer, provider: KubernetesProvider
 ) -> None:
     make(server, 1000)
@@ -89,7 +89,8 @@ def test_more_than_a_page_holds_is_seen_page_by_page(
 ) -> None:
     make(server, 1001)
     assert len(provider.observe().replica_sets) == 1001
-    assert kinds(server) == sorted(2 * LOOK)
+    # There are no autoscalers.
+    assert kinds(server) == sorted([*LOOK, *(it for it in LOOK if "autoscaler" not in it)])
 
 
 def test_who_looks_at_few_of_many_is_shown_few(
@@ -100,7 +101,7 @@ def test_who_looks_at_few_of_many_is_shown_few(
     few = provider.observe([*others, scale(3).instance, scale(7).instance])
     assert [item.instance.name for item in few.replica_sets] == ["web3", "web7"]
     lists = [parse_qs(urlsplit(asked.path).query) for asked in server.asked]
-    assert len(lists) == 3
+    assert len(lists) == 4
     for query in lists:
         assert "ctrlplane.dev/instance in (web3,web7,web8)" in query["labelSelector"][0]
     many = provider.observe([instance_key("acme", f"web{number}") for number in range(2000)])
@@ -139,7 +140,7 @@ def test_a_look_does_not_wait_for_what_is_being_written(
     assert all(item.result().is_ok for item in done)
 
 
-def test_a_pass_over_what_stands_lists_three_times_and_writes_nothing(
+def test_a_pass_over_what_stands_lists_four_times_and_writes_nothing(
     server: ObjectServer, environ: dict[str, str], tmp_path: Path
 ) -> None:
     runtime = Runtime("{type: kubernetes}", "", "image: 'shop:1'")
