@@ -1,7 +1,7 @@
 """An API server at its best: bare HTTP and JSON, and our own look beside it.
 
-``python -m tests.bench.cluster list KUBECONFIG PLANE`` lists the Deployments, Services and pods of
-a plane page by page and holds what it read; ``look`` has our provider look at the same; ``apply
+``python -m tests.bench.cluster list KUBECONFIG PLANE`` lists the Deployments of a plane with their
+Services and pods page by page; ``look`` has our provider look at the same; ``apply
 KUBECONFIG OBJECTS THREADS`` applies the objects of a file server-side, so many calls at a time and
 no more, and ends when every Deployment is Available. Each prints as JSON how many calls it made.
 """
@@ -9,10 +9,12 @@ no more, and ends when every Deployment is Available. Each prints as JSON how ma
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import ssl
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep
@@ -21,7 +23,7 @@ from urllib.parse import quote
 
 import urllib3
 
-LABEL = "ctrlplane.dev/plane"
+LABEL, RELEASE = "ctrlplane.dev/plane", "ctrlplane.dev/release"
 PAGE = 1000
 # As many as ours writes side by side.
 THREADS = 8
@@ -31,7 +33,8 @@ _PLACES = {
     "Service": "/api/v1/namespaces/{}/services",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
 }
-_LISTS = ("/apis/apps/v1/deployments", "/api/v1/services", "/api/v1/pods")
+_DEPLOYMENTS = "/apis/apps/v1/deployments"
+_LISTS = (_DEPLOYMENTS, "/api/v1/services", "/api/v1/pods")
 _EVERY_S = 0.2
 Object = dict[str, Any]
 
@@ -64,17 +67,17 @@ class BareCluster:
             raise RuntimeError(f"{method} {target}: {answer.status} {answer.data[:300]!r}")
         return json.loads(answer.data)
 
-    def read_all(self, target: str, plane: str) -> list[Object]:
-        """Page by page."""
-        found: list[Object] = []
-        query = f"{target}?limit={PAGE}&labelSelector={quote(f'{LABEL}={plane}')}"
+    def read_all(self, target: str, plane: str) -> Iterator[Object]:
+        """What belongs to the plane's Deployments, page by page."""
+        labels = quote(f"{LABEL}={plane},{RELEASE}")
         token = ""
         while True:
-            page = self.ask("GET", f"{query}&continue={quote(token)}" if token else query)
-            found += page["items"]
+            query = f"limit={PAGE}&labelSelector={labels}&continue={quote(token)}"
+            page = self.ask("GET", f"{target}?{query}")
+            yield from page["items"]
             token = page["metadata"].get("continue", "")
             if not token:
-                return found
+                return
 
     def apply(self, item: Object) -> None:
         metadata = item["metadata"]
@@ -83,9 +86,10 @@ class BareCluster:
 
 
 def list_all(kubeconfig: Path, plane: str) -> Object:
+    gc.disable()
     cluster = BareCluster(kubeconfig)
-    found = [cluster.read_all(target, plane) for target in _LISTS]
-    return {"calls": cluster.calls, "count": len(found[0])}
+    counts = [sum(1 for _ in cluster.read_all(target, plane)) for target in _LISTS]
+    return {"calls": cluster.calls, "counts": counts}
 
 
 def look(kubeconfig: Path, plane: str) -> Object:
@@ -112,7 +116,7 @@ def look(kubeconfig: Path, plane: str) -> Object:
     with gc_off():
         found = provider.observe()
     assert not found.gaps, found.gaps
-    return {"calls": calls, "count": len(found.replica_sets)}
+    return {"calls": calls, "counts": [len(found.replica_sets)]}
 
 
 def apply_all(kubeconfig: Path, objects: Path, threads: int) -> Object:
@@ -130,9 +134,9 @@ def apply_all(kubeconfig: Path, objects: Path, threads: int) -> Object:
         apply(first)
         for done in [pool.submit(apply, group) for group in groups]:
             done.result()
-    while sum(map(is_available, cluster.read_all(_LISTS[0], plane))) < len(groups):
+    while sum(map(is_available, cluster.read_all(_DEPLOYMENTS, plane))) < len(groups):
         sleep(_EVERY_S)
-    return {"calls": cluster.calls, "count": len(groups)}
+    return {"calls": cluster.calls, "counts": [len(groups)]}
 
 
 def is_available(deployment: Object) -> bool:

@@ -75,7 +75,7 @@ _POLICY = {
 
 class ClusterBench:
     """Everybody who asks one API server for something. ``calls`` are those that a contender says
-    it made, or the server says it was written to."""
+    it made, or the server says it was written to; ``counts`` the Deployments it has seen."""
 
     def __init__(self, root: Path, cluster: Rig) -> None:
         self._root = root
@@ -84,6 +84,7 @@ class ClusterBench:
         self._audit = root / "audit.log"
         self._planes = 0
         self.calls: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
         environ = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(root),
@@ -104,7 +105,9 @@ class ClusterBench:
         self._planes += 1
         plane = f"bench-{self._planes}"
         write_repo(self._root / plane, plane, size)
+        before = self._count_writes()
         self._run_ours(plane, "apply", "-y")
+        assert self._count_writes() - before >= 3 * size, "the server does not tell of writes"
         self._await_available(plane, size)
         return plane
 
@@ -144,7 +147,8 @@ class ClusterBench:
     def _run_bare(self, verb: str, *arguments: object) -> Run:
         command = [sys.executable, "-m", "tests.bench.cluster", verb, str(self._kubeconfig)]
         run, output = run_process([*command, *map(str, arguments)], self._environ)
-        self.calls[verb] = json.loads(output)["calls"]
+        answer = json.loads(output)
+        self.calls[verb], self.counts[verb] = answer["calls"], answer["counts"][0]
         return run
 
     def look(self, plane: str) -> Run:
@@ -232,6 +236,7 @@ def _judge_apply(size: int, bench: ClusterBench, results: dict[str, Samples]) ->
 
 
 def _judge_looks(size: int, bench: ClusterBench, results: dict[str, Samples]) -> Iterator[Verdict]:
+    assert bench.counts["look"] == bench.counts["list"] == size, bench.counts
     bare, drift = results["list"], drift_of(results["list"])
     about = f"the bare list {_say(bare)}, moved {drift:.2f}x"
     for name, row, text in (
