@@ -104,8 +104,11 @@ def test_who_looks_at_few_of_many_is_shown_few(
     assert len(lists) == 4
     for query in lists:
         assert "ctrlplane.dev/instance in (web3,web7,web8)" in query["labelSelector"][0]
-    many = provider.observe([instance_key("acme", f"web{number}") for number in range(2000)])
-    assert len(many.replica_sets) == 20
+        assert "ctrlplane.dev/tenant in (acme,other)" in query["labelSelector"][0]
+    many = [instance_key("acme", f"web{number}") for number in range(2000)]
+    assert len(provider.observe([*many, *others]).replica_sets) == 20
+    fleets = [instance_key(f"tenant{number}", "web3") for number in range(2000)]
+    assert len(provider.observe([*fleets, scale(3).instance]).replica_sets) == 1
     assert max(len(asked.path) for asked in server.asked) < 8000
 
 

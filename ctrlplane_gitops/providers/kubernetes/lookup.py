@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from ctrlplane_gitops.providers.kubernetes.watcher import Watcher
 
 _T = TypeVar("_T")
-# Of so many the names fit into a URL that everybody takes.
-_MOST_NAMED = 100
+# What is between us and an API server may take URLs of 8 KiB, and no longer ones.
+_MOST_TEXT = 3000
 # There is one in every cluster, and it goes only with it.
 _LANDMARK = "kube-system"
 
@@ -165,17 +165,18 @@ class Lookup:
         return self._deployments, self._services, self._pods, self._autoscalers, *self._contents
 
     def _place(self, keys: Collection[ResourceKey] | None) -> tuple[dict[str, str], str | None]:
-        """Labels and namespace that all of these have: where all are one tenant's, its own. Of few
-        instances their names: a rollout among thousands is looked at again and again."""
+        """Labels and namespace that all of these have: where all are one tenant's, its own. Where
+        there are few, by name: a rollout among thousands is looked at again and again."""
         labels: dict[str, str] = {}
         tenants = {key.tenant for key in keys or ()}
-        namespace = None
-        if len(tenants) == 1:
-            labels[LABEL_TENANT] = tenants.pop()
-            namespace = self.namespace_of(labels[LABEL_TENANT])
-        if keys and len(keys) <= _MOST_NAMED:
-            labels[LABEL_INSTANCE] = ",".join(sorted({key.name for key in keys}))
-        return labels, namespace
+        for label, names in (
+            (LABEL_TENANT, tenants),
+            (LABEL_INSTANCE, {key.name for key in keys or ()}),
+        ):
+            # A comma is three characters there.
+            if names and sum(len(name) + 3 for name in names) <= _MOST_TEXT:
+                labels[label] = ",".join(sorted(names))
+        return labels, self.namespace_of(tenants.pop()) if len(tenants) == 1 else None
 
     def _read(
         self,
