@@ -24,7 +24,7 @@ from urllib.parse import quote
 import urllib3
 
 LABEL, RELEASE = "ctrlplane.dev/plane", "ctrlplane.dev/release"
-PAGE = 1000
+PAGE = 1200
 # As many as ours writes side by side.
 THREADS = 8
 _PLACES = {
@@ -34,7 +34,12 @@ _PLACES = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
 }
 _DEPLOYMENTS = "/apis/apps/v1/deployments"
-_LISTS = (_DEPLOYMENTS, "/api/v1/services", "/api/v1/pods")
+_LISTS = (
+    _DEPLOYMENTS,
+    "/api/v1/services",
+    "/api/v1/pods",
+    "/apis/autoscaling/v2/horizontalpodautoscalers",
+)
 _EVERY_S = 0.2
 Object = dict[str, Any]
 

@@ -95,16 +95,17 @@ class ObjectServer(ApiServer):
         """Of one namespace, or of all."""
         root, _, plural = path.rpartition("/")
         labels = _read_selector(query.get("labelSelector", ""))
-        found = [
+        there = [
             item
             for place, item in self.objects.items()
-            if place.startswith(f"{root}/")
-            and place.split("/")[-2] == plural
-            and _carries(item["metadata"].get("labels") or {}, labels)
+            if place.startswith(f"{root}/") and place.split("/")[-2] == plural
         ]
+        found = [it for it in there if _carries(it["metadata"].get("labels") or {}, labels)]
         first = int(query.get("continue", "0"))
         end = first + int(query.get("limit", len(found)))
-        token = str(end) if end < len(found) else ""
+        # Of a full page it is not known whether what follows carries them.
+        is_more = end < len(found) or end == len(found) < len(there)
+        token = str(end) if is_more else ""
         return Reply(body={"metadata": {"continue": token}, "items": found[first:end]})
 
 

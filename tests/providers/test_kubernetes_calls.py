@@ -12,8 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ctrlplane_gitops.cluster.api import PAGE_SIZE
 from ctrlplane_gitops.providers.base import ProviderSettings
-from ctrlplane_gitops.providers.kubernetes.manifest import build_deployment, build_service
+from ctrlplane_gitops.providers.kubernetes.manifest import (
+    build_deployment,
+    build_instance_service,
+    build_service,
+)
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
 from ctrlplane_gitops.state.action import Material, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import ProviderConfig
@@ -67,11 +72,14 @@ def make(server: ObjectServer, count: int) -> None:
     for number in range(count):
         action = scale(number)
         deployment = build_deployment("prod", "prod-acme", action, 1)
-        service = build_service("prod", "prod-acme", action.release)
-        assert service is not None
+        own = build_service("prod", "prod-acme", action.release)
+        shared = build_instance_service("prod", "prod-acme", action.release)
         name = deployment["metadata"]["name"]
         server.put(f"/apis/apps/v1/namespaces/prod-acme/deployments/{name}", deployment)
-        server.put(f"/api/v1/namespaces/prod-acme/services/{name}", service)
+        for service in (own, shared):
+            assert service is not None
+            name = service["metadata"]["name"]
+            server.put(f"/api/v1/namespaces/prod-acme/services/{name}", service)
 
 
 def test_a_thousand_instances_are_seen_with_four_lists(
@@ -87,10 +95,9 @@ def test_a_thousand_instances_are_seen_with_four_lists(
 def test_more_than_a_page_holds_is_seen_page_by_page(
     server: ObjectServer, provider: KubernetesProvider
 ) -> None:
-    make(server, 1001)
-    assert len(provider.observe().replica_sets) == 1001
-    # There are no autoscalers.
-    assert kinds(server) == sorted([*LOOK, *(it for it in LOOK if "autoscaler" not in it)])
+    make(server, PAGE_SIZE + 1)
+    assert len(provider.observe().replica_sets) == PAGE_SIZE + 1
+    assert kinds(server) == sorted([*LOOK, *(set(LOOK) - {"GET horizontalpodautoscalers"})])
 
 
 def test_who_looks_at_few_of_many_is_shown_few(
@@ -101,7 +108,7 @@ def test_who_looks_at_few_of_many_is_shown_few(
     few = provider.observe([*others, scale(3).instance, scale(7).instance])
     assert [item.instance.name for item in few.replica_sets] == ["web3", "web7"]
     lists = [parse_qs(urlsplit(asked.path).query) for asked in server.asked]
-    assert len(lists) == 4
+    assert len(lists) == len(LOOK)
     for query in lists:
         assert "ctrlplane.dev/instance in (web3,web7,web8)" in query["labelSelector"][0]
         assert "ctrlplane.dev/tenant in (acme,other)" in query["labelSelector"][0]
