@@ -99,7 +99,7 @@ class TestDeployments(KubernetesHooks):
         provider.site.api.connection = connection
         return connection.asked
 
-    def test_observe_is_three_lists(self, provider: KubernetesProvider) -> None:
+    def test_observe_is_four_lists(self, provider: KubernetesProvider) -> None:
         self.scale(provider, self.make_release(instance=WEB), 2)
         self.scale(provider, self.make_release(instance=DB), 1)
         asked = self.count(provider)
@@ -108,6 +108,7 @@ class TestDeployments(KubernetesHooks):
             "GET /apis/apps/v1/deployments",
             "GET /api/v1/services",
             "GET /api/v1/pods",
+            "GET /apis/autoscaling/v2/horizontalpodautoscalers",
         ]
 
     def test_what_is_there_is_not_written_again(self, provider: KubernetesProvider) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctrlplane_gitops.cluster.api import Api, Write
+from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.resource import (
     AUTOSCALER,
     CONFIG_MAP,
@@ -198,7 +199,13 @@ class Lookup:
     def _check(self) -> None:
         """Raises where the API server does not answer now: what is known is no answer then. In
         another cluster nothing of it is worth anything."""
-        found = self._api.get(NAMESPACE, None, _LANDMARK)
+        try:
+            found = self._api.get(NAMESPACE, None, _LANDMARK)
+        except ApiError as error:
+            # Who may see some namespaces only is answered all the same.
+            if error.status != 403:
+                raise
+            found = None
         uid = "" if found is None else str(found["metadata"]["uid"])
         with self._lock:
             before, self._landmark = self._landmark, uid
