@@ -16,7 +16,7 @@ from ctrlplane_gitops.state.observed import ObservedState
 from ctrlplane_gitops.value import struct
 
 # Instances; ten milliseconds.
-AT_ONCE = 200
+AT_ONCE = 100
 
 
 @struct

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ctrlplane_gitops.errors import StoreError
-from ctrlplane_gitops.store.connection import open_beside, open_for_reading, translating
+from ctrlplane_gitops.store.connection import (
+    open_beside,
+    open_for_reading,
+    translating,
+    writing_to,
+)
 
 
 class Beside:
@@ -36,19 +41,13 @@ class Beside:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the write lock from its beginning."""
+        """One transaction."""
         with self.lock, translating(self._path):
             connection = self._open()
             if connection is None or self._is_read_only:
                 raise StoreError(f"the store {self._path} is open for reading only")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with writing_to(self._path, connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
     def close(self) -> None:
         """Twice is once."""

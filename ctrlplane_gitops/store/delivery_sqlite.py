@@ -3,6 +3,7 @@ transaction that is on disk costs as much for one as for fifty."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -82,15 +83,14 @@ class SqliteDeliveries:
             self._trim(connection, 1)
 
     def end(self, records: Sequence[DeliveryRecord]) -> None:
+        # A pass ends many of them alike.
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for item in records:
+            end = (item.outcome.value, item.commit, _encode_end(item), item.message)
+            alike.setdefault(end, []).append(item.number)
         with self._beside.writing() as connection:
-            connection.executemany(
-                "UPDATE deliveries SET outcome = ?, commit_id = ?, ended_at = ?, message = ? "
-                "WHERE number = ? AND outcome = 'accepted'",
-                [
-                    (item.outcome.value, item.commit, _encode_end(item), item.message, item.number)
-                    for item in records
-                ],
-            )
+            for end, numbers in alike.items():
+                connection.execute(_END, (*end, json.dumps(numbers)))
         self._bring_in()
 
     def read_open(self) -> Sequence[DeliveryRecord]:
@@ -168,6 +168,10 @@ _COLUMNS = (
 _INSERT = (
     f"INSERT INTO deliveries ({_COLUMNS}, tally) "
     "VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_END = (
+    "UPDATE deliveries SET outcome = ?, commit_id = ?, ended_at = ?, message = ? "
+    "WHERE number IN (SELECT value FROM json_each(?)) AND outcome = 'accepted'"
 )
 _TRIM = (
     f"DELETE FROM deliveries WHERE number <= (SELECT max(number) - {KEPT} FROM deliveries) "

@@ -18,6 +18,7 @@ from ctrlplane_gitops.state.health import WHOLE, Health, HealthSpan, Subject
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.log import LoggedEvent
 from ctrlplane_gitops.state.recorded import Event, RecordBatch
+from ctrlplane_gitops.store.bulk import pack_rows, rows_of
 from ctrlplane_gitops.store.codec import decode_time, encode_time
 from ctrlplane_gitops.store.retained import BATCH, Begun, Opened
 from ctrlplane_gitops.store.rows import write_history
@@ -138,7 +139,12 @@ class SqliteHealth:
         self._log = log
 
     def record(self, batch: HealthBatch) -> None:
-        self._log(partial(_write, batch))
+        # Made before anybody has to wait. A subject ends once.
+        ends = [(subject, batch.seen_at) for subject in batch.ended]
+        ends += [(item.subject, item.began_at) for item in batch.begun]
+        times = {subject: encode_time(at) for subject, at in reversed(ends)}
+        ended = pack_rows((at, *_place(subject)) for subject, at in times.items())
+        self._log(partial(_write, batch, ended, pack_rows(map(_encode, batch.begun))))
 
     def resume(self) -> Mapping[ResourceKey, Health]:
         with self._writing() as connection:
@@ -193,18 +199,11 @@ class SqliteHealth:
             return connection.execute(statement, values).fetchall()
 
 
-def _write(batch: HealthBatch, connection: sqlite3.Connection) -> Sequence[LoggedEvent]:
-    ended = [(encode_time(batch.seen_at), *_place(subject)) for subject in batch.ended]
-    ended += [(encode_time(item.began_at), *_place(item.subject)) for item in batch.begun]
-    connection.executemany(
-        "UPDATE health_spans SET ended_at = max(?, began_at) "
-        "WHERE tenant = ? AND name = ? AND check_name = ? AND ended_at IS NULL",
-        ended,
-    )
-    connection.executemany(
-        f"INSERT INTO health_spans ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?)",
-        map(_encode, batch.begun),
-    )
+def _write(
+    batch: HealthBatch, ended: str, begun: str, connection: sqlite3.Connection
+) -> Sequence[LoggedEvent]:
+    connection.execute(_END, (ended,))
+    connection.execute(f"INSERT INTO health_spans ({_COLUMNS}) {_BEGUN}", (begun,))
     connection.execute(
         "INSERT INTO health_looks (id, seen_at) VALUES (1, ?1) "
         "ON CONFLICT (id) DO UPDATE SET seen_at = ?1",
@@ -214,7 +213,17 @@ def _write(batch: HealthBatch, connection: sqlite3.Connection) -> Sequence[Logge
 
 
 _HAS_HEALTH = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'health_looks'"
-_COLUMNS = "tenant, name, check_name, health, began_at, ended_at, healthy, replicas, message"
+_FIELDS = (
+    *("tenant", "name", "check_name", "health", "began_at", "ended_at"),
+    *("healthy", "replicas", "message"),
+)
+_COLUMNS = ", ".join(_FIELDS)
+_BEGUN = rows_of(*_FIELDS)
+_END = (
+    "UPDATE health_spans SET ended_at = max(over.at, began_at) "
+    f"FROM ({rows_of('at', 'of_tenant', 'of_name', 'of_check')}) AS over "
+    "WHERE tenant = of_tenant AND name = of_name AND check_name = of_check AND ended_at IS NULL"
+)
 
 
 def _place(subject: Subject) -> tuple[str, str, str]:
@@ -225,7 +234,7 @@ def _place(subject: Subject) -> tuple[str, str, str]:
 def _encode(span: HealthSpan) -> tuple[Any, ...]:
     began_at = encode_time(span.began_at)
     figures = (span.healthy, span.replicas, span.message)
-    return (*_place(span.subject), span.health.value, began_at, *figures)
+    return (*_place(span.subject), span.health.value, began_at, None, *figures)
 
 
 def _decode(row: tuple[Any, ...]) -> HealthSpan:

@@ -20,6 +20,7 @@ from ctrlplane_gitops.state.log import (
     Page,
 )
 from ctrlplane_gitops.state.recorded import AuditEntry, Event
+from ctrlplane_gitops.store.bulk import pack_rows, rows_of
 from ctrlplane_gitops.store.codec import decode_time, encode_json, encode_time
 
 _KIND = "substr(address || '/', 1, instr(address || '/', '/') - 1)"
@@ -31,20 +32,21 @@ _TENANT = (
 _Condition = tuple[str, Any]
 
 
+_ROWS = rows_of("number", "id", "at", "type", "address", "message", "data")
+
+
 def append_events(
     connection: sqlite3.Connection, events: Sequence[Event]
 ) -> tuple[LoggedEvent, ...]:
     """Write events inside the caller's transaction; they come back with their numbers."""
     last = last_event(connection)
     logged = tuple(LoggedEvent(last + place, item) for place, item in enumerate(events, 1))
-    connection.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (number, item.id, encode_time(item.at), item.type, item.address, item.message,
-             encode_json(dict(item.data)) if item.data else "")
-            for number, item in ((row.number, row.event) for row in logged)
-        ],
-    )  # fmt: skip
+    rows = [
+        (number, item.id, encode_time(item.at), item.type, item.address, item.message,
+         encode_json(dict(item.data)) if item.data else "")
+        for number, item in ((row.number, row.event) for row in logged)
+    ]  # fmt: skip
+    connection.execute(f"INSERT INTO events {_ROWS}", (pack_rows(rows),))
     return logged
 
 

@@ -26,7 +26,12 @@ from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.store import lease as leases
 from ctrlplane_gitops.store.base import Fence, LeaseInfo
 from ctrlplane_gitops.store.codec import decode_time
-from ctrlplane_gitops.store.connection import open_for_reading, open_for_writing, translating
+from ctrlplane_gitops.store.connection import (
+    open_for_reading,
+    open_for_writing,
+    translating,
+    writing_to,
+)
 from ctrlplane_gitops.store.delivery_sqlite import SqliteDeliveries
 from ctrlplane_gitops.store.listing import select_releases, select_resources
 from ctrlplane_gitops.store.rows import (
@@ -275,23 +280,15 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the write lock from its beginning."""
+        """One transaction."""
         with self._lock:
             self._check_open()
             connection = self._connection
             if connection is None or self._is_read_only:
                 raise StoreError(f"the store {self._path} is open for reading only")
             self._loaded = None
-            with translating(self._path):
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    # On a full disk SQLite has already rolled back by itself.
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+            with translating(self._path), writing_to(self._path, connection):
+                yield connection
 
     def _check_open(self) -> None:
         """An empty answer would mean that everything is to be adopted."""

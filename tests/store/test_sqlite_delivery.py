@@ -15,6 +15,7 @@ import pytest
 from ctrlplane_gitops.errors import StoreError
 from ctrlplane_gitops.state.delivery import DeliveryOutcome
 from ctrlplane_gitops.store.conformance_delivery import EVERYTHING, make_delivery
+from ctrlplane_gitops.store.connection import writing_to
 from ctrlplane_gitops.store.delivery import KEPT
 from ctrlplane_gitops.store.sqlite import SqliteStore
 from ctrlplane_gitops.value import replace
@@ -82,6 +83,18 @@ def test_who_delivers_does_not_wait_for_a_state_that_is_being_read(store: Sqlite
         written = pool.submit(store.deliveries.accept, make_delivery(1)).result(5)
         pool.shutdown()
     assert written.number == 1
+
+
+def test_threads_take_turns_before_the_file_is_asked_for(store: SqliteStore, path: Path) -> None:
+    """The file itself is free here: who waits, waits for the thread whose turn it is."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as elsewhere:
+        pool = ThreadPoolExecutor(1)
+        with writing_to(path, elsewhere):
+            writing = pool.submit(store.deliveries.accept, make_delivery(1))
+            with pytest.raises(TimeoutError):
+                writing.result(0.3)
+        assert writing.result(5).number == 1
+        pool.shutdown()
 
 
 def test_deliveries_that_come_while_one_is_written_are_one_transaction(store: SqliteStore) -> None:
