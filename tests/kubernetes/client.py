@@ -43,6 +43,10 @@ _KINDS = {
         "/apis/admissionregistration.k8s.io/v1",
         "validatingadmissionpolicybindings",
     ),
+    "ValidatingWebhookConfiguration": (
+        "/apis/admissionregistration.k8s.io/v1",
+        "validatingwebhookconfigurations",
+    ),
     "GatewayClass": ("/apis/gateway.networking.k8s.io/v1", "gatewayclasses"),
     "NodeMetrics": ("/apis/metrics.k8s.io/v1beta1", "nodes"),
 }
