@@ -32,7 +32,7 @@ _MOST_WRITES = 8
 # As many threads as there are that may ask at a time: what is kept beyond that is connected anew.
 _MOST_CONNECTIONS = 40
 # How long a server that asks us to wait is waited for, within one call.
-_PATIENCE_S = 15.0
+_PATIENCE_S = 5.0
 _FIRST_WAIT_S = 0.25
 # A peer that is gone without a word is found out within half a minute, also where nothing is said.
 _KEPT_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))

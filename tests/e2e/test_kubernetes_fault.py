@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,35 @@ def test_an_answer_that_is_lost_is_no_reason_to_make_anything_twice(
     assert plane.apply().code == 0
     assert plane.versions() == ["1"] and plane.names("Deployment") == ["web-v1"]
     assert plane.names("Service") == ["web", "web-v1"]
+    plane.assert_settled()
+
+
+def test_an_api_server_that_restarts_in_the_middle_makes_nothing_twice(
+    plane: KubernetesPlane,
+) -> None:
+    """Whoever could not wait for it is said, and done by the next apply."""
+    plane.found("acme", "globex")
+    is_due, is_back = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_due.set()
+        is_back.wait(60)
+
+    plane.front.rules.append(Rule("/deployments/web-v1", "PATCH", before=wait))
+    process = plane.start("apply", "-y")
+    assert is_due.wait(60)
+    plane.rig.kill_api()
+    plane.rig.start_api()
+    plane.front.reconnect()
+    is_back.set()
+    with process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode in (0, 1, 3, 69), err
+    again = plane.apply()
+    assert again.code == 0, again.text
+    made = [it.path for it in plane.front.asked if it.status == 201]
+    assert len(made) == len(set(made))
+    assert plane.versions() == plane.versions("globex") == ["1"]
     plane.assert_settled()
 
 

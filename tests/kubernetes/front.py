@@ -95,6 +95,10 @@ class Front:
         """Those whose path ends so."""
         return [it for it in self.asked if it.method == method and it.path.endswith(end)]
 
+    def reconnect(self) -> None:
+        """What was kept open to a server that has restarted is of no use."""
+        self._server.client.close()
+
     def forget(self) -> None:
         self._server.asked.clear()
 

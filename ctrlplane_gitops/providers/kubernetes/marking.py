@@ -2,7 +2,8 @@
 
 Its ReplicaSet controller chooses by what it has heard of pods, which is as old as the machine is
 busy. So pods that are to go lose a label of their template together with getting a cost: how many
-pods of a ReplicaSet carry all labels is in its status, by the controller's own count.
+pods of a ReplicaSet carry all labels is in its status, by the controller's own count. What it knows
+of the others is no older then, for pods come to it in the order of their changes.
 """
 
 from __future__ import annotations
