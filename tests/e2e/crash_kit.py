@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -178,3 +179,29 @@ def _killer(number: int) -> Callable[[str], None]:
                 threading.Event().wait()  # the signal ends every thread, this one as well
 
     return on_effect
+
+
+# A process without threads, which forks for us.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__])
+
+
+class ApartWorld(CrashWorld):
+    """For a process whose threads speak TLS: who is forked from it may find locks of OpenSSL taken,
+    and waits for ever."""
+
+    def run_killed(self, number: int, *arguments: str) -> bool:
+        child = _FORKS.Process(target=_run_killed, args=(self, number, arguments))
+        child.start()
+        child.join()
+        assert child.exitcode is not None
+        self.killed_code = child.exitcode
+        return self.killed_code == -signal.SIGKILL
+
+
+def _run_killed(world: CrashWorld, number: int, arguments: tuple[str, ...]) -> None:
+    code = 70
+    try:
+        code = world.run(*arguments, on_effect=_killer(number))
+    finally:
+        os._exit(code)

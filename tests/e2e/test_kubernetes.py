@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_gitops.state.observed import ReplicaPhase
-from tests.e2e.crash_kit import CrashWorld, Runtime
+from tests.e2e.crash_kit import ApartWorld, CrashWorld, Runtime
 from tests.e2e.plane import Engine, Plane, wait_until
 from tests.e2e.serve_kit import RARELY, Serve, serving
 from tests.e2e.test_crash import SCENARIOS, sweep
@@ -317,7 +317,7 @@ def crash_world(kubernetes_rig: Rig, tmp_path: Path) -> Iterator[Callable[[], Cr
     def make() -> CrashWorld:
         name = f"crash-{secrets.token_hex(3)}"
         environ = {"CTRLPLANE_KUBECONFIG": str(kubernetes_rig.kubeconfig)}
-        worlds.append(CrashWorld(tmp_path / name, CRASHING, name, environ))
+        worlds.append(ApartWorld(tmp_path / name, CRASHING, name, environ))
         return worlds[-1]
 
     yield make
