@@ -22,6 +22,7 @@ from ctrlplane_gitops.catalog.template import (
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import (
+    Allowance,
     DesiredInstance,
     DesiredResource,
     RolloutParams,
@@ -29,6 +30,7 @@ from ctrlplane_gitops.state.desired import (
     read_replicas,
 )
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key, tenant_key
+from ctrlplane_gitops.units import parse_bytes, parse_cpu
 from ctrlplane_gitops.value import field, record
 
 _IDLE = RolloutParams()
@@ -116,6 +118,17 @@ def _build_instance(
         _is_drift_observed(spec, specs, scope),
         build_routes(document, specs, scope.plane, health),
         is_autoscaled,
+        _build_allowance(specs),
+    )
+
+
+def _build_allowance(specs: TenantSpecs) -> Allowance:
+    quota: Mapping[str, str] = (specs.document.spec["quota"] if specs.document else None) or {}
+    cpu, memory, disk = (quota.get(name) for name in ("cpu", "memory", "disk"))
+    return Allowance(
+        None if cpu is None else parse_cpu(cpu),
+        None if memory is None else parse_bytes(memory),
+        None if disk is None else parse_bytes(disk),
     )
 
 

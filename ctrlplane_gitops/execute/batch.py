@@ -216,6 +216,14 @@ def says_the_same(one: Work, other: Work) -> bool:
         and set(one.sweep) >= set(other.sweep)
         and all(
             getattr(one.desired, name) == getattr(other.desired, name)
-            for name in ("replicas", "resources", "health", "params", "routes")
+            for name in (
+                "replicas",
+                "is_autoscaled",
+                "allowance",
+                "resources",
+                "health",
+                "params",
+                "routes",
+            )
         )
     )

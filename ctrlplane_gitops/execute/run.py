@@ -21,7 +21,7 @@ from ctrlplane_gitops.execute.step import Step as Step
 from ctrlplane_gitops.execute.step import Surroundings as Surroundings
 from ctrlplane_gitops.execute.step import WorkState as WorkState
 from ctrlplane_gitops.plan.change import Work
-from ctrlplane_gitops.plan.drift import find_altered, wanted_replicas
+from ctrlplane_gitops.plan.drift import is_off, wanted_replicas
 from ctrlplane_gitops.rollout.registry import strategy_for
 from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep
 from ctrlplane_gitops.state.action import (
@@ -246,6 +246,7 @@ class InstanceRun:
             health=desired.health,
             max_unavailable=desired.params.max_unavailable.of(self._wanted(sets), round_up=False),
             owner=self._owner_of(step.release),
+            allowance=desired.allowance,
         )
 
     def _owner_of(self, release: int) -> ScaleOwner:
@@ -263,7 +264,7 @@ class InstanceRun:
             return None
         self._mended = True
         own = [item for item in sets if item.release == target.number]
-        if not any(find_altered(work.desired, item) for item in own):
+        if not any(is_off(work.desired, item) for item in own):
             return None
         wanted = self._wanted(sets)
         return Act((self._dress(ScaleStep(target.number, wanted), sets, now),))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ctrlplane_gitops.plan.case import Case, Decision
 from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, Drift, FieldChange
 from ctrlplane_gitops.plan.classify import make_change
+from ctrlplane_gitops.plan.drift import find_quota
 from ctrlplane_gitops.plan.traffic import plan_misrouted
 from ctrlplane_gitops.value import replace
 
@@ -46,6 +47,8 @@ def explain_scale(case: Case) -> str:
     tenant = case.instance.key.tenant
     if case.instance.is_suspended:
         return f"tenant {tenant} is suspended"
+    if case.is_tenant_changed and any(find_quota(case.instance, item) for item in case.sets):
+        return f"the quota of tenant {tenant} has changed"
     if case.is_tenant_changed and not case.live.count:
         return f"tenant {tenant} is no longer suspended"
     return "drift"

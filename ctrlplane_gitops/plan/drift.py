@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ctrlplane_gitops.plan.change import FieldChange
 from ctrlplane_gitops.plan.fields import diff_limits
-from ctrlplane_gitops.state.desired import DesiredInstance
+from ctrlplane_gitops.state.desired import Allowance, DesiredInstance
 from ctrlplane_gitops.state.observed import (
     Alteration,
     AlteredPart,
@@ -64,6 +64,8 @@ def compare_live(
         texts.append(f"{change.path[-1]} {change.before} -> {after}")
     altered = [item for one in own for item in find_altered(instance, one)]
     texts.extend(f"changed by hand: {item}" for item in altered)
+    quotas = [text for one in own if (text := find_quota(instance, one))]
+    texts.extend(quotas)
     texts.extend(
         f"leftover replicas of v{item.release} on {item.provider}: {len(item.replicas)}"
         for item in others
@@ -74,6 +76,7 @@ def compare_live(
         and is_counted
         and not dead
         and not altered
+        and not quotas
     )
     # What somebody else decides is shown as what was asked for.
     count = instance.replicas if is_counted else len(live)
@@ -116,6 +119,23 @@ def find_altered(
     return tuple([item for item in replica_set.altered if item.part is not ignored])
 
 
+def is_off(instance: DesiredInstance, replica_set: ObservedReplicaSet) -> bool:
+    """Whether a ``ScaleReplicaSet`` to as many replicas as there are would put something right."""
+    return bool(find_altered(instance, replica_set) or find_quota(instance, replica_set))
+
+
+def find_quota(instance: DesiredInstance, replica_set: ObservedReplicaSet) -> str:
+    """How what its tenant is held to differs from what it should be; "" where it does not."""
+    held = replica_set.quota
+    if held is None:
+        return ""
+    wanted = instance.allowance if held.is_asked else Allowance()
+    if held.allowance == wanted and not held.by:
+        return ""
+    by = f" (by {held.by})" if held.by else ""
+    return f"the quota its tenant is held to: {wanted} -> {held.allowance}{by}"
+
+
 def is_settled(
     instance: DesiredInstance, sets: tuple[ObservedReplicaSet, ...], release: int | None
 ) -> bool:
@@ -128,7 +148,7 @@ def is_settled(
         or only.revision != instance.revision
         or only.provider != instance.provider
         or len(only.replicas) != wanted_replicas(instance, sets)
-        or (only.altered and find_altered(instance, only))
+        or ((only.altered or only.quota) and is_off(instance, only))
     ):
         return False
     wanted = instance.resources

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.redact import SecretValue
-from ctrlplane_gitops.state.desired import HealthCheck, Resources
+from ctrlplane_gitops.state.desired import Allowance, HealthCheck, Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
 from ctrlplane_gitops.value import field, struct
@@ -45,7 +45,8 @@ class ScaleReplicaSet:
     SIGTERM, ``stop_timeout``, SIGKILL. A replica whose name exists but which is not ours (owner
     labels differ) is a terminal error. ``health`` and ``max_unavailable`` (at least this many may
     always be down at once, None: not known) are for providers that probe, or move replicas,
-    themselves; ``owner`` is for those with autoscalers."""
+    themselves; ``owner`` is for those with autoscalers, ``allowance`` for those that hold a tenant
+    to its quota (None: not known)."""
 
     instance: ResourceKey
     provider: str
@@ -57,6 +58,7 @@ class ScaleReplicaSet:
     health: tuple[HealthCheck, ...] = ()
     max_unavailable: int | None = None
     owner: ScaleOwner = ScaleOwner.SPECS
+    allowance: Allowance | None = None
 
 
 @struct

@@ -13,7 +13,7 @@ from ctrlplane_gitops.state.access import AccessToken
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
 from ctrlplane_gitops.state.traffic import RouteHealth
-from ctrlplane_gitops.units import CountOrPercent
+from ctrlplane_gitops.units import CountOrPercent, format_bytes, format_cpu
 from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:  # most commands meet no canary, and these are ten classes more
@@ -40,6 +40,24 @@ def read_replicas(declared: int | Json) -> tuple[int, bool]:
     if isinstance(declared, int):
         return declared, False
     return int(declared["initial"]), True
+
+
+@struct
+class Allowance:
+    """What all replicas of a tenant may have together; None means not limited."""
+
+    cpu_millicores: int | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+
+    def __str__(self) -> str:
+        cpu, memory, disk = self.cpu_millicores, self.memory_bytes, self.disk_bytes
+        parts = [
+            "" if cpu is None else f"cpu {format_cpu(cpu)}",
+            "" if memory is None else f"memory {format_bytes(memory)}",
+            "" if disk is None else f"disk {format_bytes(disk)}",
+        ]
+        return ", ".join(filter(None, parts)) or "none"
 
 
 class ProbeType(StrEnum):
@@ -154,7 +172,8 @@ class DesiredInstance:
     ``replicas`` is what should run now: 0 when the tenant is suspended. ``is_autoscaled``: somebody
     else decides how many there are, and ``replicas`` is only what to begin with. ``routes`` are
     sorted by name; there are none where the control plane has no router. ``is_drift_observed``:
-    whoever applies without being asked reports drift and leaves it.
+    whoever applies without being asked reports drift and leaves it. ``allowance`` is what its
+    tenant may have, for providers that hold it to that.
     """
 
     resource: DesiredResource
@@ -171,6 +190,7 @@ class DesiredInstance:
     is_drift_observed: bool = False
     routes: tuple[DesiredRoute, ...] = ()
     is_autoscaled: bool = False
+    allowance: Allowance = Allowance()
 
     @property
     def key(self) -> ResourceKey:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.desired import Allowance, Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.traffic import RouterState
 from ctrlplane_gitops.value import field, replace, struct
@@ -84,12 +84,22 @@ class Alteration:
 
 
 @struct
+class HeldQuota:
+    """What a provider holds the tenant of a replica set to, by itself. ``is_asked``: it is to hold
+    it to its quota; else to nothing. ``by``: who has made something else of it."""
+
+    allowance: Allowance
+    is_asked: bool
+    by: str = ""
+
+
+@struct
 class ObservedReplicaSet:
     """All replicas of one release of one instance, sorted by index. ``is_adopted``: one of them
     ran before it was ours. ``altered`` is what a ``ScaleReplicaSet`` to as many replicas as there
     are would put right. ``scaled_by`` is who else decides how many there are (an autoscaler): their
     number is no drift then. ``scale`` is how many the provider has been told to keep, None where it
-    knows no such number."""
+    knows no such number. ``quota`` None: the provider holds nobody to anything there."""
 
     instance: ResourceKey
     provider: str
@@ -100,6 +110,7 @@ class ObservedReplicaSet:
     altered: tuple[Alteration, ...] = ()
     scaled_by: str = ""
     scale: int | None = None
+    quota: HeldQuota | None = None
 
     @property
     def live(self) -> tuple[ObservedReplica, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def world(tmp_path: Path, kubernetes_gateway: Gateway, account: Access) -> Itera
         pytest.skip(f"containers cannot be isolated here: {trouble}")
     world = GatewayWorld(
         tmp_path / "world",
-        PODS,
+        replace(PODS, provider="{type: kubernetes, quota: mirror}"),
         plane=f"role-{secrets.token_hex(3)}",
         routing=GATEWAY,
         port=kubernetes_gateway.port,
@@ -103,10 +104,17 @@ def world(tmp_path: Path, kubernetes_gateway: Gateway, account: Access) -> Itera
     world.run("destroy", "-y")
 
 
-def specs(version: str, *, replicas: int | str = 2, memory: str = "64Mi", more: str = "") -> str:
+def specs(
+    version: str,
+    *,
+    replicas: int | str = 2,
+    memory: str = "64Mi",
+    more: str = "",
+    quota: str = "{memory: 2Gi}",
+) -> str:
     """Everything a cluster is asked for besides pods."""
     return (
-        f"{_HEADER}kind: Tenant\nmetadata: {{name: acme}}\nspec: {{}}\n---\n"
+        f"{_HEADER}kind: Tenant\nmetadata: {{name: acme}}\nspec: {{quota: {quota}}}\n---\n"
         f"{_HEADER}kind: Instance\nmetadata: {{tenant: acme, name: web}}\n"
         f"spec:\n  replicas: {replicas}\n  resources: {{memory: {memory}}}\n"
         "  ports: [{name: http, port: 8080}]\n  secrets: [token, key, pull]\n"
@@ -182,6 +190,7 @@ def test_with_the_shipped_role_and_nothing_more_everything_is_done(
     finally:
         provider.close()
 
+    apply(world, specs("two", memory="96Mi", quota="{}"))
     leave_behind(world, kubernetes_rig)
     # Less than the pods were made with.
     apply(world, specs("two", memory="96Mi").replace("stopTimeout: 5s", "stopTimeout: 2s"))
@@ -215,6 +224,7 @@ def change_by_hand(world: GatewayWorld, rig: Rig) -> None:
         "service/web-v1": {"spec": {"sessionAffinity": "ClientIP"}},
         "configmap/web-v1": {"data": {"theirs": "x"}},
         "secret/web-v1": {"data": {"theirs": "eA=="}},
+        "resourcequota/ctrlplane-quota": {"spec": {"hard": {"pods": "9"}}},
         "poddisruptionbudget/web-v1": {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}},
     }
     for name, change in changes.items():

@@ -5,8 +5,10 @@ from typing import Any
 
 from plan_kit import MIB, App, World, applied, make_desired, resource, rows
 
-from ctrlplane_gitops.state.desired import DesiredState, RolloutParams, StrategyType
+from ctrlplane_gitops.plan.change import Plan
+from ctrlplane_gitops.state.desired import Allowance, DesiredState, RolloutParams, StrategyType
 from ctrlplane_gitops.state.key import instance_key, tenant_key
+from ctrlplane_gitops.state.observed import HeldQuota
 from ctrlplane_gitops.units import CountOrPercent
 
 OLD = App(replicas=2, memory=100 * MIB)
@@ -52,6 +54,35 @@ def test_of_an_autoscaled_instance_those_count_that_there_are() -> None:
         made.sets[place] = replace(item, replicas=item.replicas + item.replicas[:1], scale=5)
     [change] = made.plan(new).blocked
     assert change.blocked is not None and "would use 700Mi memory" in change.blocked.reason
+
+
+def test_a_quota_that_a_provider_holds_is_as_the_tenants_or_it_is_put_right() -> None:
+    allowed = Allowance(memory_bytes=500 * MIB)
+    made = world({"acme/web": OLD}, memory="500Mi")
+    desired = with_quota(make_desired({"acme/web": OLD}), memory="500Mi")
+    [instance] = desired.instances.values()
+    desired = replace(desired, instances={instance.key: replace(instance, allowance=allowed)})
+
+    def hold(held: HeldQuota | None) -> Plan:
+        for place, item in made.sets.items():
+            made.sets[place] = replace(item, quota=held)
+        return made.plan(desired)
+
+    # Somebody who holds nobody to anything, as asked, and no longer asked.
+    for held in (None, HeldQuota(allowed, True), HeldQuota(Allowance(), False)):
+        assert hold(held).is_empty
+    wrong = {
+        "none": HeldQuota(Allowance(), True),
+        "memory 1Gi": HeldQuota(Allowance(memory_bytes=1024 * MIB), True),
+        "memory 500Mi (by kubectl-edit)": HeldQuota(allowed, True, "kubectl-edit"),
+    }
+    for text, held in wrong.items():
+        plan = hold(held)
+        [drift] = plan.drift
+        assert drift.text == f"the quota its tenant is held to: memory 500Mi -> {text}"
+        assert len(plan.works) == 1
+    [drift] = hold(HeldQuota(allowed, False)).drift
+    assert drift.text == "the quota its tenant is held to: none -> memory 500Mi"
 
 
 def test_a_rollout_without_a_surge_fits_into_a_full_quota() -> None:

@@ -10,7 +10,7 @@ from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.units import format_bytes, parse_bytes, parse_duration
 from ctrlplane_gitops.value import struct
 
-_OPTIONS = ("namespace", "timeout", "storageClass", "volumeAccess", "volumeSize")
+_OPTIONS = ("namespace", "quota", "timeout", "storageClass", "volumeAccess", "volumeSize")
 _ACCESS = ("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany")
 _FIELDS = re.compile(r"\{(\w*)\}")
 _PART = re.compile(r"^[a-z0-9-]*\Z")
@@ -21,6 +21,8 @@ class KubernetesConfig:
     """``namespace`` is a pattern with ``{tenant}``, and ``{plane}`` where asked: each tenant has a
     namespace of its own. ``timeout_s`` is how long one answer may take. The others are for claims:
     ``storage_class`` None is the cluster's default, ``volume_size`` is for volumes without one.
+    ``quota`` ``mirror``: a namespace that we made has a ResourceQuota with its tenant's quota;
+    ``none``: no longer; "": nobody looks.
 
     Where the cluster is and who we are there is not said here: see ``cluster/access.py``."""
 
@@ -29,6 +31,11 @@ class KubernetesConfig:
     storage_class: str | None = None
     volume_access: str = _ACCESS[0]
     volume_size: str = "1Gi"
+    quota: str = ""
+
+    @property
+    def is_quota_mirrored(self) -> bool:
+        return self.quota == "mirror"
 
 
 def parse_config(config: ProviderConfig) -> KubernetesConfig:
@@ -41,6 +48,9 @@ def parse_config(config: ProviderConfig) -> KubernetesConfig:
     for option in options:
         if option not in _OPTIONS:
             raise UsageError(_unknown(who, option), hint=f"known: {', '.join(_OPTIONS)}")
+    quota = str(options.get("quota", ""))
+    if quota not in ("", "none", "mirror"):
+        raise UsageError(f"{who}: quota is {quota!r}", hint="known: none, mirror")
     access = str(options.get("volumeAccess", _ACCESS[0]))
     if access not in _ACCESS:
         raise UsageError(f"{who}: volumeAccess is {access!r}", hint=f"known: {', '.join(_ACCESS)}")
@@ -51,6 +61,7 @@ def parse_config(config: ProviderConfig) -> KubernetesConfig:
             str(options["storageClass"]) if options.get("storageClass") else None,
             access,
             format_bytes(parse_bytes(str(options.get("volumeSize", "1Gi")))),
+            quota,
         )
     except ValueError as error:
         raise UsageError(f"{who}: {error}") from None

@@ -25,6 +25,7 @@ from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
 from ctrlplane_gitops.providers.kubernetes.mirror import Mirror, Selection
 from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name
 from ctrlplane_gitops.providers.kubernetes.pace import Pace
+from ctrlplane_gitops.providers.kubernetes.quota import QuotaRow, read_made, read_quotas
 from ctrlplane_gitops.providers.kubernetes.row import (
     DeploymentRow,
     PodRow,
@@ -74,6 +75,7 @@ class Lookup:
         self._lock = threading.Lock()
         self._is_watched = False
         self._landmark: str | None = None
+        self.quotas: dict[str, QuotaRow] = {}
         self._adopted: dict[tuple[ResourceKey, int], DeploymentRow] = {}
 
     def namespace_of(self, tenant: str) -> str:
@@ -116,6 +118,7 @@ class Lookup:
             for row in deployments
             if row is not None and self._is_at_home(row) and (keys is None or row.instance in keys)
         )
+        quotas, limited = self._see_quotas(place, {row.namespace for row in ours})
         return Seen(
             ours,
             (*(row for row in pods if row is not None), *self._see_adopted(ours, keys)),
@@ -124,7 +127,26 @@ class Lookup:
             self._see_contents(ours, keys, place),
             sum(row is None or not self._is_at_home(row) for row in deployments),
             next((item.trouble for item in self._mirrors if item.trouble), ""),
+            quotas,
+            limited,
         )
+
+    def _see_quotas(
+        self, place: tuple[dict[str, str], str | None], used: Collection[str]
+    ) -> tuple[dict[str, QuotaRow], frozenset[str]]:
+        """What namespaces are held to, and which are to be held to anything: those that we made,
+        which are asked for only where one of these has no quota yet."""
+        if not self._config.quota:
+            return {}, frozenset()
+        labels, namespace = place
+        own = {LABEL_PLANE: self._plane}
+        own |= {name: it for name, it in labels.items() if name == LABEL_TENANT}
+        quotas = read_quotas(self._api, own, namespace)
+        others = {} if namespace is None else self.quotas
+        self.quotas = {name: it for name, it in others.items() if name != namespace} | quotas
+        is_any_without = self._config.is_quota_mirrored and not quotas.keys() >= set(used)
+        made = read_made(self._api, own) if is_any_without else frozenset()
+        return quotas, made | quotas.keys()
 
     def _see_contents(
         self,

@@ -73,7 +73,9 @@ class KubernetesProvider:
         except ProviderError as error:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
-        sets = build_sets(self.name, self._settings.plane, seen, keys)
+        sets = build_sets(
+            self.name, self._settings.plane, seen, keys, is_mirrored=self._config.is_quota_mirrored
+        )
         notes = [*describe_held(seen.deployments, seen.pods), *describe_changed(seen.deployments)]
         warnings = [f"{self.name}: {it}" for it in notes]
         if seen.strangers:

@@ -49,6 +49,7 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
 from ctrlplane_gitops.providers.kubernetes.marking import mark_pods
 from ctrlplane_gitops.providers.kubernetes.name import SHAPE, set_name, set_selector
 from ctrlplane_gitops.providers.kubernetes.probe import build_probes, has_probes
+from ctrlplane_gitops.providers.kubernetes.quota import ensure_quota
 from ctrlplane_gitops.providers.kubernetes.removal import remove_set
 from ctrlplane_gitops.providers.kubernetes.row import (
     REPLICAS,
@@ -135,6 +136,7 @@ class Scaling:
             self._site.plane, self._namespace, self._action, self._action.replicas
         )
         ensure_tenant(self._site, self._tenant, self._namespace, self._applier)
+        ensure_quota(self._site, self._action, self._effects)
         try:
             self._ensure_claims()
             first = desired if not contents else _with_replicas(desired, 0)
@@ -169,6 +171,7 @@ class Scaling:
         else:
             self._ensure_belongings(found, self._contents_known())
         self._pin(placed, steps)
+        ensure_quota(self._site, self._action, self._effects)
         if self._action.owner is ScaleOwner.AUTOSCALER:
             aim(self._site, self._action.instance, self._name, self._effects)
         if self._is_to_be_scaled(found):
@@ -350,15 +353,14 @@ class Scaling:
                 self._site.api.delete(POD, pod.namespace, pod.name, uid=pod.uid)
 
     def _await_pods(self, replicas: int) -> None:
-        wanted = replicas
         stop_s = self._action.stop_timeout.total_seconds()
 
         def is_there() -> bool:
             found = self._all_pods()
             staying = [pod for pod in found if not pod.is_going and not pod.is_final]
-            is_stopping = any(pod.is_going for pod in found) or len(staying) > wanted
+            is_stopping = any(pod.is_going for pod in found) or len(staying) > replicas
             self._is_stopping = is_stopping
-            return len(staying) == wanted and not is_stopping
+            return len(staying) == replicas and not is_stopping
 
         self._is_stopping = False
         if not wait_for(is_there, _MADE_S) and self._is_stopping:

@@ -14,14 +14,16 @@ from types import MappingProxyType
 from ctrlplane_gitops.providers.kubernetes.autoscaler import AutoscalerRow
 from ctrlplane_gitops.providers.kubernetes.going import describe_holders
 from ctrlplane_gitops.providers.kubernetes.held import Contents, find_altered
+from ctrlplane_gitops.providers.kubernetes.quota import QuotaRow
 from ctrlplane_gitops.providers.kubernetes.row import REPLICAS, DeploymentRow, PodRow, is_of_person
 from ctrlplane_gitops.providers.scaling import replica_name
-from ctrlplane_gitops.state.desired import Resources
+from ctrlplane_gitops.state.desired import Allowance, Resources
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.observed import (
     Alteration,
     AlteredPart,
     Endpoint,
+    HeldQuota,
     ObservedReplica,
     ObservedReplicaSet,
     ReplicaPhase,
@@ -108,10 +110,17 @@ class Seen:
     contents: Contents = MappingProxyType({})
     strangers: int = 0
     trouble: str = ""
+    quotas: Mapping[str, QuotaRow] = MappingProxyType({})
+    limited: frozenset[str] = frozenset()
 
 
 def build_sets(
-    provider: str, plane: str, seen: Seen, keys: Collection[ResourceKey] | None = None
+    provider: str,
+    plane: str,
+    seen: Seen,
+    keys: Collection[ResourceKey] | None = None,
+    *,
+    is_mirrored: bool = False,
 ) -> tuple[ObservedReplicaSet, ...]:
     """Sorted."""
     by_set = group_pods(seen.pods)
@@ -134,6 +143,7 @@ def build_sets(
                         altered=altered,
                         scaled_by=_find_scaler(row),
                         scale=row.replicas,
+                        quota=_find_quota(row, seen, is_mirrored=is_mirrored),
                     )
                 )
     return tuple(sorted(found, key=lambda item: (item.instance, item.release)))
@@ -215,6 +225,15 @@ def _find_altered(row: DeploymentRow, seen: Seen) -> tuple[Alteration, ...]:
     found += [Alteration(f"{field} of the Service", by) for field, by in service or ()]
     found += find_altered(row.namespace, row.needed, seen.contents)
     return tuple(found)
+
+
+def _find_quota(row: DeploymentRow, seen: Seen, *, is_mirrored: bool) -> HeldQuota | None:
+    if row.namespace not in seen.limited:
+        return None
+    found = seen.quotas.get(row.namespace)
+    if found is None:
+        return HeldQuota(Allowance(), is_mirrored)
+    return HeldQuota(found.allowance, is_mirrored, found.by)
 
 
 def _find_astray(row: DeploymentRow, seen: Seen) -> Iterator[Alteration]:
