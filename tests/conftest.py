@@ -6,6 +6,7 @@ The order is another one each time, but those that run for longest come first.
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.engines.fixture import (
     browser,
@@ -35,6 +36,10 @@ __all__ = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
 
+
+# How long an example takes is a matter of what else runs here.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 _SLOW = Path(__file__).with_name("e2e")
 

@@ -112,7 +112,9 @@ class Sweep:
         """At how many moments an undisturbed one can be killed; it ends as it must."""
         self.begin("undisturbed")
         code, told = self.world.run_told(*self.case.verb)
-        assert all(told.count(effect) % 2 == 0 for effect in told), told
+        odd = {effect for effect in told if told.count(effect) % 2}
+        # What a controller overtakes is told once, and made again.
+        assert odd == set() or "kubernetes" in self.world.runtime.provider, (odd, told)
         self.check("undisturbed", code)
         return len(told)
 
@@ -134,11 +136,11 @@ class Sweep:
         assert_settled(self.world, where, is_bad=self.case.is_back)
 
 
-def sample(moments: int) -> list[int]:
+def sample(moments: int, most: int = SAMPLE) -> list[int]:
     """These effects, evenly spread, the first and the last among them."""
-    if IS_FULL or moments <= SAMPLE:
+    if IS_FULL or moments <= most:
         return list(range(1, moments + 1))
-    return sorted({1 + place * (moments - 1) // (SAMPLE - 1) for place in range(SAMPLE)})
+    return sorted({1 + place * (moments - 1) // (most - 1) for place in range(most)})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,24 @@ import pytest
 
 from ctrlplane_gitops.network.registry import build_router
 from ctrlplane_gitops.network.router import Router, RouterSettings
+from ctrlplane_gitops.providers.base import ProviderSettings
+from ctrlplane_gitops.providers.registry import build_provider
+from ctrlplane_gitops.state.desired import ProviderConfig
+from ctrlplane_gitops.state.observed import ObservedReplica
 from tests.e2e.crash_kit import Runtime
 from tests.e2e.plane import wait_until
 from tests.e2e.route_kit import HOST, PROCESS, WEB, RouteWorld, Routing, app, assert_settled
 from tests.e2e.test_route_certificate import own_anchor, see, write
-from tests.e2e.test_route_crash import FORWARD, Case
+from tests.e2e.test_route_crash import ABORTED, FORWARD, Case, Sweep, sample
 from tests.kubernetes import isolation
 from tests.kubernetes.gateway import Gateway
 from tests.kubernetes.rig import Rig
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.traefik]
 
+# Each takes two applies, and an API server takes its time; all with CTRLPLANE_TEST_SWEEP=full.
+KILLS = 2
+BAD = ABORTED[0]
 # As long as a Gateway may take to have in force what it has accepted.
 GATEWAY = Routing("gateway", "1s")
 PODS = Runtime(
@@ -55,6 +62,13 @@ class GatewayWorld(RouteWorld):
             self.plane, "gateway", str(self.state_dir), self.router_options, environ=self.environ
         )
         return build_router(settings)
+
+    def replicas(self) -> dict[str, tuple[int, ObservedReplica]]:
+        config = ProviderConfig("local", "kubernetes", {})
+        settings = ProviderSettings(self.plane, config, str(self.state_dir), environ=self.environ)
+        with closing(build_provider(settings)) as provider:
+            sets = provider.observe().replica_sets
+        return {it.name: (item.release, it) for item in sets for it in item.replicas}
 
     def routes(self) -> dict[str, list[tuple[str, int]]]:
         """Services and their weights, of the last rule of each HTTPRoute."""
@@ -124,6 +138,25 @@ def test_a_rollout_of_pods_loses_no_request(world: GatewayWorld, case: Case) -> 
         "api": [("web-v2", 100)],
     }
     assert_settled(world, "rolled out")
+
+
+@pytest.mark.parametrize("case", [*FORWARD[1:], BAD], ids=lambda item: item.name)
+def test_a_kill_at_any_effect_of_a_rollout_of_pods_loses_no_request(
+    world: GatewayWorld, case: Case, record_property: Callable[..., None]
+) -> None:
+    sweep = Sweep(world, case)
+    with world.load() as met:
+        moments = sweep.count()
+        numbers = sample(moments, KILLS)
+        kills = [number for number in numbers if sweep.kill(number)]
+    asked = sum(met["answers"].values())
+    print(
+        f"gateway, {case.name}: {len(kills)}/{len(numbers)} kills (of {moments} moments) made"
+        f" good, {len(met['failures'])}/{asked} requests failed"
+    )
+    record_property("kills", len(kills))
+    assert met["failures"] == [] and kills
+    assert set(met["answers"]) > {sweep.good}
 
 
 def test_a_canary_has_its_weight_and_its_header_and_can_be_taken_back(world: GatewayWorld) -> None:
