@@ -178,12 +178,15 @@ class Load:
 
 
 @contextmanager
-def load(port: int, *, keep_alive: int = 3, fresh: int = 2) -> Iterator[Load]:
-    """Clients that never retry, on connections of both sorts; all end with the block."""
+def load(
+    port: int, *, keep_alive: int = 3, fresh: int = 2, context: ssl.SSLContext | None = None
+) -> Iterator[Load]:
+    """Clients that never retry, on connections of both sorts, with TLS where there is a
+    ``context``; all end with the block."""
     met, is_over = Load(), threading.Event()
 
     def run(is_fresh: bool) -> None:
-        client = Client(port)
+        client = Client(port, context=context)
         while not is_over.wait(0.005):
             try:
                 reply = client.get()

@@ -321,17 +321,20 @@ class TrafficConformance(RouterConformance):
             assert self.get_secure(f"{key.name}.example").replica == "r"
         assert self.get(host="one.example").status == 404
 
-    def test_a_renewed_certificate_is_shown(
+    def test_a_renewed_certificate_is_shown_and_no_request_fails(
         self, router: Router, start: Start, tmp_path: Path
     ) -> None:
         self.needs(router, RouterCapability.CERTIFICATES)
         entry = self.entry(
             backend(1, 100, start("r")), entry_point="websecure", certificate=CERTIFICATE
         )
-        for _ in range(2):
-            pem = make_certificate(tmp_path, HOST)
-            self.put(router, entry, certificates={CERTIFICATE: pem})
-            assert self.shown_certificate(HOST) in pem.reveal().decode()
+        self.put(router, entry, certificates={CERTIFICATE: make_certificate(tmp_path, HOST)})
+        with load(self.secure_port, context=_trusting()) as met:
+            for _ in range(2):
+                pem = make_certificate(tmp_path, HOST)
+                self.put(router, entry, certificates={CERTIFICATE: pem})
+                assert self.shown_certificate(HOST) in pem.reveal().decode()
+        assert met.failures == [] and met.replicas["r"] > 0
 
     def shown_certificate(self, host: str) -> str:
         client = Client(self.secure_port, host, _trusting())

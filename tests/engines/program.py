@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,13 +46,33 @@ _given: set[int] = set()
 _CHANCE = random.SystemRandom()
 
 
+@cache
+def _locks() -> int:
+    """A byte of this file for each port; a process's locks go with it."""
+    path = Path(tempfile.gettempdir()) / f"ctrlplane-test-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def claim_port(number: int) -> bool:
+    """Have a port until this process ends, also before anybody listens there: two HAProxies of one
+    port both start, and deal out among themselves what comes. False: another process has it."""
+    try:
+        fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+    except OSError:
+        return False
+    return True
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 nobody listens on right now; another one each time."""
+    """A TCP port of 127.0.0.1 nobody listens on right now, and no other process is given; another
+    one each time."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
     first = _FIRST_PORT + worker * _PORTS
     for _ in range(100 * _PORTS):
         number = _CHANCE.randrange(first, first + _PORTS)
         if number in _given:
+            continue
+        if not claim_port(number):
             continue
         try:
             socket.create_server(("127.0.0.1", number)).close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import threading
@@ -149,40 +150,35 @@ class TraefikGateway:
         return False
 
     def confirm(self) -> None:
-        """Until it serves all that is in the cluster now: a route of our own comes last."""
+        """Until it serves all that is in the cluster now: what comes last is a route of our own, to
+        a Service and an endpoint that are new as well. It hears of each of these kinds by a watch
+        of its own, and of what is of one kind in its order."""
         self._marks += 1
-        host = f"mark-{self._marks}.example"
+        name = f"mark-{self._marks}"
+        target = Member(name, "127.0.0.1", self._api)
+        self.client.apply(_service(name), INFRA)
+        self.client.apply(_slice(name, 0, [target], [True]), INFRA)
         route = {
             **_HEAD,
             "kind": "HTTPRoute",
             "metadata": {"name": "mark", "namespace": INFRA},
             "spec": {
                 "parentRefs": [{"name": PUBLIC}],
-                "hostnames": [host],
-                "rules": [
-                    {
-                        "filters": [
-                            {
-                                "type": "RequestRedirect",
-                                "requestRedirect": {"hostname": "example.com", "statusCode": 302},
-                            }
-                        ]
-                    }
-                ],
+                "hostnames": [f"{name}.example"],
+                "rules": [{"backendRefs": [{"name": name, "port": 80}]}],
             },
         }
         self.client.apply(route)
-        wait_until(lambda: self._ask(host) == 302, "the Gateway to serve what it was told")
+        wait_until(lambda: self._pings(f"{name}.example"), "the Gateway to serve what it was told")
 
-    def _ask(self, host: str) -> int:
-        import http.client
-
+    def _pings(self, host: str) -> bool:
+        """Whether that host leads to its own API."""
         connection = http.client.HTTPConnection("127.0.0.1", self.web_port, timeout=2)
         try:
-            connection.request("GET", "/", headers={"Host": host})
-            return connection.getresponse().status
+            connection.request("GET", "/ping", headers={"Host": host})
+            return connection.getresponse().status == 200
         except OSError:
-            return 0
+            return False
         finally:
             connection.close()
 
@@ -238,16 +234,7 @@ class Services:
         if self._seen.get(name) == members:
             return
         if name not in self._seen:
-            ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
-            self.client.apply(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Service",
-                    "metadata": {"name": name},
-                    "spec": {"ports": ports},
-                },
-                self.namespace,
-            )
+            self.client.apply(_service(name), self.namespace)
         self._write_slices(name, members, [True] * len(members))
         self._seen[name] = members
 
@@ -262,10 +249,23 @@ class Services:
 def _answers(member: Member) -> bool:
     if member.host == "127.0.0.1":
         return True  # nobody who is to be asked
-    with suppress(OSError):
+    try:
         socket.create_connection((member.host, member.port), 0.5).close()
-        return True
-    return False
+    except TimeoutError:
+        return True  # who is slow once is as ready as before, as with a kubelet
+    except OSError:
+        return False
+    return True
+
+
+def _service(name: str) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"ports": ports},
+    }
 
 
 def _slice(name: str, number: int, members: list[Member], ready: list[bool]) -> dict[str, Any]:
