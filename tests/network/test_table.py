@@ -112,7 +112,7 @@ def test_the_generation_is_the_same_in_every_version() -> None:
 def test_the_generation_changes_with_every_field() -> None:
     changes = [
         {"key": route_key("api")},
-        {"instance": replace(SOUND.instance, name="api")},
+        {"instance": SOUND.instance._replace(name="api")},
         {"hosts": ("z.example",)},
         {"path": "/x"},
         {"entry_point": "websecure"},
@@ -131,7 +131,7 @@ def test_the_generation_changes_with_every_field() -> None:
 
 
 def test_the_generation_changes_with_a_used_certificate_and_no_other() -> None:
-    other = replace(CERTIFICATE, name="other")
+    other = CERTIFICATE._replace(name="other")
     one, two = SecretValue(b"one"), SecretValue(b"two")
     seen = [
         fingerprint(RICH, {CERTIFICATE: one}),
