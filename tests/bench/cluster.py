@@ -1,9 +1,10 @@
 """An API server at its best: bare HTTP and JSON, and our own look beside it.
 
 ``python -m tests.bench.cluster list KUBECONFIG PLANE`` lists the Deployments of a plane with their
-Services and pods page by page; ``look`` has our provider look at the same; ``apply
-KUBECONFIG OBJECTS THREADS`` applies the objects of a file server-side, so many calls at a time and
-no more, and ends when every Deployment is Available. Each prints as JSON how many calls it made.
+Services and pods page by page; ``look`` has our provider look at the same, ``watch`` again and
+again while it is told what changes; ``apply KUBECONFIG OBJECTS THREADS`` applies the objects of a
+file server-side, so many calls at a time and no more, and ends when every Deployment is Available.
+Each prints as JSON how many calls it made.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import json
 import ssl
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import sleep
+from statistics import median
+from time import perf_counter, sleep
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +44,7 @@ _LISTS = (
     "/apis/autoscaling/v2/horizontalpodautoscalers",
 )
 _EVERY_S = 0.2
+_LOOKS = 10
 Object = dict[str, Any]
 
 
@@ -97,31 +101,75 @@ def list_all(kubeconfig: Path, plane: str) -> Object:
     return {"calls": cluster.calls, "counts": counts}
 
 
+class Looker:
+    """Our provider, as a process of ours has it. ``calls`` are those of its looks so far."""
+
+    def __init__(self, kubeconfig: Path, plane: str) -> None:
+        from ctrlplane_gitops.cluster.connection import Connection
+        from ctrlplane_gitops.providers.base import ProviderSettings
+        from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
+        from ctrlplane_gitops.state.desired import ProviderConfig
+
+        looker = self
+
+        class Counted(Connection):
+            def request(self, *arguments: Any, **options: Any) -> Any:
+                looker.calls += 1
+                return super().request(*arguments, **options)
+
+        self.calls = 0
+        config = ProviderConfig("here", "kubernetes", {})
+        environ = {"CTRLPLANE_KUBECONFIG": str(kubeconfig)}
+        self.provider = KubernetesProvider(ProviderSettings(plane, config, "", environ=environ))
+        api = self.provider.site.api
+        api.connection = Counted(api.connection.access)
+
+    def look(self) -> int:
+        """How many replica sets there are."""
+        found = self.provider.observe()
+        assert not found.gaps, found.gaps
+        return len(found.replica_sets)
+
+    def time_looks(self) -> float:
+        """Seconds of one, by the median of some."""
+        taken = []
+        for _ in range(_LOOKS):
+            began = perf_counter()
+            self.look()
+            taken.append(perf_counter() - began)
+        return median(taken)
+
+
 def look(kubeconfig: Path, plane: str) -> Object:
-    """As a process of ours does, with the same options."""
+    """With the options of a process of ours."""
     from ctrlplane_gitops.cli.plan import gc_off
-    from ctrlplane_gitops.cluster.connection import Connection
-    from ctrlplane_gitops.providers.base import ProviderSettings
-    from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
-    from ctrlplane_gitops.state.desired import ProviderConfig
 
-    calls = 0
-
-    class Counted(Connection):
-        def request(self, *arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return super().request(*arguments, **options)
-
-    config = ProviderConfig("here", "kubernetes", {})
-    environ = {"CTRLPLANE_KUBECONFIG": str(kubeconfig)}
-    provider = KubernetesProvider(ProviderSettings(plane, config, "", environ=environ))
-    api = provider.site.api
-    api.connection = Counted(api.connection.access)
+    looker = Looker(kubeconfig, plane)
     with gc_off():
-        found = provider.observe()
-    assert not found.gaps, found.gaps
-    return {"calls": calls, "counts": [len(found.replica_sets)]}
+        count = looker.look()
+    return {"calls": looker.calls, "counts": [count]}
+
+
+def watch(kubeconfig: Path, plane: str) -> Object:
+    """Looks of one provider, before it is watched and since: as in ``serve``, one after another."""
+    from ctrlplane_gitops.providers.halt import Halt
+
+    looker, halt = Looker(kubeconfig, plane), Halt()
+    listed_s = looker.time_looks()
+    calls = looker.provider.watch(lambda keys: None, halt)
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    before = looker.calls
+    while looker.look() and looker.calls > before + 1:
+        before = looker.calls
+    watched_s, before = looker.time_looks(), looker.calls
+    count = looker.look()
+    answer = {"calls": looker.calls - before, "counts": [count]}
+    halt.set()
+    for thread in threads:
+        thread.join()
+    return answer | {"listed_s": listed_s, "watched_s": watched_s}
 
 
 def apply_all(kubeconfig: Path, objects: Path, threads: int) -> Object:
@@ -154,5 +202,5 @@ if __name__ == "__main__":
     if verb == "apply":
         seen = apply_all(path, Path(sys.argv[3]), int(sys.argv[4]))
     else:
-        seen = {"list": list_all, "look": look}[verb](path, sys.argv[3])
+        seen = {"list": list_all, "look": look, "watch": watch}[verb](path, sys.argv[3])
     print(json.dumps(seen))

@@ -85,6 +85,7 @@ class ClusterBench:
         self._planes = 0
         self.calls: dict[str, int] = {}
         self.counts: dict[str, int] = {}
+        self.looks_s: tuple[float, float] = (0.0, 0.0)
         environ = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(root),
@@ -149,10 +150,17 @@ class ClusterBench:
         run, output = run_process([*command, *map(str, arguments)], self._environ)
         answer = json.loads(output)
         self.calls[verb], self.counts[verb] = answer["calls"], answer["counts"][0]
+        if verb == "watch":
+            self.looks_s = answer["listed_s"], answer["watched_s"]
         return run
 
     def look(self, plane: str) -> Run:
         return self._run_bare("look", plane)
+
+    def watch(self, plane: str) -> Run:
+        """Many looks of one process; ``looks_s`` is how long one takes that lists, and one that is
+        told what changes."""
+        return self._run_bare("watch", plane)
 
     def list(self, plane: str) -> Run:
         return self._run_bare("list", plane)
@@ -224,6 +232,7 @@ def measure_cluster(
                 "pass": lambda: bench.leave_alone(plane),
             }
             yield from _judge_looks(size, bench, take_turns(standing, ROUNDS))
+            yield from _judge_watch(size, bench, plane)
 
 
 def _judge_apply(size: int, bench: ClusterBench, results: dict[str, Samples]) -> Verdict:
@@ -250,6 +259,17 @@ def _judge_looks(size: int, bench: ClusterBench, results: dict[str, Samples]) ->
     calls = f"the bare list {bench.calls['list']}"
     yield Verdict("10a", "list calls of one look", bench.calls["look"], 5, "", note=calls)
     yield Verdict("10b", "writes of all these passes", bench.calls["pass"], 0, "")
+
+
+def _judge_watch(size: int, bench: ClusterBench, plane: str) -> Iterator[Verdict]:
+    """As ``serve`` looks."""
+    bench.watch(plane)
+    assert bench.counts["watch"] == size, bench.counts
+    listed_s, watched_s = bench.looks_s
+    note = f"{1000 * watched_s:.1f} ms; by lists, in the same process, {1000 * listed_s:.0f} ms"
+    text = f"look at {size:,} Deployments that are watched to one that lists"
+    yield Verdict("10a", text, watched_s / listed_s, note=note)
+    yield Verdict("10a", "calls of one look at what is watched", bench.calls["watch"], 1, "")
 
 
 def _say(samples: Samples) -> str:
