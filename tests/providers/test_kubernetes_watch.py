@@ -19,17 +19,20 @@ from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.resource import CONFIG_MAP, DEPLOYMENT
 from ctrlplane_gitops.cluster.watch import WatchType, open_watch
 from ctrlplane_gitops.errors import UnreachableError
-from ctrlplane_gitops.providers.base import LABEL_PLANE
+from ctrlplane_gitops.providers.base import LABEL_PLANE, ProviderSettings
 from ctrlplane_gitops.providers.conformance_kit import DB, WEB
 from ctrlplane_gitops.providers.conformance_watch import Watched
 from ctrlplane_gitops.providers.kubernetes.pace import Pace
 from ctrlplane_gitops.providers.kubernetes.provider import KubernetesProvider
+from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import ReplicaPhase
 from ctrlplane_gitops.value import replace
 from tests.e2e.plane import wait_until
+from tests.engines.kubernetes import write_kubeconfig
 from tests.engines.outage import Relay, tcp_relay
 from tests.kubernetes.rig import Rig
+from tests.kubernetes.role import documents
 from tests.providers.kubernetes_kit import KubernetesHooks
 
 pytestmark = pytest.mark.kubernetes
@@ -192,6 +195,31 @@ class TestWatch(KubernetesHooks):
             api.patch(DEPLOYMENT, self.namespace, name, {"spec": {"replicas": 2}})
         assert "GET /apis/apps/v1/deployments" in self.asked_for(provider, None)
         assert len(self.sets(provider)[1].replicas) == 2
+
+    def test_who_may_not_watch_is_told_and_lists(
+        self, provider: KubernetesProvider, root: Path
+    ) -> None:
+        rules = [
+            rule | {"verbs": [verb for verb in rule["verbs"] if verb != "watch"]}
+            for item in documents("role.yaml")
+            for rule in item["rules"]
+        ]
+        path = write_kubeconfig(self.rig.make_user("no-watch", rules), root / "no-watch.kubeconfig")
+        config = ProviderConfig(
+            self.alias, "kubernetes", {"namespace": f"{self.prefix}-{{plane}}-{{tenant}}"}
+        )
+        environ = {"CTRLPLANE_KUBECONFIG": str(path)}
+        bound = KubernetesProvider(ProviderSettings(self.plane, config, str(root), environ=environ))
+        watch = Watched(bound)
+        self.scale(provider, self.make_release(), 1)
+        wait_until(lambda: bool(bound.observe().warnings))
+        self.settle(provider)
+        seen = bound.observe()
+        assert seen.replica_sets == provider.observe().replica_sets
+        [warning] = seen.warnings
+        assert "is not watched: cannot watch" in warning and "forbidden" in warning
+        watch.end()
+        bound.close()
 
     def test_bookmarks_move_on_what_nothing_happens_to(self, kubernetes_rig: Rig) -> None:
         provider = self.make_provider(self.plane, kubernetes_rig.root)

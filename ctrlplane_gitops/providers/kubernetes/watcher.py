@@ -11,7 +11,7 @@ from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.cluster.api import Api
 from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.watch import WatchType, open_watch
-from ctrlplane_gitops.errors import ProviderError
+from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.providers.kubernetes.mirror import Mirror, RewoundError
 from ctrlplane_gitops.providers.kubernetes.pace import Pace
 
@@ -55,12 +55,12 @@ class Watcher:
             except RewoundError:
                 self._must_list = True
                 self._fail()
-            except ProviderError as error:
+            except CtrlplaneError as error:
                 self._take_error(error)
             finally:
                 self._mirror.close()
 
-    def _take_error(self, error: ProviderError) -> None:
+    def _take_error(self, error: CtrlplaneError) -> None:
         if isinstance(error, ApiError) and not error.is_retryable:
             self._mirror.trouble = error.message
             self._halt.wait(self._pace.refused_s)
