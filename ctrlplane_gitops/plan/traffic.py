@@ -179,7 +179,8 @@ def find_idle(look: Look) -> Drift | None:
     config = look.desired.plane.router
     if router is None or config is None or router.gap is not None or not router.generation:
         return None
-    if router.table.entries or config.options.get("managed") is False or look.is_lost:
+    is_ours = not router.is_lasting and config.options.get("managed") is not False
+    if router.table.entries or not is_ours or look.is_lost:
         return None
     if _has_routes(look):
         return None

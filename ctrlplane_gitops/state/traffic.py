@@ -104,7 +104,8 @@ class RouterState:
     """What a router serves now, read back from it. ``gap`` says why it cannot be known (it does
     not run, does not answer): unknown is not empty. ``is_stopped``: it does not run and is ours to
     start. ``generation`` names the table last written; ``is_live`` says that it is what is served.
-    ``faults`` are entries the router refused, by address. ``warnings`` are honest notes."""
+    ``faults`` are entries the router refused, by address. ``warnings`` are honest notes.
+    ``is_lasting``: it runs whether anything is routed or not, and is nobody's to stop."""
 
     table: RouteTable = RouteTable()
     generation: str = ""
@@ -113,6 +114,7 @@ class RouterState:
     is_stopped: bool = False
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_lasting: bool = False
 
 
 @struct

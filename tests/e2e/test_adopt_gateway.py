@@ -70,9 +70,6 @@ def pods(client: Client, namespace: str) -> dict[str, int]:
 def begin(world: GatewayWorld) -> Client:
     """Somebody's Deployment with a Service, in a namespace that is handed over."""
     world.write("")
-    plane = world.root / "repo" / "ctrlplane.yaml"
-    lines = plane.read_text().splitlines(keepends=True)
-    plane.write_text("".join(line for line in lines if "router:" not in line))
     client = world.gateway.cluster.client
     labels = {"ctrlplane.dev/plane": world.plane, "ctrlplane.dev/tenant": "acme"}
     client.apply(
@@ -123,7 +120,6 @@ def test_an_adopted_deployment_goes_on_and_is_rolled_to_the_next_release(
 
     text = text.replace("  instance: web\n", f"  instance: web\n{STRATEGY}") + ROUTE
     path.write_text(text)
-    world.write("")
     assert world.run("apply", "-y") == 0, world.output + world.errors
     wait_until(lambda: world.ask().startswith("one"))
     assert pods(client, world.namespace) == before

@@ -279,6 +279,15 @@ def test_a_router_that_was_stopped_with_its_last_route_is_no_drift() -> None:
 SILENT = RouterState(generation="a generation", gap="no answer")
 
 
+def test_a_router_that_is_nobodys_to_stop_may_run_for_nobody() -> None:
+    world = applied({"acme/web": App()})
+    desired = make_desired({"acme/web": App()})
+    world.serve()
+    assert "nothing is routed" in drift(world.plan(desired))["controlplane/prod"]
+    world.serve(is_lasting=True)
+    assert world.plan(desired).is_empty and not world.plan(desired).drift
+
+
 def test_a_silent_router_holds_back_exactly_those_with_routes() -> None:
     apps = {"acme/web": App(routes=(Way(),)), "acme/db": App()}
     world = applied(apps)

@@ -112,7 +112,8 @@ class GatewayRouter:
         is_live = not faults and not look.leftovers and all(item.is_live for item in look.routes)
         table = self._table_of(look.routes)
         generation = self._name(table, look.stock)
-        return RouterState(table, generation, is_live, faults=tuple(sorted(set(faults))))
+        refusals = tuple(sorted(set(faults)))
+        return RouterState(table, generation, is_live, faults=refusals, is_lasting=True)
 
     def _name(self, table: RouteTable, stock: Stock) -> str:
         """Its generation. Who is nowhere yet has no Secret either."""
