@@ -35,8 +35,10 @@ class Tenants:
         with self._lock:
             turn = self._turns.setdefault(namespace, threading.Lock())
         with turn:
-            yield namespace not in self._ready
-            self._ready.add(namespace)
+            is_unready = namespace not in self._ready
+            yield is_unready
+            if is_unready:
+                self._ready.add(namespace)
 
     def forget(self, namespace: str) -> None:
         self._ready.discard(namespace)
