@@ -27,7 +27,7 @@ def tenant(name: str, *, replicas: int = 1, version: str = "1") -> str:
         "  secrets: [token]\n  files: [{path: conf/app.txt, content: hello}]\n---\n"
         f"{_HEADER}kind: Deployment\nmetadata: {{tenant: {name}, name: web}}\n"
         f"spec:\n  instance: web\n  image: 'app:1'\n  env: {{VERSION: '{version}'}}\n"
-        "  strategy: {type: rolling, minReady: 0s, progressDeadline: 30s, healthyDeadline: 20s,"
+        "  strategy: {type: rolling, minReady: 0s, progressDeadline: 3m, healthyDeadline: 2m,"
         " stopTimeout: 1s, drainTimeout: 1s}\n---\n"
         f"{_HEADER}kind: Secret\nmetadata: {{tenant: {name}, name: token}}\n"
         "spec: {type: env, key: TOKEN, from: {env: SHOP_TOKEN}}\n"
