@@ -146,6 +146,8 @@ def test_a_kill_at_any_effect_of_a_rollout_of_pods_loses_no_request(
     if case in ABORTED and not IS_FULL:
         pytest.skip("with CTRLPLANE_TEST_SWEEP=full")
     sweep = Sweep(world, case)
+    # A Gateway says that it has accepted a moment before it is so.
+    wait_until(lambda: {world.ask() for _ in range(10)} == {f"{sweep.good} /"})
     with world.load() as met:
         moments = sweep.count()
         numbers = sample(moments, KILLS)
