@@ -86,7 +86,8 @@ def run_serve(context: Context) -> ExitCode:
             service.scheduler.start()
             try:
                 while not context.clock.wait(context.cancel, _NAP):
-                    tend()
+                    if service.is_ready:
+                        tend()
             finally:
                 _stop(context, service, server, output)
     return ExitCode.OK

@@ -246,6 +246,11 @@ class Service:
         plane = self._reconciler.plane
         return None if plane is None else plane.tokens
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether what is followed has been read, and everything looked at, once."""
+        return not self._narrator.find_unready()
+
     def wake(self) -> None:
         """The source may have changed: look at once."""
         self.scheduler.run_now(_SOURCE)
