@@ -339,9 +339,12 @@ class Service:
 
     def _settle(self) -> None:
         """End what waits for a pass where none is under way and none is to come."""
-        state = self.scheduler.states()[_RECONCILER]
         snapshot, tried = self._source.snapshot, self._reconciler.tried
-        if state.started_at is not None or state.is_asked or self._reconciler.is_behind():
+        is_behind = self._reconciler.is_behind()
+        # Last, for it says so as soon as it begins: else what it has begun with in between would
+        # look like what it has ended.
+        state = self.scheduler.states()[_RECONCILER]
+        if state.started_at is not None or state.is_asked or is_behind:
             return
         if snapshot is not None and tried is not None and not self._reconciler.is_pending(tried):
             self._following.settle(snapshot, tried)

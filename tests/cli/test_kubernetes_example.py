@@ -24,7 +24,7 @@ def test_serve_takes_its_arguments_and_settings() -> None:
     environ = {item["name"]: item["value"] for item in container()["env"]}
     verb, options = parse_arguments(container()["args"], environ)
     assert (verb.name, options["listen"]) == ("serve", "0.0.0.0:8321")
-    assert (options["source"], options["ref"]) == ("https://git.example.com/prod.git", "main")
+    assert (options["repo"], options["ref"]) == ("https://git.example.com/prod.git", "main")
     flags = {flag.variable for flag in verb.all_flags}
     readme = (ROOT / "README.md").read_text()
     for name in environ.keys() - flags:
