@@ -7,13 +7,13 @@ PEERS := $(VENV)/.installed-peers
 # each process whose tests need a Kubernetes starts one of its own.
 WORKERS ?= 6
 
-# What fails beside others is tried once more, alone: eight processes with real engines on two cores
+# What fails beside others is tried once more, alone: six processes with real engines on two cores
 # can be busy for longer than a test waits. Both outcomes are printed, and what fails twice has failed.
-run-tests = $(BIN)/python -m pytest -rs -m $(1) -o cache_dir=.pytest_cache/$@ $(2) || { \
+run-tests = $(BIN)/python -m pytest -rs -m $(1) $(2) || { \
 	echo 'once more, alone: what has failed'; \
-	$(BIN)/python -m pytest -rs -m $(1) -o cache_dir=.pytest_cache/$@ --lf --lfnf=none; }
+	$(BIN)/python -m pytest -rs -m $(1) --lf --lfnf=none; }
 
-.PHONY: help demo test test-here test-kubernetes bench lint
+.PHONY: help demo test bench lint
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,15 +21,9 @@ help: ## what there is to make
 demo: $(STAMP) ## a control plane on this machine, from an empty folder to a rollback
 	$(BIN)/python examples/demo.py
 
-# Side by side: those with a cluster wait most of the time.
 test: lint ## lint, then every test; skipped ones say why
-	@$(MAKE) --no-print-directory -j2 -Otarget test-here test-kubernetes
-
-test-here: $(STAMP)
 	$(call run-tests,"not kubernetes",-n $(WORKERS) --dist worksteal)
-
-test-kubernetes: $(STAMP)
-	$(call run-tests,kubernetes,-n 2 --dist loadfile)
+	$(call run-tests,kubernetes,-n 3 --dist loadfile)
 
 bench: $(STAMP) $(PEERS) ## measure what the documents promise
 	$(BIN)/python -m tests.bench
