@@ -45,8 +45,9 @@ def see(world: RouteWorld, anchor: str, host: str = NAME) -> str:
     shown = client.peer_certificate()
     client.close()
     client = Client(world.secure_port, host, context)
-    assert client.get("/").body == "one /"
+    body = client.get("/").body
     client.close()
+    assert body == "one /"
     return shown
 
 
