@@ -71,7 +71,7 @@ def exit_of_apply(plan: Plan, result: ApplyResult, is_blind: bool, *, is_valid: 
     code; a release that is known to be bad is 4 every time, done or not."""
     # A plan needs nothing of what applies one.
     from ctrlplane_gitops.execute.part import Ending
-    from ctrlplane_gitops.execute.run import WorkState
+    from ctrlplane_gitops.execute.step import WorkState
 
     states = [item.state for item in result.results]
     failed = [item for item in result.results if item.state is WorkState.FAILED]

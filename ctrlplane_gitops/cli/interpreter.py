@@ -32,7 +32,7 @@ def serving_interpreter(interval: timedelta = _FULL_INTERVAL) -> Iterator[Callab
     which leaves the most garbage: at the first call, and after each ``interval``, it looks for
     garbage among everything. The process is as it was after the block, but for its heap."""
     turn, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    _share_one_heap()
+    _tune_heap()
     sys.setswitchinterval(_TURN_S)
     gc.set_threshold(_NEW, _LOOKS, _NEVER)
     due = monotonic_s()
@@ -50,9 +50,10 @@ def serving_interpreter(interval: timedelta = _FULL_INTERVAL) -> Iterator[Callab
         gc.set_threshold(*thresholds)
 
 
-def _share_one_heap() -> None:
+def _tune_heap() -> None:
     """glibc gives threads heaps of their own, each of which keeps the most it ever held (measured:
     a fifth of all memory at 10,000 instances). Python lets one thread run at a time anyway."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

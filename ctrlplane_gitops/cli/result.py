@@ -7,7 +7,7 @@ from collections import Counter
 from ctrlplane_gitops.cli.context import Context
 from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode
 from ctrlplane_gitops.execute.part import ApplyResult
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.plan.change import Plan
 from ctrlplane_gitops.redact import one_line
 

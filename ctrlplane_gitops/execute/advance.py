@@ -15,9 +15,10 @@ from ctrlplane_gitops.execute.finish import write_down
 from ctrlplane_gitops.execute.part import ApplyParts
 from ctrlplane_gitops.execute.probing import Probing
 from ctrlplane_gitops.execute.readiness import Readiness
-from ctrlplane_gitops.execute.run import Act, End, InstanceRun, Pause, WorkState
+from ctrlplane_gitops.execute.run import InstanceRun
 from ctrlplane_gitops.execute.start import begin_run
 from ctrlplane_gitops.execute.steer import Steering
+from ctrlplane_gitops.execute.step import Act, End, Pause, WorkState
 from ctrlplane_gitops.execute.watch import Watch
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.rollout.view import ReplicaSetView

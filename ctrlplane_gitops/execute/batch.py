@@ -21,8 +21,8 @@ from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
 from ctrlplane_gitops.execute.part import ApplyResult, Ending, WorkResult
-from ctrlplane_gitops.execute.run import WorkState
 from ctrlplane_gitops.execute.start import record_plan
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.ids import IdPrefix, new_id
 from ctrlplane_gitops.plan.change import Plan, Work
 from ctrlplane_gitops.redact import SecretValue

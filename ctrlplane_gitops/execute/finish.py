@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.journal import Journal
-from ctrlplane_gitops.execute.run import End, InstanceRun, WorkState
+from ctrlplane_gitops.execute.run import InstanceRun
+from ctrlplane_gitops.execute.step import End, WorkState
 from ctrlplane_gitops.state.key import Kind
 
 _UNDER_WAY = (WorkState.STARTED, WorkState.WAITING)

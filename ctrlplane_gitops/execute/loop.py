@@ -21,8 +21,8 @@ from ctrlplane_gitops.execute.batch import Batch, says_the_same
 from ctrlplane_gitops.execute.effect import Effects
 from ctrlplane_gitops.execute.part import ApplyParts, ApplyResult, Ending
 from ctrlplane_gitops.execute.pool import wait_any
-from ctrlplane_gitops.execute.run import End, WorkState
 from ctrlplane_gitops.execute.steer import Steering
+from ctrlplane_gitops.execute.step import End, WorkState
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.plan.order import interleave
 from ctrlplane_gitops.state.action import Outcome, RemoveTenant

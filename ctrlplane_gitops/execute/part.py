@@ -12,7 +12,7 @@ from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.execute.journal import Journal
 from ctrlplane_gitops.execute.material import Materials
 from ctrlplane_gitops.execute.pool import Pool
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.execute.traffic import Traffic
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.state.key import ResourceKey

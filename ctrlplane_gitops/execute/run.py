@@ -14,12 +14,7 @@ from ctrlplane_gitops.errors import CtrlplaneError, UnreachableError
 from ctrlplane_gitops.execute.count import rollout_replicas
 from ctrlplane_gitops.execute.retry import next_delay
 from ctrlplane_gitops.execute.settle import Settled, settle_completed, settle_failed
-from ctrlplane_gitops.execute.step import Act as Act
-from ctrlplane_gitops.execute.step import End as End
-from ctrlplane_gitops.execute.step import Pause as Pause
-from ctrlplane_gitops.execute.step import Step as Step
-from ctrlplane_gitops.execute.step import Surroundings as Surroundings
-from ctrlplane_gitops.execute.step import WorkState as WorkState
+from ctrlplane_gitops.execute.step import Act, End, Pause, Step, Surroundings, WorkState
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.plan.drift import is_off, wanted_replicas
 from ctrlplane_gitops.rollout.registry import strategy_for

@@ -11,7 +11,8 @@ from typing import Any
 
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
 from ctrlplane_gitops.execute.analysing import Analysing
-from ctrlplane_gitops.execute.run import Act, End, InstanceRun, Pause, Surroundings
+from ctrlplane_gitops.execute.run import InstanceRun
+from ctrlplane_gitops.execute.step import Act, End, Pause, Surroundings
 from ctrlplane_gitops.execute.traffic import Traffic
 from ctrlplane_gitops.health.measure import RunCommand
 from ctrlplane_gitops.health.traffic import count_release

@@ -79,26 +79,26 @@ def to_record(resource: DesiredResource, commit: str) -> RecordedResource:
     )
 
 
-def classify_resources(look: Look) -> Rows:
+def classify_resources(
+    desired: DesiredState, recorded: RecordedState, *, is_destroy: bool = False
+) -> Rows:
     """Rows by comparing fingerprints; frozen tenants have none."""
     rows = Rows()
-    recorded = look.recorded.resources
-    if not look.policy.is_destroy:
-        for key, resource in look.desired.resources.items():
-            known = recorded.get(key)
-            if (
-                known is None
-                or known.fingerprint != resource.fingerprint
-                or known.is_protected != resource.is_protected
-            ):
-                rows.changed[key] = Row(key, resource, known)
-                continue
-            rows.unchanged += 1
-            if known.path != resource.origin.path:
-                rows.moved.append(resource)
-    wanted = {} if look.policy.is_destroy else look.desired.resources
-    frozen = {} if look.policy.is_destroy else look.desired.frozen
-    for key, known in recorded.items():
+    wanted = {} if is_destroy else desired.resources
+    frozen = {} if is_destroy else desired.frozen
+    for key, resource in wanted.items():
+        known = recorded.resources.get(key)
+        if (
+            known is None
+            or known.fingerprint != resource.fingerprint
+            or known.is_protected != resource.is_protected
+        ):
+            rows.changed[key] = Row(key, resource, known)
+            continue
+        rows.unchanged += 1
+        if known.path != resource.origin.path:
+            rows.moved.append(resource)
+    for key, known in recorded.resources.items():
         if key not in wanted and key.tenant not in frozen and key.kind in KINDS:
             rows.removed[key] = Row(key, None, known)
     return rows

@@ -110,7 +110,7 @@ def compute_plan(
             has_routes=any(key.kind is Kind.ROUTE for key in recorded.resources),
         ),
     )
-    rows = classify_resources(look)
+    rows = classify_resources(desired, recorded, is_destroy=policy.is_destroy)
     draft = _Draft(
         diagnostics=[*diagnostics, *_warn(look)],
         refusals=list(guard_places(look)),

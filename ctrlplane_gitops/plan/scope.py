@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from ctrlplane_gitops.plan.classify import KINDS
+from ctrlplane_gitops.plan.classify import classify_resources
 from ctrlplane_gitops.state.desired import DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.recorded import RecordedState, RolloutPhase
@@ -17,13 +15,12 @@ def find_unsettled(desired: DesiredState, recorded: RecordedState) -> frozenset[
     way, failed or pinned, or whose replicas somebody else counts. Of the others a plan could only
     say that they drifted. None where what differs concerns more than some instances: a tenant, a
     secret, something that went."""
-    gone = recorded.resources.keys() - desired.resources.keys()
-    if recorded.plane_id is None or any(key.kind in KINDS for key in gone):
+    rows = classify_resources(desired, recorded)
+    changed = set(rows.changed)
+    is_wide = rows.removed or not all(key.kind in _OF_INSTANCES for key in changed)
+    if recorded.plane_id is None or is_wide:
         return None
     found = {key for key, item in desired.instances.items() if _is_off(item, recorded)}
-    changed = set(_find_changed(desired, recorded))
-    if not all(key.kind in _OF_INSTANCES for key in changed):
-        return None
     if changed:
         for key, item in desired.instances.items():
             own = {key, *(route.key for route in item.routes)}
@@ -32,18 +29,6 @@ def find_unsettled(desired: DesiredState, recorded: RecordedState) -> frozenset[
                 found.add(key)
                 changed -= own
     return None if changed else frozenset(found)
-
-
-def _find_changed(desired: DesiredState, recorded: RecordedState) -> Iterable[ResourceKey]:
-    known = recorded.resources
-    for key, resource in desired.resources.items():
-        row = known.get(key)
-        if (
-            row is None
-            or row.fingerprint != resource.fingerprint
-            or row.is_protected != resource.is_protected
-        ):
-            yield key
 
 
 def _is_off(instance: DesiredInstance, recorded: RecordedState) -> bool:

@@ -14,7 +14,7 @@ from ctrlplane_gitops.errors import (
     SpecError,
 )
 from ctrlplane_gitops.execute.part import ApplyResult, Ending
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.reconcile.held import has_bad_release, is_backing_off, is_guarded, is_kept
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.value import struct

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from ctrlplane_gitops.execute.part import WorkResult
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.plan.change import Blocked
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.key import ResourceKey

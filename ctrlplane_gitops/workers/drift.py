@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.batch import Alert
 from ctrlplane_gitops.execute.part import WorkResult
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.plan.change import Blocked, Plan
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.key import ResourceKey

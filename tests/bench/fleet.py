@@ -12,7 +12,7 @@ from ctrlplane_gitops.app import Where, open_app
 from ctrlplane_gitops.cli.plan import gc_off
 from ctrlplane_gitops.clock import SystemClock
 from ctrlplane_gitops.config import load_settings, store_location
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.plan.change import Policy
 from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.providers.memory import MemoryProvider

@@ -17,7 +17,7 @@ from ctrlplane_gitops.cli.exit_codes import MEANINGS, ExitCode, exit_of_apply, e
 from ctrlplane_gitops.cli.main import main
 from ctrlplane_gitops.errors import CtrlplaneError, ImageError, ProviderError, UnreachableError
 from ctrlplane_gitops.execute.part import ApplyResult, Ending, WorkResult
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.plan.change import Blocked, Change, ChangeAction, Drift, Plan, PlanHeader
 from ctrlplane_gitops.state.key import instance_key
 from tests.cli.contract import APPLY

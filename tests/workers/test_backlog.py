@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ctrlplane_gitops.execute.part import WorkResult
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.state.desired import DesiredInstance
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.workers.backlog import Backlog, after_results

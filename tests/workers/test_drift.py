@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from ctrlplane_gitops.events.event import EventType
 from ctrlplane_gitops.execute.part import WorkResult
-from ctrlplane_gitops.execute.run import WorkState
+from ctrlplane_gitops.execute.step import WorkState
 from ctrlplane_gitops.plan.change import Plan
 from ctrlplane_gitops.state.desired import DesiredState
 from ctrlplane_gitops.state.key import instance_key
