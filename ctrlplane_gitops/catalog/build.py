@@ -33,8 +33,10 @@ from ctrlplane_gitops.catalog.runtime import (
 from ctrlplane_gitops.catalog.tenant import Parts, build_tenant
 from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics
 from ctrlplane_gitops.specs.document import Document
-from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
+from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
+
+_NOTHING: Mapping[ResourceKey, DesiredInstance] = {}
 
 
 def build_catalog(
@@ -42,13 +44,15 @@ def build_catalog(
     diagnostics: Sequence[Diagnostic],
     entries: Mapping[str, str],
     secret_digests: Mapping[ResourceKey, str],
+    built: Mapping[ResourceKey, DesiredInstance] = _NOTHING,
 ) -> tuple[DesiredState | None, tuple[Diagnostic, ...]]:
     """Everything Git says, and the problems that only show when documents are held together.
 
     ``diagnostics`` are the earlier ones (source, specs, secrets): their errors freeze tenants and
     make the state incomplete; they are not returned again. ``entries`` maps the snapshot's paths
     to blob ids. ``secret_digests`` are the digests of the secrets' values: a tenant with a secret
-    that has none is frozen. The state is None when the control plane is missing or wrong.
+    that has none is frozen. ``built`` are as in ``Scope``: they are not built again. The state is
+    None when the control plane is missing or wrong.
     The order of ``documents`` does not matter. Never raises for documents that passed the specs.
     """
     index = index_documents(documents)
@@ -58,7 +62,7 @@ def build_catalog(
     plane = parse_control_plane(index.planes)
     if plane is None:
         return None, sort_diagnostics(found)
-    scope = _build_scope(plane, index, diagnostics, entries, secret_digests)
+    scope = _build_scope(plane, index, diagnostics, entries, secret_digests, built)
     found.extend(_check_all(scope))
     if not is_sound:
         return None, sort_diagnostics(found)
@@ -86,6 +90,7 @@ def _build_scope(
     diagnostics: Sequence[Diagnostic],
     entries: Mapping[str, str],
     digests: Mapping[ResourceKey, str],
+    built: Mapping[ResourceKey, DesiredInstance],
 ) -> Scope:
     errors = [item for item in diagnostics if item.is_error]
     return Scope(
@@ -98,6 +103,7 @@ def _build_scope(
         frozenset(item.address for item in errors if item.address and item.tenant),
         frozenset(item.tenant for item in errors if item.tenant),
         all(item.tenant for item in errors),
+        built,
     )
 
 

@@ -8,7 +8,7 @@ from ctrlplane_gitops.catalog.control_plane import KNOWN_TYPES
 from ctrlplane_gitops.catalog.finding import fault
 from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
-from ctrlplane_gitops.state.desired import ControlPlane
+from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.value import field, record, struct
 
@@ -60,7 +60,8 @@ class Scope:
     ``names`` are the declared tenants, sorted; ``paths`` gives those of the snapshot, sorted once.
     ``broken`` are addresses of documents that did not pass, ``suspects`` tenants with an earlier
     error: what they lack may stand in a document that could not be read. So may anything when
-    ``is_complete`` is False."""
+    ``is_complete`` is False. ``built`` are instances that were built before from the same documents
+    and files of the same tenant; the values of their secrets may have been others."""
 
     plane: ControlPlane
     tenants: Mapping[str, TenantSpecs]
@@ -71,6 +72,7 @@ class Scope:
     broken: frozenset[str] = frozenset()
     suspects: frozenset[str] = frozenset()
     is_complete: bool = True
+    built: Mapping[ResourceKey, DesiredInstance] = field(default_factory=dict)
 
     def provider_of(self, instance: Document) -> str:
         """The alias of the provider the instance runs on; it may not be configured."""

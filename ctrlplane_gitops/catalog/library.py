@@ -65,9 +65,15 @@ class Library:
 
     def tenants_of(self, paths: Iterable[str]) -> set[str]:
         """The tenants with a document in one of the files, and those that ship one of them."""
-        found: set[str] = set()
+        found = self.shippers_of(paths)
         for path in paths:
             found.update(self._tenants.get(path, ()))
+        return found
+
+    def shippers_of(self, paths: Iterable[str]) -> set[str]:
+        """The tenants that ship one of the files to their replicas."""
+        found: set[str] = set()
+        for path in paths:
             for user in self._named.get((_FILE, path), ()):
                 found.update(item.tenant for item in self.read(user) if path in _shipped_by(item))
         return found

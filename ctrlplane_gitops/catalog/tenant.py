@@ -61,7 +61,9 @@ def build_tenant(
         parts.secret_refs[key] = build_ref(secret)
     for document in specs.instances.values():
         yield from warn_frozen(document, scope, frozen)
-        instance = _build_instance(document, specs, scope, frozen, is_suspended)
+        instance = _find_built(document, scope)
+        if instance is None:
+            instance = _build_instance(document, specs, scope, frozen, is_suspended)
         _add_instance(document, instance, parts)
     for name, route in specs.routes.items():
         key = ResourceKey(Kind.ROUTE, specs.name, name)
@@ -77,6 +79,16 @@ def _add_instance(document: Document, instance: DesiredInstance, parts: Parts) -
         if file.get("content") is not None:
             content = file["content"].encode()
             parts.blobs[blob_id(content)] = content
+
+
+def _find_built(document: Document, scope: Scope) -> DesiredInstance | None:
+    """The instance as it was built before, where its secrets have the same values by now."""
+    found = scope.built.get(instance_key(document.tenant, document.name)) if scope.built else None
+    if found is None or found.template is None:
+        return found
+    digests = scope.digests
+    is_same = all(digests.get(item.secret) == item.digest for item in found.template.secrets)
+    return found if is_same else None
 
 
 def _build_instance(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ctrlplane_gitops.catalog.library import NOBODY, Library, group_by_path
 from ctrlplane_gitops.diagnostics import has_errors
+from ctrlplane_gitops.reconcile.built import Built
 from ctrlplane_gitops.reconcile.certify import Certify
 from ctrlplane_gitops.reconcile.gather import (
     ROOT_FILE,
@@ -41,6 +42,7 @@ class _Known:
     library: Library
     frozen: frozenset[str]
     faulty: frozenset[str]
+    built: Built
     is_all_due: bool = True
     due: dict[str, set[ResourceKey]] = field(default_factory=dict)
     whole: Wanted | None = None
@@ -114,15 +116,13 @@ class Follower:
         return replace(whole, snapshot=snapshot, parsed=0)
 
     def _gather_anew(self, snapshot: Snapshot) -> Wanted:
-        # It must not be there while the next one is made.
-        if self._known is not None:
-            self._known.whole = None
+        # What was known before must not be there while the next one is made.
+        self._known = None
         read = read_documents(snapshot, self._cache)
         if self._cache is not None:
             # The library has all of it, in less space.
             self._cache.forget()
         wanted = resolve_wanted(read, self._backends, self._certify)
-        self._known = None
         if wanted.desired is not None and wanted.desired.is_complete:
             self._known = _Known(
                 snapshot,
@@ -130,6 +130,7 @@ class Follower:
                 Library(wanted.documents),
                 frozenset(wanted.desired.frozen),
                 frozenset(x.origin.path for x in wanted.diagnostics if x.is_error and x.origin),
+                Built(wanted.desired.instances.values()),
                 whole=replace(wanted, documents=()),
             )
         return wanted
@@ -164,9 +165,13 @@ class Follower:
         due = frozenset[ResourceKey]().union(*known.due.values())
         part = Part(tenants, due.union(instances), due)
         read = Wanted(snapshot, tuple(documents), known.plane, parsed=reader.parsed)
-        wanted = resolve_wanted(read, self._backends, self._certify)
+        built = known.built.of(tenants)
+        wanted = resolve_wanted(read, self._backends, self._certify, built)
         # A mistake is said by the whole, which knows what else could have been meant.
-        return None if has_errors(wanted.diagnostics) else replace(wanted, part=part)
+        if has_errors(wanted.diagnostics) or wanted.desired is None:
+            return None
+        known.built.put(wanted.desired.instances.values())
+        return replace(wanted, part=part)
 
 
 def _changed(earlier: Snapshot, later: Snapshot) -> Collection[str]:
@@ -187,10 +192,13 @@ def _take_in(
     well as by what is there now. False where it concerns others too: it may thaw a tenant that
     was frozen because of it, or take away what others depend on."""
     library = known.library
+    known.built.discard_tenants(library.shippers_of(changed))
     before, thawing = _look_up(known, changed)
     had = _instances_in(library, changed)
     for path in changed:
+        known.built.discard(library.read(path))
         library.put(path, found.get(path, ()))
+        known.built.discard(library.read(path))
     after, thawing_now = _look_up(known, changed)
     has = _instances_in(library, changed)
     for tenant in before | after:

@@ -24,7 +24,7 @@ from ctrlplane_gitops.source.base import Snapshot, Source
 from ctrlplane_gitops.source.cache import ParseCache
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.specs.validate import is_spec
-from ctrlplane_gitops.state.desired import ControlPlane, DesiredState
+from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.template import SecretType
 from ctrlplane_gitops.value import replace, struct
@@ -32,6 +32,7 @@ from ctrlplane_gitops.value import replace, struct
 ROOT_FILE = "ctrlplane.yaml"
 # What the catalog says of a repo without a control plane.
 _NO_PLANE = "no-control-plane"
+_NOTHING: Mapping[ResourceKey, DesiredInstance] = {}
 
 
 @struct
@@ -116,11 +117,15 @@ def read_documents(
 
 
 def resolve_wanted(
-    wanted: Wanted, backends: Mapping[str, SecretBackend] | None, certify: Certify | None = None
+    wanted: Wanted,
+    backends: Mapping[str, SecretBackend] | None,
+    certify: Certify | None = None,
+    built: Mapping[ResourceKey, DesiredInstance] = _NOTHING,
 ) -> Wanted:
     """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
     machine that has none): every secret then counts as present and unchanged. ``certify`` None:
-    so does every certificate that is issued."""
+    so does every certificate that is issued. ``built`` are instances whose documents and files are
+    as they were."""
     # Loaded only now: a plan has asked the providers by this time, and they take longer.
     from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
     from ctrlplane_gitops.catalog.secret import secret_refs_of
@@ -152,7 +157,9 @@ def resolve_wanted(
     found += explain_unready(wanted, looked)
     values.update(looked.values if looked else {})
     earlier = [*wanted.diagnostics, *found]
-    desired, more = build_catalog(wanted.documents, earlier, wanted.snapshot.entries, digests)
+    desired, more = build_catalog(
+        wanted.documents, earlier, wanted.snapshot.entries, digests, built
+    )
     located = _locate([*found, *more], wanted.snapshot)
     diagnostics = sort_diagnostics([*wanted.diagnostics, *located])
     if desired is not None and desired.frozen:

@@ -11,7 +11,7 @@ from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import ProviderSettings
 from ctrlplane_gitops.reconcile.follow import Follower
-from ctrlplane_gitops.state.desired import ProviderConfig
+from ctrlplane_gitops.state.desired import DesiredState, ProviderConfig
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.store.sqlite import SqliteStore
 from tests.reconcile.follow_kit import (
@@ -75,6 +75,30 @@ def test_of_a_tenant_of_many_only_those_that_a_commit_concerns_are_looked_at(pla
     assert set(plane.provider.asked) == {frozenset([three])}
     assert [item.instance for item in result.results] == [three]
     assert {key.name for key in seen.desired.instances} == {"web", "two", "three"}
+
+
+def test_who_a_commit_does_not_concern_is_not_built_anew(plane: Plane) -> None:
+    two = instance_key("t09", "two")
+    uses = "secrets: [token]"
+    write(plane.repo, {"two.yaml": quick(app("t09", uses, name="two"))})
+    plane.push("t09", tenant("t09") + secret("t09"))
+    write(plane.repo, {"web.yaml": quick(app("t09", uses))})
+    commit(plane.repo)
+
+    def follow(version: str) -> DesiredState:
+        write(plane.repo, {"web.yaml": quick(app("t09", uses, version=version))})
+        commit(plane.repo)
+        wanted = plane.follower.follow()
+        plane.follower.settle(wanted)
+        assert wanted.desired is not None
+        return wanted.desired
+
+    before = follow("2")
+    assert follow("3").instances[two] is before.instances[two]
+    plane.variables["TOKEN"] = "two"
+    rotated = follow("4").instances[two]
+    assert rotated.revision != before.instances[two].revision
+    assert follow("5").instances[two] is rotated
 
 
 def test_who_is_to_be_looked_at_again_is_although_nothing_changed(plane: Plane) -> None:

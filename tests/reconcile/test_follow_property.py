@@ -40,7 +40,8 @@ _wrong = st.sampled_from(
     ("---\nspec: [\n", _BROKEN, _BROKEN, app("a", "replcias: 2"), secret("b", "MISSING"))
 )
 _second = st.builds(app, _names, _specs, name=st.just("two"))
-_extra = st.one_of(st.just(""), st.just(""), _routes, _second, _wrong)
+_first = st.builds(app, _names, _specs, _versions)
+_extra = st.one_of(st.just(""), st.just(""), _routes, _first, _second, _wrong)
 
 
 @st.composite
@@ -52,7 +53,7 @@ def _edits(draw: st.DrawFn) -> dict[str, str | None]:
         if path in _TENANTS:
             spec, version, host = draw(_specs), draw(_versions), draw(_hosts)
             parts = [tenant(path), secret(path), app(path, spec, version), route(path, host)]
-            kept = draw(st.sampled_from((parts, parts, parts[:3], parts[:1], [])))
+            kept = draw(st.sampled_from((parts, parts, parts[:3], parts[:2], parts[:1], [])))
             edits[f"tenants/{path}.yaml"] = "".join(kept) or None
         elif path == "conf":
             edits["app/conf.txt"] = draw(_versions)
