@@ -346,6 +346,9 @@ class Service:
         state = self.scheduler.states()[_RECONCILER]
         if state.started_at is not None or state.is_asked or is_behind:
             return
+        if tried is not self._reconciler.tried:
+            # One has begun and ended in between; whoever ran it comes here after it.
+            return
         if snapshot is not None and tried is not None and not self._reconciler.is_pending(tried):
             self._following.settle(snapshot, tried)
 

@@ -19,6 +19,7 @@ from ctrlplane_gitops.workers.ending import LAG, PATIENCE, ending_of, lag_wait, 
 POLL = "poll"
 _MAX_MESSAGE = 500
 _MAX_LOOKS = 1000
+_MAX_REPORTS = 100
 # Rows that only count are written this often: anybody can cause them.
 _TALLY_S = 1.0
 
@@ -45,7 +46,8 @@ class Ledger:
         self._look = 0
         self._last = ""
         self._considered: tuple[DeliveryRecord, ...] = ()
-        self._report: PassReport | None = None
+        # Of the newest commits that a pass was made of: one of an older commit may end later.
+        self._reports: dict[str, PassReport] = {}
         # What could not be written yet: looks that found something, outcomes, rows that count.
         self._found: list[tuple[DeliveryRecord, int]] = []
         self._ended: list[DeliveryRecord] = []
@@ -136,7 +138,10 @@ class Ledger:
     def end_pass(self, report: PassReport, tried: Snapshot) -> None:
         """A pass of ``tried`` came to an end: so do those that were waiting for it."""
         with self._lock:
-            self._report = report
+            self._reports.pop(report.commit, None)
+            self._reports[report.commit] = report
+            if len(self._reports) > _MAX_REPORTS:
+                del self._reports[next(iter(self._reports))]
             look = self._looks.get(sign_of(tried), 0)
         self._settle(tried, report, look)
 
@@ -144,9 +149,8 @@ class Ledger:
         """The source says by now (``snapshot``) what was ``tried`` last, be it of another commit,
         and no pass is to come."""
         with self._lock:
-            report, look = self._report, self._look
-        if report is not None and report.commit != tried.commit:
-            report = None
+            # A look that has ended meanwhile may have seen more than this.
+            report, look = self._reports.get(tried.commit), self._looks.get(sign_of(snapshot), 0)
         self._settle(snapshot, report, look)
 
     def flush(self, *, is_all: bool = False) -> None:

@@ -181,6 +181,28 @@ def test_a_pass_of_an_older_commit_does_not_end_it(scene: Scene) -> None:
     assert scene.rows() == [("failed", "b")]
 
 
+def test_an_older_pass_that_ends_later_does_not_hide_how_the_newest_ended(scene: Scene) -> None:
+    scene.look("a")
+    scene.look("b")
+    scene.end_pass("b", PassOutcome.FAILED, "why")
+    scene.end_pass("a", PassOutcome.APPLIED)
+    scene.deliver("b")
+    scene.look("b")
+    scene.settle("b")
+    assert scene.rows() == [("failed", "b")]
+
+
+def test_who_knows_an_older_commit_ends_nothing_that_a_later_look_has_seen(scene: Scene) -> None:
+    scene.look("a")
+    scene.end_pass("a", PassOutcome.APPLIED)
+    scene.deliver()
+    scene.look("b")
+    scene.settle("a")
+    assert scene.rows() == [("accepted", "")]
+    scene.end_pass("b", PassOutcome.FAILED, "why")
+    assert scene.rows() == [("failed", "b")]
+
+
 def test_a_commit_whose_own_pass_was_left_out_ends_with_the_next_one(scene: Scene) -> None:
     scene.deliver("a")
     scene.look("a")
