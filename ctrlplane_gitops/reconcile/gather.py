@@ -8,7 +8,7 @@ from typing import Any
 
 from ctrlplane_gitops.catalog.control_plane import ROUTER_TYPES, parse_control_plane
 from ctrlplane_gitops.diagnostics import Diagnostic, error, sort_diagnostics
-from ctrlplane_gitops.errors import UsageError
+from ctrlplane_gitops.errors import SecretError, UsageError
 from ctrlplane_gitops.reconcile.certify import (
     NOT_RENEWED,
     Certify,
@@ -138,19 +138,7 @@ def resolve_wanted(
     if backends is not None:
         values, failures = resolve_all(refs.values(), backends)
         digests = {key: value.digest(f"{plane}/{key}") for key, value in values.items()}
-        origins = {item.key: item for item in wanted.documents if item.kind is Kind.SECRET}
-        found += [
-            error(
-                "unresolved-secret",
-                failure.message,
-                origin=origins[key].origin,
-                hint=failure.hint or "",
-                address=key.address,
-                tenant=key.tenant,
-                field=("spec", "from"),
-            )
-            for key, failure in failures.items()
-        ]
+        found += _explain_unresolved(wanted.documents, failures)
         found += _check_certificates(wanted.documents, values)
     found += _warn_unheard(wanted.documents)
     looked = look_at_certificates(wanted, certify)
@@ -222,6 +210,26 @@ def _check_router(wanted: Wanted) -> list[Diagnostic]:
             )
         ]
     return []
+
+
+def _explain_unresolved(
+    documents: Iterable[Document], failures: Mapping[ResourceKey, SecretError]
+) -> list[Diagnostic]:
+    if not failures:
+        return []
+    origins = {item.key: item.origin for item in documents if item.kind is Kind.SECRET}
+    return [
+        error(
+            "unresolved-secret",
+            failure.message,
+            origin=origins[key],
+            hint=failure.hint or "",
+            address=key.address,
+            tenant=key.tenant,
+            field=("spec", "from"),
+        )
+        for key, failure in failures.items()
+    ]
 
 
 def _check_certificates(
