@@ -56,7 +56,7 @@ class Loop:
             parts.journal,
             parts.materials,
             parts.actions,
-            lambda: self._find_stop() is not None,
+            lambda: parts.find_stop() is not None,
         )
         self._advance = Advance(parts, self._steering, self._effects, self._end)
 
@@ -109,7 +109,7 @@ class Loop:
         while self._take_in():
             self._turn += 1
             has_turned = self._collect()
-            stop = self._find_stop()
+            stop = self._parts.find_stop()
             if stop is not None:
                 self._abandon(stop)
                 return stop
@@ -225,16 +225,6 @@ class Loop:
             if batch.tenants is not None and batch.tenants.get(action.tenant):
                 batch.take(outcome)
                 break
-
-    def _find_stop(self) -> Ending | None:
-        if self._parts.lost.is_set():
-            return Ending.LOST
-        if self._parts.cancel.is_set():
-            return Ending.CANCELLED
-        deadline = self._parts.deadline
-        if deadline is not None and self._clock.now() >= deadline:
-            return Ending.TIMED_OUT
-        return None
 
     def _abandon(self, ending: Ending) -> None:
         """Let what is in flight end, and write down what came of it."""

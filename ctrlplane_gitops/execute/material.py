@@ -24,7 +24,7 @@ class Materials:
         secrets: Mapping[ResourceKey, SecretValue],
     ) -> None:
         self._contents = dict(inline)
-        self._known = frozenset(known_blobs)
+        self._known = known_blobs
         self._read = read
         self._read_stored = read_stored
         self._secrets = secrets
@@ -42,18 +42,18 @@ class Materials:
             for mount in release.template.files
             if mount.digest not in self._contents
         }
-        if in_snapshot := missing & self._known:
+        # What there is in a snapshot is gone through only for who needs some of it.
+        in_snapshot = missing.intersection(self._known) if missing else missing
+        if in_snapshot:
             self._contents.update(self._read(sorted(in_snapshot)))
-        for digest in sorted(missing - self._known):
+        for digest in sorted(missing - in_snapshot):
             content = self._read_stored(digest)
             if content is not None:
                 self._contents[digest] = content
 
     def renew(self, newer: Materials) -> None:
-        """Take over from ``newer`` what it has, and keep what only we have."""
+        """Take over from ``newer`` what it has loaded, and keep what only we have."""
         self._contents.update(newer._contents)
-        self._known |= newer._known
-        self._read, self._read_stored = newer._read, newer._read_stored
         self._secrets = {**self._secrets, **newer._secrets}
 
     def contents_of(self, release: Release) -> dict[str, bytes]:

@@ -53,6 +53,16 @@ class ApplyParts:
     read_orders: Callable[[], Mapping[ResourceKey, Order]] = dict
     analyses: Pool | None = None
 
+    def find_stop(self) -> Ending | None:
+        """Why it has to stop; None while it may go on."""
+        if self.lost.is_set():
+            return Ending.LOST
+        if self.cancel.is_set():
+            return Ending.CANCELLED
+        if self.deadline is not None and self.clock.now() >= self.deadline:
+            return Ending.TIMED_OUT
+        return None
+
 
 @struct
 class WorkResult:

@@ -24,25 +24,20 @@ _CYCLES = 50
 _BARS = {10_000: 180, 100_000: 600}
 _PASSES = re.compile(r'^ctrlplane_passes_total\{outcome="[a-zA-Z]+"\} ([0-9.]+)$', re.MULTILINE)
 _PATIENCE_S = 600
+_LISTENING = re.compile(r"listening on .*?(http\S+)$", re.MULTILINE)
 
 
 class Served:
-    """A ``serve`` over a fleet whose engine is a stub. ``rss_mib`` is read from the kernel."""
+    """A ``serve`` over a fleet whose engine is a stub. ``rss_mib`` is read from the kernel. What
+    it says is in ``log``."""
 
-    def __init__(self, fleet: Fleet, process: subprocess.Popen[str]) -> None:
+    def __init__(self, fleet: Fleet, process: subprocess.Popen[str], log: Path) -> None:
         self.fleet, self._process = fleet, process
-        self._url = ""
-        while not self._url:
-            line = self._read_line()
-            if "listening on" in line:
-                self._url = line.split()[-1]
-
-    def _read_line(self) -> str:
-        assert self._process.stderr is not None
-        line = self._process.stderr.readline()
-        if not line:
-            raise RuntimeError("serve has ended")
-        return line
+        while (found := _LISTENING.search(log.read_text())) is None:
+            if process.poll() is not None:
+                raise RuntimeError(f"serve has ended: {log.read_text()[-1000:]}")
+            time.sleep(0.1)
+        self._url = found[1]
 
     def count_passes(self) -> int:
         with urllib.request.urlopen(f"{self._url}/metrics", timeout=60) as answer:
@@ -61,7 +56,12 @@ class Served:
 
     @property
     def peak_mib(self) -> float:
+        """Since ``forget_peak``, else since it began."""
         return self._read_status("VmHWM")
+
+    def forget_peak(self) -> None:
+        # proc(5): 5 resets the peak of the resident set size.
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
 
     def _read_status(self, name: str) -> float:
         text = Path(f"/proc/{self._process.pid}/status").read_text()
@@ -97,6 +97,7 @@ def _sample(served: Served) -> tuple[list[float], float, float]:
         served.wait_passes(number + 2)
         samples.append(served.rss_mib)
     before, fleet = served.rss_mib, served.fleet
+    served.forget_peak()
     # A label changes every file and restarts nothing.
     files = {
         path: (fleet.repo / path).read_bytes().replace(b"region: eu-central", b"region: eu-west")
@@ -126,11 +127,12 @@ def _serving(root: Path, size: int) -> Iterator[Served]:
             "--ref", "main", "--poll", "1s", "--interval", "1s", "--listen", "127.0.0.1:0",
         ]  # fmt: skip
         environ = python_environ(fleet.environ, root / "pyc")
-        with engine_stub(socket, read_replicas(fleet)), subprocess.Popen(
-            command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        log = folder / "serve.log"
+        with engine_stub(socket, read_replicas(fleet)), log.open("w") as said, subprocess.Popen(
+            command, env=environ, stdout=subprocess.DEVNULL, stderr=said, text=True
         ) as process:  # fmt: skip
             try:
-                yield Served(fleet, process)
+                yield Served(fleet, process, log)
             finally:
                 process.terminate()
                 process.wait()
