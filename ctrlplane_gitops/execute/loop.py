@@ -40,6 +40,7 @@ class Loop:
         self._parts = parts
         self._clock = parts.clock
         self._lock = threading.Lock()
+        self._turned = threading.Condition(self._lock)
         self._inbox: list[Batch] = []
         self._is_closed = False
         self._batches: list[Batch] = []
@@ -64,6 +65,20 @@ class Loop:
     def mark(self) -> int:
         """Everything that moved up to now is written down, for a plan that is about to be made."""
         return self._written
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is too late to have anything carried out."""
+        return self._is_closed
+
+    def wait_written(self, within: timedelta) -> None:
+        """Until what was admitted has begun and what moved is written down, or it is too late: a
+        plan that is made before would find the same to do once more."""
+        with self._turned:
+            self._turned.wait_for(
+                lambda: self._is_closed or (not self._inbox and self._written == self._turn),
+                within.total_seconds(),
+            )
 
     def admit(self, batch: Batch) -> bool:
         """Have a plan carried out; False when it is too late for that."""
@@ -92,8 +107,9 @@ class Loop:
         try:
             ending = self._run_turns()
         finally:
-            with self._lock:
+            with self._turned:
                 self._is_closed = True
+                self._turned.notify_all()
             self._effects.stop()
             self._effects.wait()
             # Without the lease it may be somebody else whom the router serves by now.
@@ -107,7 +123,6 @@ class Loop:
 
     def _run_turns(self) -> Ending:
         while self._take_in():
-            self._turn += 1
             has_turned = self._collect()
             stop = self._parts.find_stop()
             if stop is not None:
@@ -118,7 +133,9 @@ class Loop:
             self._go_on()
             self._steering.intend(self._clock.now())
             self._parts.journal.flush()
-            self._written = self._turn
+            with self._turned:
+                self._written = self._turn
+                self._turned.notify_all()
             self._effects.submit()
             self._steering.submit()
             self._advance.look()
@@ -129,11 +146,13 @@ class Loop:
 
     def _take_in(self) -> bool:
         """Let those in who have come; False when nobody has and nothing is left to do."""
-        with self._lock:
+        with self._turned:
             inbox, self._inbox = self._inbox, []
             if not inbox and all(batch.is_over for batch in self._batches):
                 self._is_closed = True
+                self._turned.notify_all()
                 return False
+            self._turn += 1
         for batch in inbox:
             self._begin(batch)
         return True

@@ -27,6 +27,9 @@ from ctrlplane_gitops.reconcile.run import (
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.value import replace, struct
 
+# A turn of the loop is short, but for one that writes down what thousands of files have changed.
+_TURN, _CLOSING = timedelta(seconds=10), timedelta(seconds=1)
+
 
 @struct
 class Ask:
@@ -81,12 +84,16 @@ class Session:
         ``open_parts`` is asked when nothing is. Raises what ``run_pass`` raises before it acts."""
         while True:
             open_ = self._open or self._begin(ask, open_parts())
+            open_.loop.wait_written(_TURN)
+            if open_.loop.is_closed:
+                self.wait(_CLOSING)
+                continue
             found = self._look(ask, open_)
             if isinstance(found, Look):
                 return found
             # It ended while we looked: somebody else may have acted since.
             ask = found
-            self.wait(timedelta(seconds=1))
+            self.wait(_CLOSING)
 
     def wait(self, within: timedelta) -> bool:
         """True once nothing is under way any more."""

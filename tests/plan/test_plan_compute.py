@@ -34,6 +34,15 @@ def test_everything_is_created_when_nothing_is_there() -> None:
     assert plan.counts == (3, 0, 0)
 
 
+def test_the_order_in_which_instances_are_known_changes_nothing() -> None:
+    """Deployments that are not there yet leave nothing but records to be written."""
+    apps = {f"{tenant}/{name}": App(None) for tenant in ("acme", "zen") for name in ("db", "web")}
+    plans = [
+        World().plan(make_desired(dict(order))) for order in (apps.items(), reversed(apps.items()))
+    ]
+    assert plans[0] == plans[1] and len(plans[0].records.resources) > 4
+
+
 def test_plan_after_apply_is_empty_three_times_in_a_row() -> None:
     world, desired = World(), make_desired({"acme/web": App(), "acme/db": App(image=None)})
     world.apply(desired)
