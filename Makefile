@@ -13,7 +13,7 @@ run-tests = $(BIN)/python -m pytest -rs -m $(1) $(2) || { \
 	echo 'once more, alone: what has failed'; \
 	$(BIN)/python -m pytest -rs -m $(1) --lf --lfnf=none; }
 
-.PHONY: help demo test bench lint
+.PHONY: help demo test tests bench lint
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ help: ## what there is to make
 demo: $(STAMP) ## a control plane on this machine, from an empty folder to a rollback
 	$(BIN)/python examples/demo.py
 
-test: lint ## lint, then every test; skipped ones say why
+test: $(STAMP) ## lint and every test; skipped ones say why
+	@$(MAKE) --no-print-directory -j2 lint tests
+
+tests:
 	$(call run-tests,"not kubernetes",-n $(WORKERS) --dist worksteal)
 	$(call run-tests,kubernetes,-n 3 --dist loadfile)
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,8 @@ from tests.e2e.plane import Engine, Plane
 
 COUNT = 1000
 MANY = 200
-BROKEN = "tenants/t0500.yaml"
+BROKEN_NUMBER = 500
+BROKEN = f"tenants/t{BROKEN_NUMBER:04}.yaml"
 # No file to ship, and a rollout that does not wait.
 TENANT = specs.tenant("NAME").replace(
     "  files: [{path: app/server.py, source: app/server.py}]\n", ""
@@ -35,8 +36,8 @@ def plane(make_plane: Callable[[Engine], Plane]) -> Iterator[Plane]:
     world_file(made).unlink()
 
 
-def add_tenants(plane: Plane, count: int) -> None:
-    for number in range(count):
+def add_tenants(plane: Plane, numbers: Iterable[int]) -> None:
+    for number in numbers:
         name = f"t{number:04}"
         text = QUICK.replace("NAME", name).replace("minReady: 200ms", "minReady: 0s")
         plane.write(f"tenants/{name}.yaml", text)
@@ -54,12 +55,12 @@ def world(plane: Plane) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_one_broken_file_among_a_thousand(plane: Plane) -> None:
-    add_tenants(plane, COUNT)
+    """The broken one runs already, the others are to come: their first release costs least."""
+    add_tenants(plane, [BROKEN_NUMBER])
     assert plane.apply().code == 0
-    assert len(world(plane)) == COUNT
-    for path in sorted((plane.repo / "tenants").glob("*.yaml")):
-        path.write_text(path.read_text().replace('VERSION: "1"', 'VERSION: "2"'))
-    text = (plane.repo / BROKEN).read_text()
+    before = world(plane)
+    add_tenants(plane, range(COUNT))
+    text = (plane.repo / BROKEN).read_text().replace('VERSION: "1"', 'VERSION: "2"')
     (plane.repo / BROKEN).write_text(text.replace("  replicas: 1", "  replicas: [1"))
     plane.commit()
     line = 1 + text.splitlines().index("  replicas: 1")
@@ -70,14 +71,13 @@ def test_one_broken_file_among_a_thousand(plane: Plane) -> None:
         assert f"{BROKEN}:{line + 1}:" in done.text, done.err[-2000:]
         assert done.effects == ()
     assert "--keep-going" in done.err
-    assert "999 to change" in plane.run("plan").out
+    assert f"{3 * (COUNT - 1)} to add" in plane.run("plan").out
 
     done = plane.apply("--keep-going")
     assert done.code == 3, done.text[-2000:]
     rows = world(plane)
     assert len(rows) == COUNT
-    releases = {row["tenant"]: row["release"] for row in rows}
-    assert [name for name, release in releases.items() if str(release) != "2"] == ["t0500"]
+    assert [row for row in rows if row["tenant"] == "t0500"] == before
 
     again = plane.apply("--keep-going")
     assert (again.code, again.effects) == (3, ())
@@ -90,7 +90,7 @@ def test_one_broken_file_among_a_thousand(plane: Plane) -> None:
 
 def test_a_rollout_is_not_begun_before_it_can_act(plane: Plane) -> None:
     """Its deadlines would run while it waits."""
-    add_tenants(plane, MANY)
+    add_tenants(plane, range(MANY))
     interrupted: list[str] = []
 
     def interrupt(effect: str) -> None:

@@ -24,7 +24,7 @@ from tests.e2e.route_kit import (
 # With CTRLPLANE_TEST_SWEEP=full every moment of every rollout is tried with every router. Otherwise
 # so many moments of one sweep with real programs, and each way back with one of the routers.
 IS_FULL = os.environ.get("CTRLPLANE_TEST_SWEEP") == "full"
-SAMPLE = 4
+SAMPLE = 3
 CANARY = "type: canary, canary: {steps: [{weight: 25, pause: 200ms}, {weight: 50, pause: 200ms}]"
 SMOKE = "{name: smoke, type: command, command: [sh, -c, 'case $VERSION in bad*) exit 1; esac']}"
 ERRORS = "{name: errors, type: router, errorRate: {max: 5%}, noData: fail}"

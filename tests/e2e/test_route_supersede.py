@@ -21,7 +21,7 @@ from tests.e2e.route_kit import (
     opened,
 )
 
-SAMPLE = 4
+SAMPLE = 3
 IS_FULL = os.environ.get("CTRLPLANE_TEST_SWEEP") == "full"
 STRATEGIES = {
     "rolling": "type: rolling, rolling: {maxSurge: 1}",

@@ -4,7 +4,7 @@ gone that were named."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ctrlplane_gitops.cluster.failure import ApiError
 from ctrlplane_gitops.cluster.resource import (
@@ -17,7 +17,6 @@ from ctrlplane_gitops.cluster.resource import (
     SERVICE,
     ResourceType,
 )
-from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
@@ -60,6 +59,7 @@ from ctrlplane_gitops.providers.kubernetes.row import (
 )
 from ctrlplane_gitops.providers.kubernetes.shape import find_taken
 from ctrlplane_gitops.providers.kubernetes.tenant import ensure_tenant
+from ctrlplane_gitops.providers.kubernetes.versioned import write_at_version
 from ctrlplane_gitops.providers.kubernetes.view import place_pods
 from ctrlplane_gitops.providers.kubernetes.waiting import wait_for
 from ctrlplane_gitops.providers.scaling import (
@@ -218,9 +218,13 @@ class Scaling:
                     f"Deployment {self._name}: {field} is as it was before {manager}"
                 )
         desired = build_deployment(self._site.plane, self._namespace, self._action, _count(found))
-        metadata = merge_metadata(found, desired)
-        with self._effects.made(f"repair:{self._name}"):
-            return self._site.api.replace(DEPLOYMENT, desired | {"metadata": metadata})
+
+        def write(current: Object) -> Object:
+            metadata = merge_metadata(current, desired)
+            with self._effects.made(f"repair:{self._name}"):
+                return self._site.api.replace(DEPLOYMENT, desired | {"metadata": metadata})
+
+        return write_at_version(self._site.api, DEPLOYMENT, found, write)
 
     def _set_replicas(self, found: Object) -> None:
         """By the version that was looked at: who has changed it meanwhile is not overrun."""
@@ -233,21 +237,14 @@ class Scaling:
                     f"Deployment {self._name}: replicas were set to {before} by {manager}, and "
                     f"are {self._action.replicas} again"
                 )
-        metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
-        body = {"metadata": metadata, "spec": {"replicas": self._action.replicas}}
-        # The controller writes the status all the time, which makes a version of its own.
-        for attempt in range(5):
-            try:
-                with self._effects.made(f"scale:{self._name}"):
-                    self._site.api.patch(DEPLOYMENT, self._namespace, self._name, body)
-                return
-            except ProviderError as error:
-                fresh = self._site.api.get(DEPLOYMENT, self._namespace, self._name)
-                is_same = fresh is not None and _generation(fresh) == _generation(found)
-                if not is_same or attempt == 4 or not error.is_retryable:
-                    raise
-                assert fresh is not None
-                metadata["resourceVersion"] = fresh["metadata"]["resourceVersion"]
+
+        def write(current: Object) -> None:
+            metadata = {"resourceVersion": current["metadata"]["resourceVersion"]}
+            body = {"metadata": metadata, "spec": {"replicas": self._action.replicas}}
+            with self._effects.made(f"scale:{self._name}"):
+                self._site.api.patch(DEPLOYMENT, self._namespace, self._name, body)
+
+        write_at_version(self._site.api, DEPLOYMENT, found, write)
 
     def _contents(self) -> list[tuple[ResourceType, Object]]:
         """What pods need to start."""
@@ -380,10 +377,6 @@ def _is_scaled_by_others(found: Object) -> bool:
     return any(
         field == REPLICAS and not is_of_person(manager) for field, manager in find_foreign(managed)
     )
-
-
-def _generation(found: Object) -> Any:
-    return found["metadata"].get("generation")
 
 
 def _is_altered(found: Object, action: ScaleReplicaSet) -> bool:
