@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ from ctrlplane_gitops.cli.main import main
 
 Specs = Mapping[str, str]
 _HEADER = "apiVersion: ctrlplane.dev/v1\n"
+# Several times as long as a rollout takes beside others.
+_PATIENCE_S = 180
 # Passes in every release but those whose version begins with "bad".
 _CHECKS = (
     "[{name: up, type: command, interval: 100ms, timeout: 5s,"
@@ -118,12 +122,15 @@ class CrashWorld:
         child = os.fork()
         if child == 0:
             code = 70
+            # Whoever hangs says where: a child that is waited for stops everything behind it.
+            faulthandler.dump_traceback_later(_PATIENCE_S, exit=True, file=sys.__stderr__)
             try:
                 code = self.run(*arguments, on_effect=_killer(number))
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
         self.killed_code = os.waitstatus_to_exitcode(status)
+        assert self.killed_code not in (1, 70), "it hung or crashed, and has said where"
         return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
     def run_told(self, *arguments: str) -> tuple[int, list[str]]:
