@@ -13,7 +13,7 @@ import pytest
 from ctrlplane_gitops.providers.kubernetes.foreign import describe_deployment
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.template import Port
-from tests.e2e.plane import Engine, Plane
+from tests.e2e.plane import Engine, Plane, wait_until
 from tests.kubernetes.rig import Rig
 
 SHOP: dict[str, Any] = {
@@ -147,7 +147,13 @@ def test_it_is_described_and_left_as_it_is(
     plane.begin()
     namespace = kubernetes_rig.make_namespace("legacy")
     kubernetes_rig.client.apply({**SHOP, "metadata": {"name": "shop"}}, namespace)
-    before = kubernetes_rig.client.get("Deployment", "shop", namespace)["metadata"]["uid"]
+
+    def find() -> dict[str, Any]:
+        return dict(kubernetes_rig.client.get("Deployment", "shop", namespace))
+
+    # Its pods lack a Secret, so none will ever be ready; but all of them are there.
+    wait_until(lambda: find().get("status", {}).get("updatedReplicas") == 2)
+    before = find()["metadata"]["uid"]
 
     done = plane.ok("adopt", f"{namespace}/shop", "instance/acme/web")
     assert "it is left as it is" in done.out and "beside it" in done.text
@@ -155,7 +161,7 @@ def test_it_is_described_and_left_as_it_is(
     text = (plane.repo / "tenants/acme/web.yaml").read_text()
     assert "hunter22" not in text and "not in the namespace of tenant acme" in text
     assert "the key 'url' of Secret 'shop'" in text
-    found = kubernetes_rig.client.get("Deployment", "shop", namespace)
+    found = find()
     assert found["metadata"]["uid"] == before and "labels" not in found["metadata"]
 
     values = {"ACME_WEB_API_TOKEN": secrets.token_hex(8), "ACME_WEB_DB": "x://y"}
