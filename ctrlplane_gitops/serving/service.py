@@ -118,6 +118,7 @@ class Service:
                 self._narrator.take_beginning,
                 self._take_pass,
                 lambda: self._run_now(_RECONCILER),
+                self._settle,
             ),
         )
         poller = self._build_poller(source)

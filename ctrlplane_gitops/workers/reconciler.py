@@ -38,12 +38,14 @@ _HANDOVER = timedelta(seconds=30)
 class Told:
     """Who is told: ``on_look`` of every plan, also one that is refused as a whole, ``on_begin`` of
     those that are carried out from now on, ``on_pass`` how each ended and what it was made of,
-    ``on_due`` that ``run`` has something to do. Called from any thread."""
+    ``on_end`` that it is no longer pending, ``on_due`` that ``run`` has something to do. Called
+    from any thread."""
 
     on_look: Callable[[Look], None] = lambda seen: None
     on_begin: Callable[[Look], None] = lambda seen: None
     on_pass: Callable[[PassReport, Snapshot | None], None] = lambda report, snapshot: None
     on_due: Callable[[], None] = lambda: None
+    on_end: Callable[[], None] = lambda: None
 
 
 class Reconciler:
@@ -307,10 +309,13 @@ class Reconciler:
 
     def _tell_end(self, report: PassReport, seen: Look) -> None:
         with self._lock:
-            self._pending.pop(id(seen), None)
             self._agenda = after_end(self._agenda, report, self._clock.now(), self._chance())
             is_sooner = self._promised is not None and self._next_at() < self._promised
         self._told.on_pass(report, seen.wanted.snapshot)
+        # Only now: who finds nothing pending and no report would think that no pass was needed.
+        with self._lock:
+            self._pending.pop(id(seen), None)
+        self._told.on_end()
         if is_sooner:
             self._told.on_due()
 

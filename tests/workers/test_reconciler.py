@@ -16,6 +16,7 @@ from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.report import PassOutcome, PassReport
 from ctrlplane_gitops.reconcile.run import PassParts
 from ctrlplane_gitops.secrets.env import EnvBackend
+from ctrlplane_gitops.source.base import Snapshot
 from ctrlplane_gitops.source.latest import LatestSource
 from ctrlplane_gitops.state.desired import ControlPlane, ProviderConfig
 from ctrlplane_gitops.state.key import instance_key
@@ -60,8 +61,9 @@ class Scene:
         source = LatestSource(self.remote)
         self.cancel = threading.Event()
         self.dues: list[None] = []
+        self.were_pending: list[bool] = []
         self.told_of = Told(
-            on_pass=lambda report, _: self.reports.append(report),
+            on_pass=self._take_pass,
             on_due=lambda: self.dues.append(None),
         )
         self.reconciler = Reconciler(
@@ -69,6 +71,11 @@ class Scene:
             self.cancel, INTERVAL, self.told_of, chance=lambda: 0,
         )  # fmt: skip
         self.poller = Poller(source, lambda: None, self.looks.append, chance=lambda: 0)
+
+    def _take_pass(self, report: PassReport, snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            self.were_pending.append(self.reconciler.is_pending(snapshot))
+        self.reports.append(report)
 
     def open_parts(self, spec: ControlPlane, stop: threading.Event) -> PassParts:
         return PassParts(

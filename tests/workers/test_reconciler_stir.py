@@ -77,3 +77,12 @@ def test_what_has_failed_keeps_waiting_for_its_time(scene: Scene) -> None:
     scene.provider.faults.fail_effects.clear()
     scene.run(timedelta(seconds=10))
     assert scene.provider.effect_count > effects
+
+
+def test_a_pass_is_pending_until_its_end_was_told(scene: Scene) -> None:
+    """Else who asks in between would take it for one that was not needed."""
+    scene.run()
+    snapshot = scene.reconciler.tried
+    assert snapshot is not None
+    assert scene.were_pending == [True]
+    assert not scene.reconciler.is_pending(snapshot)
