@@ -21,10 +21,10 @@ help: ## what there is to make
 demo: $(STAMP) ## a control plane on this machine, from an empty folder to a rollback
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP) ## lint and every test; skipped ones say why
+test: ## lint and every test; skipped ones say why
 	@$(MAKE) --no-print-directory -j2 lint tests
 
-tests:
+tests: $(STAMP)
 	$(call run-tests,"not kubernetes",-n $(WORKERS) --dist worksteal)
 	$(call run-tests,kubernetes,-n 3 --dist loadfile)
 

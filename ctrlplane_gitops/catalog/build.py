@@ -36,15 +36,13 @@ from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
 
-_NOTHING: Mapping[ResourceKey, DesiredInstance] = {}
-
 
 def build_catalog(
     documents: Sequence[Document],
     diagnostics: Sequence[Diagnostic],
     entries: Mapping[str, str],
     secret_digests: Mapping[ResourceKey, str],
-    built: Mapping[ResourceKey, DesiredInstance] = _NOTHING,
+    built: Mapping[ResourceKey, DesiredInstance] | None = None,
 ) -> tuple[DesiredState | None, tuple[Diagnostic, ...]]:
     """Everything Git says, and the problems that only show when documents are held together.
 
@@ -62,7 +60,7 @@ def build_catalog(
     plane = parse_control_plane(index.planes)
     if plane is None:
         return None, sort_diagnostics(found)
-    scope = _build_scope(plane, index, diagnostics, entries, secret_digests, built)
+    scope = _build_scope(plane, index, diagnostics, entries, secret_digests, built or {})
     found.extend(_check_all(scope))
     if not is_sound:
         return None, sort_diagnostics(found)

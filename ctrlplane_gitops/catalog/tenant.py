@@ -83,7 +83,7 @@ def _add_instance(document: Document, instance: DesiredInstance, parts: Parts) -
 
 def _find_built(document: Document, scope: Scope) -> DesiredInstance | None:
     """The instance as it was built before, where its secrets have the same values by now."""
-    found = scope.built.get(instance_key(document.tenant, document.name)) if scope.built else None
+    found = scope.built.get(instance_key(document.tenant, document.name))
     if found is None or found.template is None:
         return found
     digests = scope.digests

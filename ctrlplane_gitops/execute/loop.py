@@ -39,8 +39,8 @@ class Loop:
     def __init__(self, parts: ApplyParts) -> None:
         self._parts = parts
         self._clock = parts.clock
-        self._lock = threading.Lock()
-        self._turned = threading.Condition(self._lock)
+        # Guards the inbox and how far the turns are, and tells who waits for them.
+        self._turned = threading.Condition(threading.Lock())
         self._inbox: list[Batch] = []
         self._is_closed = False
         self._batches: list[Batch] = []
@@ -82,7 +82,7 @@ class Loop:
 
     def admit(self, batch: Batch) -> bool:
         """Have a plan carried out; False when it is too late for that."""
-        with self._lock:
+        with self._turned:
             if not self._is_closed:
                 self._inbox.append(batch)
             return not self._is_closed

@@ -32,7 +32,6 @@ from ctrlplane_gitops.value import replace, struct
 ROOT_FILE = "ctrlplane.yaml"
 # What the catalog says of a repo without a control plane.
 _NO_PLANE = "no-control-plane"
-_NOTHING: Mapping[ResourceKey, DesiredInstance] = {}
 
 
 @struct
@@ -120,7 +119,7 @@ def resolve_wanted(
     wanted: Wanted,
     backends: Mapping[str, SecretBackend] | None,
     certify: Certify | None = None,
-    built: Mapping[ResourceKey, DesiredInstance] = _NOTHING,
+    built: Mapping[ResourceKey, DesiredInstance] | None = None,
 ) -> Wanted:
     """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
     machine that has none): every secret then counts as present and unchanged. ``certify`` None:

@@ -137,20 +137,22 @@ class Ledger:
 
     def end_pass(self, report: PassReport, tried: Snapshot) -> None:
         """A pass of ``tried`` came to an end: so do those that were waiting for it."""
+        sign = sign_of(tried)
         with self._lock:
             self._reports.pop(report.commit, None)
             self._reports[report.commit] = report
             if len(self._reports) > _MAX_REPORTS:
                 del self._reports[next(iter(self._reports))]
-            look = self._looks.get(sign_of(tried), 0)
+            look = self._looks.get(sign, 0)
         self._settle(tried, report, look)
 
     def settle(self, snapshot: Snapshot, tried: Snapshot) -> None:
         """The source says by now (``snapshot``) what was ``tried`` last, be it of another commit,
         and no pass is to come."""
+        sign = sign_of(snapshot)
         with self._lock:
             # A look that has ended meanwhile may have seen more than this.
-            report, look = self._reports.get(tried.commit), self._looks.get(sign_of(snapshot), 0)
+            report, look = self._reports.get(tried.commit), self._looks.get(sign, 0)
         self._settle(snapshot, report, look)
 
     def flush(self, *, is_all: bool = False) -> None:

@@ -169,9 +169,11 @@ def test_a_kill_at_any_effect_of_a_rollout_loses_no_request(
         numbers = sample(moments)
         kills: list[int] = []
         for number in numbers:
+            if sweep.kill(number):
+                kills.append(number)
             # How many effects an apply has depends a little on what ends first.
-            reached = [number, *(last + 1 for last in kills[-1:] if last + 1 < number)]
-            kills.extend(next(([at] for at in reached if sweep.kill(at)), []))
+            elif kills and kills[-1] + 1 < number and sweep.kill(kills[-1] + 1):
+                kills.append(kills[-1] + 1)
     asked = sum(met["answers"].values())
     print(
         f"{served.routing.type}, {case.name}: {len(kills)}/{len(numbers)} kills (of {moments}"

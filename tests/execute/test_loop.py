@@ -20,7 +20,7 @@ from ctrlplane_gitops.execute.pool import Begun, Pool
 from ctrlplane_gitops.redact import Redactor
 from ctrlplane_gitops.state.action import Action, Material, Outcome, ScaleReplicaSet
 from ctrlplane_gitops.state.desired import DesiredState
-from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.key import instance_key
 from tests.e2e.plane import wait_until
 from tests.execute.execute_kit import Scene, states
 from tests.execute.road_kit import QUICK
@@ -127,15 +127,11 @@ def test_who_waits_for_it_finds_written_down_what_was_admitted(desk: Desk) -> No
     hold(desk, "app0", shop(**names))
     desk.admit(desk.plan(shop(web="v:1", **names)))
     desk.loop.wait_written(timedelta(seconds=10))
-    assert "acme/web" in {str(key).removeprefix("instance/") for key in recorded(desk)}
+    assert instance_key("acme", "web") in desk.scene.store.load_state().instances
     assert not desk.loop.is_closed
     desk.end()
     assert desk.loop.is_closed
     desk.loop.wait_written(timedelta(days=1))
-
-
-def recorded(desk: Desk) -> set[ResourceKey]:
-    return set(desk.scene.store.load_state().instances)
 
 
 def test_a_later_plan_takes_the_place_of_an_earlier_one_once_the_call_has_ended(
