@@ -113,13 +113,7 @@ class Service:
             clock,
             cancel,
             intervals.reconcile,
-            Told(
-                self._take_look,
-                self._narrator.take_beginning,
-                self._take_pass,
-                lambda: self._run_now(_RECONCILER),
-                self._settle,
-            ),
+            self._build_told(),
         )
         poller = self._build_poller(source)
         self._renewer_planes = Planes(app, output, self._metrics.count_call, self._telling.watch)
@@ -137,6 +131,15 @@ class Service:
         workers = self._build_workers(intervals, poller, collector)
         self.scheduler = Scheduler(workers, clock, self._take_run, self._narrator.take_overdue)
         self.views = self._build_views()
+
+    def _build_told(self) -> Told:
+        return Told(
+            on_look=self._take_look,
+            on_begin=self._narrator.take_beginning,
+            on_pass=self._take_pass,
+            on_due=lambda: self._run_now(_RECONCILER),
+            on_end=self._settle,
+        )
 
     def _build_planes(self, app: App) -> Planes:
         """Those of passes, which what changes at a provider brings about as well."""
