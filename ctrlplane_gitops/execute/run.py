@@ -18,7 +18,7 @@ from ctrlplane_gitops.execute.step import Act, End, Pause, Step, Surroundings, W
 from ctrlplane_gitops.plan.change import Work
 from ctrlplane_gitops.plan.drift import is_off, wanted_replicas
 from ctrlplane_gitops.rollout.registry import strategy_for
-from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep
+from ctrlplane_gitops.rollout.view import ReplicaSetView, RolloutView, ScaleStep, StepDecision
 from ctrlplane_gitops.state.action import (
     Action,
     Outcome,
@@ -181,6 +181,9 @@ class InstanceRun:
         wanted = self._wanted(sets)
         if not wanted and self._is_asleep(sets):
             return self._mend(sets, now) or self._end()
+        if self._mended and self.status.phase is RolloutPhase.ROLLED_BACK:
+            # Asked once more the strategy would try the release again.
+            return self._end()
         view = RolloutView(
             instance=work.instance,
             target=target.number,
@@ -209,6 +212,14 @@ class InstanceRun:
             return Act(actions, changed, decision.route)
         if decision.is_done:
             return self._mend(sets, now) or self._end()
+        return self._await(decision, around, changed)
+
+    def _await(
+        self, decision: StepDecision, around: Surroundings, changed: RolloutStatus | None
+    ) -> Step:
+        """There is nothing to do now, and it has not ended."""
+        target = self.target
+        assert target is not None
         if decision.waits_for:
             text = f"{target.label} waits for {decision.waits_for}"
             if around.traffic is not None:
@@ -253,16 +264,27 @@ class InstanceRun:
 
     def _mend(self, sets: tuple[ObservedReplicaSet, ...], now: datetime) -> Act | None:
         """Put back what somebody has changed of the set that is to stay, once."""
-        work, target = self.work, self.target
-        assert work.desired is not None and target is not None
-        if self._mended or self.status.phase is not RolloutPhase.IDLE or not work.desired.replicas:
+        work, number = self.work, self._find_staying()
+        assert work.desired is not None
+        if self._mended or number is None or not work.desired.replicas:
             return None
         self._mended = True
-        own = [item for item in sets if item.release == target.number]
+        own = [item for item in sets if item.release == number]
         if not any(is_off(work.desired, item) for item in own):
             return None
-        wanted = self._wanted(sets)
-        return Act((self._dress(ScaleStep(target.number, wanted), sets, now),))
+        is_back = self.status.phase is RolloutPhase.ROLLED_BACK
+        wanted = wanted_replicas(work.desired, own) if is_back else self._wanted(sets)
+        return Act((self._dress(ScaleStep(number, wanted), sets, now),))
+
+    def _find_staying(self) -> int | None:
+        """The release whose set is to stay. After a rollback that is the one before, which an
+        autoscaler has to be led back to; all else about it is the next pass's affair."""
+        desired, target = self.work.desired, self.target
+        assert desired is not None and target is not None
+        if self.status.phase is RolloutPhase.IDLE:
+            return target.number
+        is_back = self.status.phase is RolloutPhase.ROLLED_BACK
+        return self.work.active if is_back and desired.is_autoscaled else None
 
     def _wanted(self, sets: tuple[ObservedReplicaSet, ...]) -> int:
         """How many replicas there should be: Git's number, or what somebody else decides."""

@@ -21,8 +21,11 @@ SENTINEL_STATUS = 418
 
 @struct
 class Answer:
+    """``location`` is where it sends on to, "" for nowhere."""
+
     status: int
     body: bytes
+    location: str = ""
 
 
 def fetch(url: str, timeout_s: float = 5.0) -> Answer:
@@ -49,14 +52,26 @@ def knock(
     point: EntryPoint, name: str, *, tls_name: str | None = None, timeout_s: float = 2.0
 ) -> int:
     """The status of ``/`` under that host name at an entry point; UnreachableError when nobody
-    answers. ``tls_name`` is what is asked for in the handshake, where that is another name.
-    Certificates are not judged: this is about who answers at all."""
+    answers. ``tls_name`` is what is asked for in the handshake, where that is another name."""
+    return call(point, "/", name, tls_name=tls_name, timeout_s=timeout_s).status
+
+
+def call(
+    point: EntryPoint,
+    target: str,
+    name: str,
+    *,
+    tls_name: str | None = None,
+    timeout_s: float = 2.0,
+) -> Answer:
+    """What a path answers under that host name, over a connection of its own. Certificates are not
+    judged: this is about who answers at all."""
     connection: http.client.HTTPConnection
     if point.is_tls:
         connection = _NamedConnection(point, tls_name or name, timeout_s)
     else:
         connection = http.client.HTTPConnection(point.probe_host, point.port, timeout=timeout_s)
-    return _ask(connection, "/", {"Host": name}, f"entry point {point.name!r}").status
+    return _ask(connection, target, {"Host": name}, f"entry point {point.name!r}")
 
 
 def is_taken(point: EntryPoint) -> bool:
@@ -79,7 +94,8 @@ def _ask(
     try:
         connection.request("GET", target, headers={"Connection": "close", **headers})
         answer = connection.getresponse()
-        return Answer(answer.status, answer.read(_MAX_BYTES))
+        location = answer.getheader("Location", "")
+        return Answer(answer.status, answer.read(_MAX_BYTES), location)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreachableError(f"{who} does not answer: {reason}") from None

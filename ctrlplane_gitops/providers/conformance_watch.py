@@ -80,6 +80,8 @@ class WatchClaims(ConformanceKit):
         self, provider: Provider, root: Path
     ) -> None:
         watch = self._require()
+        # What comes after the first look is told of.
+        provider.observe()
         self.scale(provider, self.make_release(instance=WEB), 1)
         self.scale(provider, self.make_release(instance=DB), 1)
         wait_until(lambda: watch.told >= {WEB, DB}, "both to be told of")

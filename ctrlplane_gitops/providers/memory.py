@@ -225,8 +225,8 @@ class MemoryProvider:
         return sorted(rows, key=lambda row: (row.tenant, row.instance, row.release, row.index))
 
     def _of_instance(self, key: ResourceKey) -> list[MemoryReplica]:
-        rows = self._ours(self.world.read())
-        return [row for row in rows if (row.tenant, row.instance) == (key.tenant, key.name)]
+        rows = self.world.read_instance(self._settings.plane, key.tenant, key.name)
+        return sorted(rows, key=lambda row: (row.release, row.index))
 
     def _effect(self, name: str, mutate: Callable[[World], None]) -> None:
         self._settings.on_effect(name)

@@ -16,7 +16,7 @@ import ssl
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -43,7 +43,7 @@ _LISTS = (
     "/api/v1/pods",
     "/apis/autoscaling/v2/horizontalpodautoscalers",
 )
-_EVERY_S = 0.2
+_EVERY_S, _PATIENCE_S = 0.2, 600
 _LOOKS = 10
 Object = dict[str, Any]
 
@@ -160,9 +160,12 @@ def watch(kubeconfig: Path, plane: str) -> Object:
     threads = [threading.Thread(target=call) for call in calls]
     for thread in threads:
         thread.start()
-    before = looker.calls
-    while looker.look() and looker.calls > before + 1:
+
+    def is_told() -> bool:
         before = looker.calls
+        return not looker.look() or looker.calls <= before + 1
+
+    await_done("what is watched to be current", is_told)
     watched_s, before = looker.time_looks(), looker.calls
     count = looker.look()
     answer = {"calls": looker.calls - before, "counts": [count]}
@@ -187,9 +190,21 @@ def apply_all(kubeconfig: Path, objects: Path, threads: int) -> Object:
         apply(first)
         for done in [pool.submit(apply, group) for group in groups]:
             done.result()
-    while sum(map(is_available, cluster.read_all(_DEPLOYMENTS, plane))) < len(groups):
-        sleep(_EVERY_S)
+
+    def is_done() -> bool:
+        return sum(map(is_available, cluster.read_all(_DEPLOYMENTS, plane))) >= len(groups)
+
+    await_done(f"{len(groups)} Deployments to be Available", is_done)
     return {"calls": cluster.calls, "counts": [len(groups)]}
+
+
+def await_done(what: str, is_done: Callable[[], bool], every_s: float = _EVERY_S) -> None:
+    """RuntimeError where it takes longer than anything here does: a controller is dead then."""
+    deadline = perf_counter() + _PATIENCE_S
+    while not is_done():
+        if perf_counter() > deadline:
+            raise RuntimeError(f"waited {_PATIENCE_S} s for {what}")
+        sleep(every_s)
 
 
 def is_available(deployment: Object) -> bool:

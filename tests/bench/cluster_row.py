@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ctrlplane_gitops.clock import monotonic_s, sleep
+from ctrlplane_gitops.clock import monotonic_s
 from ctrlplane_gitops.providers.kubernetes import manifest
 from ctrlplane_gitops.state.action import ScaleReplicaSet
 from ctrlplane_gitops.state.key import instance_key
 from ctrlplane_gitops.state.template import Port, Release, ReleaseTemplate
-from tests.bench.cluster import LABEL, THREADS, is_available
+from tests.bench.cluster import LABEL, THREADS, await_done, is_available
 from tests.bench.measure import (
     COMMAND,
     ROUNDS,
@@ -39,7 +39,6 @@ from tests.kubernetes.role import role_kubeconfig
 
 TENANTS = 10
 IMAGE = "app:1"
-_EVERY_S = 0.05
 _HEADER = "apiVersion: ctrlplane.dev/v1\n"
 _PLANE = """\
 kind: ControlPlane
@@ -188,16 +187,14 @@ class ClusterBench:
         def is_done() -> bool:
             return sum(map(is_available, self._deployments(plane))) == size
 
-        while not is_done():
-            sleep(_EVERY_S)
+        await_done(f"{size} Deployments to be Available", is_done, 0.05)
 
     def remove(self, plane: str) -> None:
         """Its namespaces with all that is in them, until they are gone."""
         client, labels = self._cluster.client, f"{LABEL}={plane}"
         for item in client.list("Namespace", labelSelector=labels):
             client.delete("Namespace", item["metadata"]["name"])
-        while client.list("Namespace", labelSelector=labels):
-            sleep(_EVERY_S)
+        await_done("namespaces to go", lambda: not client.list("Namespace", labelSelector=labels))
         shutil.rmtree(self._root / plane, ignore_errors=True)
         for folder in ("state", "cache"):
             shutil.rmtree(self._root / folder / plane, ignore_errors=True)

@@ -11,7 +11,7 @@ import socketserver
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -137,7 +137,8 @@ def serve(path: str, listing: str, looks: str = "") -> None:
                 continue
             content = lists.answer(target)
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n"
-            self.wfile.write(f"{head}Connection: close\r\n\r\n".encode() + content)
+            with suppress(BrokenPipeError):  # Whoever asked waits no longer.
+                self.wfile.write(f"{head}Connection: close\r\n\r\n".encode() + content)
 
     with socketserver.UnixStreamServer(path, Handler) as server:
         server.serve_forever()

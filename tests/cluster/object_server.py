@@ -58,7 +58,7 @@ class ObjectServer(ApiServer):
         return Reply(201, self.put(path, asked.body))
 
     def put(self, path: str, item: Object) -> Object:
-        """Keep it, with its pods where it is a Deployment."""
+        """Keep it, with its pods where it is a Deployment, to which Services of its name lead."""
         self._count += 1
         known = {"uid": f"uid-{self._count}", "generation": 1, "creationTimestamp": _AT}
         known["resourceVersion"] = str(self._count)
@@ -66,20 +66,27 @@ class ObjectServer(ApiServer):
         self.objects[path] = found
         if "/deployments/" in path:
             found["status"] = {"observedGeneration": 1}
-            for number in range(found["spec"]["replicas"]):
-                self._make_pod(path, found, number)
+            uids = [self._make_pod(path, found, it) for it in range(found["spec"]["replicas"])]
+            metadata = found["metadata"]
+            root = f"/apis/discovery.k8s.io/v1/namespaces/{metadata['namespace']}/endpointslices"
+            self.objects[f"{root}/{metadata['name']}"] = {
+                "metadata": {key: metadata[key] for key in ("name", "namespace", "labels")},
+                "endpoints": [{"targetRef": {"uid": uid}} for uid in uids],
+            }
         return found
 
-    def _make_pod(self, path: str, deployment: Object, number: int) -> None:
+    def _make_pod(self, path: str, deployment: Object, number: int) -> str:
+        """Its identity."""
         metadata, template = deployment["metadata"], deployment["spec"]["template"]
         name, namespace = f"{metadata['name']}-{number}", metadata["namespace"]
+        uid = f"{metadata['uid']}/{number}"
         container = {"name": "app", "state": {"running": {"startedAt": _AT}}, "ready": True}
         condition = {"type": "Ready", "status": "True", "lastTransitionTime": _AT}
         self.objects[f"/api/v1/namespaces/{namespace}/pods/{name}"] = {
             "metadata": {
                 "name": name,
                 "namespace": namespace,
-                "uid": f"{metadata['uid']}/{number}",
+                "uid": uid,
                 "creationTimestamp": _AT,
                 "labels": template["metadata"]["labels"],
             },
@@ -90,6 +97,7 @@ class ObjectServer(ApiServer):
                 "conditions": [condition],
             },
         }
+        return uid
 
     def _list(self, path: str, query: Mapping[str, str]) -> Reply:
         """Of one namespace, or of all."""

@@ -132,6 +132,25 @@ def test_a_release_that_fails_leaves_as_many_as_there_were(scene: Scene) -> None
     assert scene.replicas() == {"acme/web v1": 5}
 
 
+def test_after_a_rollback_the_autoscaler_acts_on_what_has_stayed(scene: Scene) -> None:
+    scene.run(specs())
+    scale(scene, 1, 5)
+    scene.local.memory.faults.never_ready.add(str(specs("shop:2").instances[WEB].revision))
+
+    def rest(action: Action) -> None:
+        """As a provider does that has an autoscaler give way while replicas are moved."""
+        if isinstance(action, ScaleReplicaSet) and action.owner is ScaleOwner.ROLLOUT:
+            astray = Alteration("acts on web", "", AlteredPart.AUTOSCALER)
+            scene.local.memory.altered[WEB, 1] = (astray,)
+
+    scene.local.before = rest  # type: ignore[assignment]
+    assert states(scene.run(specs("shop:2"))) == {"acme/web": "rolledBack"}
+    last = scene.local.performed[-1]
+    assert isinstance(last, ScaleReplicaSet)
+    assert (last.owner, last.release.number, last.replicas) == (ScaleOwner.AUTOSCALER, 1, 5)
+    assert scene.replicas() == {"acme/web v1": 5}
+
+
 def test_a_rollout_that_is_superseded_half_way_loses_nobody(scene: Scene) -> None:
     scene.run(specs())
     scale(scene, 1, 6)

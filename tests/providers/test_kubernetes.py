@@ -308,6 +308,15 @@ class TestDeployments(KubernetesHooks):
         quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
         hard = {"hard": {"count/deployments.apps": "1"}}
         self.rig.client.apply(quota | {"spec": hard}, self.namespace)
+        # One that is not counted yet refuses everything as well, but for another reason.
+        wait_until(
+            lambda: (
+                self.rig.client.get("ResourceQuota", "none", self.namespace)
+                .get("status", {})
+                .get("used")
+            ),
+            "the quota to be counted",
+        )
         action = ScaleReplicaSet(WEB, self.alias, self.make_release(2), 1)
         outcome = self.attempt(provider, action)
         assert outcome.error is not None and not outcome.error.is_retryable

@@ -20,7 +20,7 @@ def test_a_pod_that_is_told_to_go_answers_until_that_is_known() -> None:
         return container.get("lifecycle")
 
     ports = replace(TEMPLATE, ports=(Port("http", 8080),))
-    assert pause(action_of(ports)) == {"preStop": {"sleep": {"seconds": 2}}}
+    assert pause(action_of(ports)) == {"preStop": {"sleep": {"seconds": 3}}}
     # Of a short time for its end not more than half.
     short = action_of(ports, stop_timeout=timedelta(seconds=2))
     assert pause(short) == {"preStop": {"sleep": {"seconds": 1}}}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -161,3 +162,25 @@ def test_what_another_process_changes_in_the_file_is_seen(tmp_path: Path) -> Non
     assert there.read().effects == here.read().effects == 4
     path.unlink()
     assert here.read().effects == there.read().effects == 0
+
+
+def test_a_change_that_raises_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    provider = build(tmp_path)
+    scale(provider, 3)
+    world = provider.world
+    before, own = world.read(), world.read_instance("conf", "acme", "web")
+    first, second, third = sorted(before.replicas)
+    with pytest.raises(RuntimeError), world.change() as draft:
+        draft.replicas[first] = replace(draft.replicas[first], tenant="other")
+        draft.replicas[first] = replace(draft.replicas[first], reason="twice")
+        draft.replicas["new"] = draft.replicas.pop(second)
+        del draft.replicas[third]
+        draft.replicas.clear()
+        draft.volumes.add(("conf", "acme", "web", "data"))
+        draft.leftovers.add(("conf", "acme", "web", 1))
+        raise RuntimeError
+    after = world.read()
+    assert dict(after.replicas) == dict(before.replicas) and after == before
+    by_name = sorted(world.read_instance("conf", "acme", "web"), key=lambda row: row.name)
+    assert by_name == sorted(own, key=lambda row: row.name) and len(own) == 3
+    assert world.read_instance("conf", "other", "web") == []

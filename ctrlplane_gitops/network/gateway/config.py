@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ctrlplane_gitops.errors import UsageError
-from ctrlplane_gitops.network.options import check_options, parse_entry_point
+from ctrlplane_gitops.network.options import EntryPoint, check_options, parse_entry_point
+from ctrlplane_gitops.network.table import is_host
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.value import struct
 
 NAME = "gateway"
 _OPTIONS = ("entryPoints", "gateway")
-_POINT_OPTIONS = ("listener", "port", "tls")
+_POINT_OPTIONS = ("listener", "port", "tls", "probe")
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _GATEWAY = re.compile(rf"{_LABEL}/{_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -22,11 +24,13 @@ _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 @struct
 class Listener:
     """An entry point: a listener of the Gateway, ``name`` None: all that admit the route. With a
-    ``port`` its listeners are ours: one for each host that a route shows a certificate at."""
+    ``port`` its listeners are ours: one for each host that a route shows a certificate at.
+    ``probe`` is where it can be asked what it serves; None: what the Gateway says is believed."""
 
     name: str | None
     is_tls: bool = False
     port: int | None = None
+    probe: EntryPoint | None = None
 
 
 @struct
@@ -52,7 +56,7 @@ def parse_config(options: Json) -> GatewayConfig:
     """UsageError names an unknown option or a bad value.
 
     >>> parse_config({"gateway": "infra/public"}).listeners
-    {'web': Listener(name=None, is_tls=False, port=None)}
+    {'web': Listener(name=None, is_tls=False, port=None, probe=None)}
     """
     check_options(NAME, options, _OPTIONS)
     gateway = options.get("gateway")
@@ -82,8 +86,9 @@ def _parse_point(name: str, raw: Any) -> Listener:
             f"{who}: {listener!r} is not the name of a listener",
             hint="the Gateway's spec.listeners[].name",
         )
+    probe = _parse_probe(who, name, value["probe"], is_tls) if "probe" in value else None
     if "port" not in value:
-        return Listener(listener, is_tls)
+        return Listener(listener, is_tls, probe=probe)
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise UsageError(f"{who}: {port!r} is not a port")
     if listener is not None or not is_tls:
@@ -91,4 +96,20 @@ def _parse_point(name: str, raw: Any) -> Listener:
             f"{who}: port is for listeners of ours, which show the certificates of routes",
             hint=f"write {name}: {{port: {port}, tls: true}}, or {name}: <name of a listener>",
         )
-    return Listener(None, True, port)
+    return Listener(None, True, port, probe)
+
+
+def _parse_probe(who: str, name: str, raw: Any, is_tls: bool) -> EntryPoint:
+    try:
+        parts = urlsplit(str(raw))
+        host, port = parts.hostname or "", parts.port or (443 if is_tls else 80)
+    except ValueError:
+        host, port, parts = "", 0, urlsplit("")
+    is_plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    scheme = "https" if is_tls else "http"
+    if parts.scheme != scheme or not is_plain or not is_host(host):
+        raise UsageError(
+            f"{who}: probe {raw!r} is not where it can be asked",
+            hint=f"the address that requests reach it at, for example {scheme}://203.0.113.7",
+        )
+    return EntryPoint(name, host, port, is_tls)

@@ -7,6 +7,7 @@ in is written out, so that what is there can be compared with what should be.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ NOTE = "ctrlplane.dev/entry"
 # A Service that selects nobody: a share with nobody to answer it is a 503, as everywhere else.
 NOBODY, NOBODY_PORT = "ctrlplane-nobody", 80
 _NOBODY_SELECTOR = {"ctrlplane.dev/nobody": "true"}
+# RFC 6761: no such name is ever anybody's.
+NOWHERE = "ctrlplane-gitops.invalid"
 _SERVICE = re.compile(r"([a-z0-9][-a-z0-9]*)\.([a-z0-9][-a-z0-9]*)\.svc(\..+)?")
 
 
@@ -141,10 +144,36 @@ def render_spec(
         match = {"type": "Exact", "name": header.name, "value": header.value}
         asked = _reference(placement.targets.get(header.release), 1)
         rules.insert(0, _rule(entry, [asked], match))
-    return {
+    spec = {
         "parentRefs": render_parents(plane, config, entry),
         "hostnames": list(entry.hosts),
         "rules": rules,
+    }
+    if config.listeners[entry.entry_point].probe is not None:
+        rules.insert(0, _answer_probes(entry, spec))
+    return spec
+
+
+def probe_path(entry: RouteEntry) -> str:
+    """Where an entry point tells what it serves of a route.
+
+    >>> from ctrlplane_gitops.state.key import parse_address
+    >>> key = parse_address("route/acme/web")
+    >>> probe_path(RouteEntry(key, key, (), "/", ()))
+    '/.well-known/ctrlplane-gitops/acme/web'
+    """
+    return f"/.well-known/ctrlplane-gitops/{entry.key.tenant}/{route_name(entry)}"
+
+
+def _answer_probes(entry: RouteEntry, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule that names, by a redirect to nowhere, the HTTPRoute it is of: who meets it meets all
+    the others as they are written here. Every Gateway has to know redirects to another host."""
+    text = json.dumps(spec, separators=(",", ":"), sort_keys=True)
+    host = f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{NOWHERE}"
+    redirect = {"hostname": host, "statusCode": 302}
+    return {
+        "matches": [{"path": {"type": "Exact", "value": probe_path(entry)}}],
+        "filters": [{"type": "RequestRedirect", "requestRedirect": redirect}],
     }
 
 
@@ -192,7 +221,9 @@ def _reference(target: Target | None, weight: int) -> dict[str, Any]:
 
 def has_nobody(spec: Mapping[str, Any]) -> bool:
     """Whether a share of the requests is to be answered by nobody."""
-    return any(item["name"] == NOBODY for rule in spec["rules"] for item in rule["backendRefs"])
+    return any(
+        item["name"] == NOBODY for rule in spec["rules"] for item in rule.get("backendRefs", ())
+    )
 
 
 def render_nobody(plane: str, tenant: str, namespace: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ctrlplane_gitops.errors import (
 from ctrlplane_gitops.network.certificate import complete_certificates
 from ctrlplane_gitops.network.gateway.config import NAME, parse_config
 from ctrlplane_gitops.network.gateway.listener import LABEL_PLANE, Place, read_pem
+from ctrlplane_gitops.network.gateway.probe import find_unserved
 from ctrlplane_gitops.network.gateway.read import (
     Seen,
     add_stock,
@@ -267,6 +268,8 @@ class GatewayRouter:
                 # It may be a new one. One that somebody has removed comes back with the next scale,
                 # which must not wait for it here.
                 waits.append(f"{describe(item.entry)}: {said.missing}")
+        served = [item for item in seen if item.entry and item.entry.key not in refused]
+        waits = waits or find_unserved(self._config, served)
         if waits:
             return LiveReport(False, "; ".join(waits), refused)
         if told is not None:

@@ -158,7 +158,7 @@ def _find_notes(spec: Mapping[str, Any], container: Mapping[str, Any]) -> Iterat
     if (resources.get("requests") or {}) != (resources.get("limits") or {}):
         yield "its requests are not its limits; the next release asks for what it may use"
     if (container.get("lifecycle") or {}).get("preStop"):
-        yield "its preStop is not described; ours answers as before for 2 s"
+        yield "its preStop is not described; ours answers as before for 3 s"
     if spec.get("imagePullSecrets"):
         yield "its registry wants a password: add a Secret of type registry"
     if spec.get("serviceAccountName") not in (None, "default"):

@@ -13,6 +13,7 @@ from ctrlplane_gitops.cluster.resource import (
     AUTOSCALER,
     CONFIG_MAP,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     NAMESPACE,
     POD,
     SECRET,
@@ -32,6 +33,7 @@ from ctrlplane_gitops.providers.kubernetes.row import (
     read_deployment,
     read_pod,
     read_pod_of,
+    read_reached,
     read_service,
 )
 from ctrlplane_gitops.providers.kubernetes.view import Seen
@@ -64,6 +66,8 @@ class Lookup:
             Selection(SERVICE, labels | {LABEL_RELEASE: ""}, read_service, is_meta=True)
         )
         self._pods = Mirror(Selection(POD, labels, read_pod))
+        # They carry the labels of their Services.
+        self._slices = Mirror(Selection(ENDPOINT_SLICE, labels | {LABEL_RELEASE: ""}, read_reached))
         contents = labels | {LABEL_RELEASE: ""}
         # Metadata alone: no secret leaves the server.
         self._contents = tuple(
@@ -129,6 +133,7 @@ class Lookup:
             next((item.trouble for item in self._mirrors if item.trouble), ""),
             quotas,
             limited,
+            None if keys is None else self._see_reached(ours, pods, keys, place),
         )
 
     def _see_quotas(
@@ -163,6 +168,26 @@ class Lookup:
             for where, row in self._read(item, keys, place)
         }
 
+    def _see_reached(
+        self,
+        rows: Iterable[DeploymentRow],
+        pods: Iterable[PodRow | None],
+        keys: Collection[ResourceKey],
+        place: tuple[dict[str, str], str | None],
+    ) -> frozenset[str] | None:
+        """Not asked where nobody is ready, nor about everything: what a release may do next hangs
+        on it, and nothing else does. None where we may not ask."""
+        ready = {(pod.instance, pod.release) for pod in pods if pod and pod.verdict.is_ready}
+        if not any(row.ports and (row.instance, row.release) in ready for row in rows):
+            return None
+        try:
+            slices = self._read(self._slices, keys, place)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
+        return frozenset(uid for found in slices for uid in found)
+
     def pods_of(
         self, instance: ResourceKey | None = None, release: int | None = None
     ) -> list[PodRow]:
@@ -185,7 +210,8 @@ class Lookup:
 
     @property
     def _mirrors(self) -> tuple[Mirror[Any], ...]:
-        return self._deployments, self._services, self._pods, self._autoscalers, *self._contents
+        kept = self._deployments, self._services, self._pods, self._slices, self._autoscalers
+        return *kept, *self._contents
 
     def _place(self, keys: Collection[ResourceKey] | None) -> tuple[dict[str, str], str | None]:
         """Labels and namespace that all of these have: where all are one tenant's, its own. Where

@@ -43,8 +43,9 @@ from ctrlplane_gitops.state.template import Port, Release, ReleaseTemplate, Secr
 
 Object = dict[str, Any]
 _MOST_OF_PORT_NAME = 15
-# Endpoints and Gateways follow within a fraction of this.
-_PAUSE_S = 2
+# Traefik takes up what has changed every two seconds, unless it is told otherwise, and nobody we
+# know of takes longer.
+_PAUSE_S = 3
 _SECRETS, _FILES = "ctrlplane-secrets", "ctrlplane-files"
 
 

@@ -67,7 +67,8 @@ class KubernetesProvider:
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
         """Four list calls, each in as many pages as it takes, and one more each where there are
-        secrets and files; one small call while it is watched and what that has shown is current."""
+        secrets and files; about some instances one that tells which pods their
+        Services lead to. One small call while it is watched and what that has shown is current."""
         try:
             seen = self.site.lookup.see(keys)
         except ProviderError as error:
@@ -91,7 +92,7 @@ class KubernetesProvider:
     def watch(
         self, on_change: Callable[[Collection[ResourceKey]], None], halt: Halt
     ) -> Sequence[Callable[[], None]]:
-        """Six of them, which between them look after everything that is listed otherwise."""
+        """Seven of them, which between them look after everything that is listed otherwise."""
         watchers = self.site.lookup.watch(lambda key: on_change((key,)), self.pace)
         for item in watchers:
             halt.on_set(item.stop)

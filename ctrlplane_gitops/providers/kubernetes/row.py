@@ -146,6 +146,17 @@ def read_service(item: Object) -> ServiceRow:
     return (metadata["namespace"], metadata["name"]), foreign
 
 
+def read_reached(item: Object) -> tuple[str, ...]:
+    """The pods, by identity, that an EndpointSlice leads to. Nothing said of one is yes, as the API
+    has it."""
+    return tuple(
+        str(endpoint["targetRef"]["uid"])
+        for endpoint in item.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        and (endpoint.get("targetRef") or {}).get("uid")
+    )
+
+
 def read_deployment(item: Object) -> DeploymentRow | None:
     """None when it does not carry our labels as we write them."""
     metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}

@@ -101,7 +101,8 @@ def describe_changed(deployments: Iterable[DeploymentRow]) -> list[str]:
 class Seen:
     """What one look shows. ``strangers`` is how many Deployments carry our label but not the
     others, or are not in their tenant's namespace; ``trouble`` is why something is not watched that
-    should be."""
+    should be. ``reached`` are the pods, by identity, that their Services lead to; None: nobody has
+    asked, or may."""
 
     deployments: tuple[DeploymentRow, ...]
     pods: tuple[PodRow, ...]
@@ -112,6 +113,7 @@ class Seen:
     trouble: str = ""
     quotas: Mapping[str, QuotaRow] = MappingProxyType({})
     limited: frozenset[str] = frozenset()
+    reached: frozenset[str] | None = None
 
 
 def build_sets(
@@ -128,7 +130,7 @@ def build_sets(
     for row in seen.deployments:
         if keys is None or row.instance in keys:
             own = staying(row, by_set.get((row.instance, row.release), ()))
-            replicas = _build_replicas(plane, row, own)
+            replicas = _build_replicas(plane, row, own, _find_reached(row, seen))
             # One without pods is there as well: of a release that was begun, or scaled to nothing.
             if replicas or not row.is_going:
                 altered = (*_find_altered(row, seen), *_find_astray(row, seen))
@@ -149,15 +151,23 @@ def build_sets(
     return tuple(sorted(found, key=lambda item: (item.instance, item.release)))
 
 
+def _find_reached(row: DeploymentRow, seen: Seen) -> frozenset[str] | None:
+    """None where it does not matter: nobody is led there, or not by what we have written, which is
+    drift of the set and no fault of its pods."""
+    is_ours = seen.services.get((row.namespace, row.service), row) == ()
+    return seen.reached if row.ports and is_ours else None
+
+
 def _build_replicas(
-    plane: str, row: DeploymentRow, pods: Sequence[PodRow]
+    plane: str, row: DeploymentRow, pods: Sequence[PodRow], reached: frozenset[str] | None
 ) -> tuple[ObservedReplica, ...]:
     placed = place_pods(pods)
     endpoints = tuple(
         Endpoint(name, f"{row.service}.{row.namespace}.svc", number) for name, number in row.ports
     )
     found = {
-        index: _build_replica(plane, row, index, pod, endpoints) for index, pod in placed.items()
+        index: _build_replica(plane, row, index, pod, endpoints, reached)
+        for index, pod in placed.items()
     }
     # What is asked for and not there yet, or refused.
     missing = 0 if row.is_going else row.replicas - sum(1 for pod in pods if not pod.is_final)
@@ -178,11 +188,20 @@ def _build_replicas(
 
 
 def _build_replica(
-    plane: str, row: DeploymentRow, index: int, pod: PodRow, endpoints: tuple[Endpoint, ...]
+    plane: str,
+    row: DeploymentRow,
+    index: int,
+    pod: PodRow,
+    endpoints: tuple[Endpoint, ...],
+    reached: frozenset[str] | None,
 ) -> ObservedReplica:
     verdict, reason = pod.verdict, pod.reason
     if row.is_going or pod.is_going:
         reason = reason or f"pod {pod.name} is being stopped"
+        verdict = Verdict(False, verdict.since, 0, reason)
+    elif verdict.is_ready and reached is not None and pod.uid not in reached:
+        # Who sends requests goes by the Service, which hears of a ready pod a moment later.
+        reason = f"pod {pod.name} is ready, and the Service {row.service} does not lead to it yet"
         verdict = Verdict(False, verdict.since, 0, reason)
     return ObservedReplica(
         replica_name(plane, row.instance, row.release, index),
