@@ -46,7 +46,8 @@ def engine_with_images() -> Iterator[str]:
 def private_engine() -> Iterator[str]:
     """A dockerd with its data, state and socket in a directory of its own (short: a socket's path
     has at most 107 bytes). The default bridge stays on: ``--bridge=none`` would delete the
-    ``docker0`` of another engine on this machine."""
+    ``docker0`` of another engine on this machine. There is room for as many networks as tests may
+    want at one time."""
     program = find_program("dockerd", "docker.io")
     find_program("iptables", "iptables")
     if os.geteuid() != 0:
@@ -55,6 +56,7 @@ def private_engine() -> Iterator[str]:
     host = f"unix://{root}/docker.sock"
     arguments = [program, f"--data-root={root}/data", f"--exec-root={root}/exec"]
     arguments += [f"--pidfile={root}/pid", f"--host={host}"]
+    arguments += ["--default-address-pool=base=10.208.0.0/12,size=26"]
     try:
         with running(arguments, root / "log", lambda: is_answering(host)):
             yield host

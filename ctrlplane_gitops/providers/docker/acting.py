@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, assert_never
 
+from ctrlplane_gitops.clock import sleep
 from ctrlplane_gitops.errors import CtrlplaneError, ProviderError
 from ctrlplane_gitops.providers.adopting import Adoption, Foreign
 from ctrlplane_gitops.providers.base import (
@@ -54,6 +55,9 @@ from ctrlplane_gitops.state.action import (
     UpdateResources,
 )
 from ctrlplane_gitops.state.key import ResourceKey
+
+# About as long as an engine works on one container that ends.
+_PACE_S = 0.3
 
 
 class Acting:
@@ -163,36 +167,29 @@ class Acting:
     def _scale(
         self, action: ScaleReplicaSet, material: Material, effects: Effects, warnings: list[str]
     ) -> None:
-        found, surplus, steps = self._find_steps(action)
+        rows = self._of_instance(action.instance)
+        found, surplus, steps = _find_steps(action, rows)
         if (steps.start or steps.replace) and self._restore(action.instance.tenant, effects):
-            found, surplus, steps = self._find_steps(action)
+            rows = self._of_instance(action.instance)
+            found, surplus, steps = _find_steps(action, rows)
         surplus += [found[index] for index in steps.remove]
-        self._remove(surplus, action.stop_timeout, effects)
         number, starts = action.release.number, sorted(steps.start + steps.replace)
+        # Others of it answer meanwhile: an engine that does all at once leaves them no processor.
+        is_paced = any(item.is_live and item.release != number for item in rows)
+        self._remove(surplus, action.stop_timeout, effects, is_paced=is_paced)
         if starts:
             launch = self._launcher.prepare(action, material, effects)
             self._remove([found[index] for index in steps.replace], timedelta(0), effects)
+            calls = [
+                partial(self._launcher.start, action, launch, index, effects) for index in starts
+            ]
             try:
-                self._settings.start_all(
-                    [
-                        partial(self._launcher.start, action, launch, index, effects)
-                        for index in starts
-                    ]
-                )
+                for group in [[call] for call in calls] if is_paced else [calls]:
+                    self._settings.start_all(group)
             finally:
                 warnings.extend(launch.warnings)
         elif action.replicas == 0:
             self._secret_files.remove_release(action.instance, number, effects)
-
-    def _find_steps(
-        self, action: ScaleReplicaSet
-    ) -> tuple[dict[int, Container], list[Container], ScaleSteps]:
-        """Who is there by index, those there should not be, and what is to be done."""
-        number = action.release.number
-        rows = [item for item in self._of_instance(action.instance) if item.release == number]
-        found, surplus = _by_index(rows)
-        slots = [item.slot for item in found.values()]
-        return found, surplus, compute_scale(slots, action.replicas, action.retire)
 
     def _restore(self, tenant: str, effects: Effects) -> bool:
         """What was adopted and has lost its marker runs on, and is not to be started again."""
@@ -201,11 +198,24 @@ class Acting:
             network = network_name(plane, tenant)
             return restore_markers(self.engine.client, plane, network, effects)
 
-    def _remove(self, containers: Sequence[Container], grace: timedelta, effects: Effects) -> None:
-        """Side by side: each may take its whole grace."""
+    def _remove(
+        self,
+        containers: Sequence[Container],
+        grace: timedelta,
+        effects: Effects,
+        *,
+        is_paced: bool = False,
+    ) -> None:
+        """Side by side: each may take its whole grace. ``is_paced``: begun one after the other."""
+        pace_s = _PACE_S if is_paced else 0.0
+
+        def remove(place: int, item: Container) -> None:
+            sleep(place * pace_s)
+            self.engine.remove(item, grace, effects)
+
         if containers:
             self._settings.stop_all(
-                [partial(self.engine.remove, item, grace, effects) for item in containers]
+                [partial(remove, place, item) for place, item in enumerate(containers)]
             )
 
     def _update(self, action: UpdateResources, effects: Effects) -> None:
@@ -239,6 +249,15 @@ class Acting:
 
 def _preference(container: Container) -> tuple[bool, float]:
     return container.is_live, container.created_at.timestamp()
+
+
+def _find_steps(
+    action: ScaleReplicaSet, rows: Sequence[Container]
+) -> tuple[dict[int, Container], list[Container], ScaleSteps]:
+    """Who is there of the release by index, those there should not be, and what is to be done."""
+    found, surplus = _by_index([item for item in rows if item.release == action.release.number])
+    slots = [item.slot for item in found.values()]
+    return found, surplus, compute_scale(slots, action.replicas, action.retire)
 
 
 def _by_index(rows: Sequence[Container]) -> tuple[dict[int, Container], list[Container]]:
