@@ -119,7 +119,7 @@ class MemoryProvider:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, self.faults.gap, instances),))
         sets: dict[tuple[ResourceKey, int], list[MemoryReplica]] = {}
-        for row in self._ours(self.world.read()):
+        for row in self._ours():
             key = instance_key(row.tenant, row.instance)
             if keys is None or key in keys:
                 sets.setdefault((key, row.release), []).append(row)
@@ -196,7 +196,7 @@ class MemoryProvider:
         if self.faults.gap is not None:
             raise UnreachableError(self.faults.gap)
         stopped = ReplicaPhase.STOPPED.value
-        live = {row.id for row in self._ours(self.world.read()) if row.phase != stopped}
+        live = {row.id for row in self._ours() if row.phase != stopped}
         asked = [item.name for item in replicas if item.id in live]
         return {name: self.usages.get(name, Usage(0.0, 0, 0, 0)) for name in asked}
 
@@ -220,8 +220,8 @@ class MemoryProvider:
                 row, phase=stopped, exit_code=exit_code, reason=reason
             )
 
-    def _ours(self, world: World) -> list[MemoryReplica]:
-        rows = [row for row in world.replicas.values() if row.plane == self._settings.plane]
+    def _ours(self) -> list[MemoryReplica]:
+        rows = [row for row in self.world.read_replicas() if row.plane == self._settings.plane]
         return sorted(rows, key=lambda row: (row.tenant, row.instance, row.release, row.index))
 
     def _of_instance(self, key: ResourceKey) -> list[MemoryReplica]:
@@ -331,7 +331,7 @@ class MemoryProvider:
             self._effect(f"remove-volumes:{action.instance.address}", mutate)
 
     def _remove_tenant(self, action: RemoveTenant) -> None:
-        rows = self._ours(self.world.read())
+        rows = self._ours()
         left = sorted({row.instance for row in rows if row.tenant == action.tenant.name})
         if left:
             raise ProviderError(f"{action.tenant} still has instances here: {', '.join(left)}")

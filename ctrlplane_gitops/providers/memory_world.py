@@ -121,6 +121,11 @@ class MemoryWorld:
             world = self._refresh()
             return _copy(world, Replicas(world.replicas.values()))
 
+    def read_replicas(self) -> list[MemoryReplica]:
+        """All of them, in no order; ``read`` would make a copy of everything for it."""
+        with self._lock:
+            return list(self._refresh().replicas.values())
+
     def read_instance(self, plane: str, tenant: str, instance: str) -> list[MemoryReplica]:
         """The replicas of one, in no order."""
         with self._lock:

@@ -61,17 +61,15 @@ class Lookup:
         self._plane = plane
         self._config = config
         labels = {LABEL_PLANE: plane}
+        released = labels | {LABEL_RELEASE: ""}
         self._deployments = Mirror(Selection(DEPLOYMENT, labels, read_deployment))
-        self._services = Mirror(
-            Selection(SERVICE, labels | {LABEL_RELEASE: ""}, read_service, is_meta=True)
-        )
+        self._services = Mirror(Selection(SERVICE, released, read_service, is_meta=True))
         self._pods = Mirror(Selection(POD, labels, read_pod))
         # They carry the labels of their Services.
-        self._slices = Mirror(Selection(ENDPOINT_SLICE, labels | {LABEL_RELEASE: ""}, read_reached))
-        contents = labels | {LABEL_RELEASE: ""}
+        self._slices = Mirror(Selection(ENDPOINT_SLICE, released, read_reached))
         # Metadata alone: no secret leaves the server.
         self._contents = tuple(
-            Mirror(Selection(kind, contents, read_content, is_meta=True))
+            Mirror(Selection(kind, released, read_content, is_meta=True))
             for kind in (SECRET, CONFIG_MAP)
         )
         # Where we may not look at them there are none of ours.
