@@ -30,13 +30,14 @@ def show_health(
     text = "not known" if uptime.percent is None else percent(uptime.percent / 100)
     is_whole = uptime.known >= WINDOW * 0.99
     known = "the last 24 h" if is_whole else f"the {lasting(uptime.known)} that are known"
+    summary = "no uptime yet" if uptime.percent is None else f"{text} up of {known}"
     return {
         "state": view.health.value,
         "uptime": text,
-        "known": known,
+        "summary": summary,
         "span": "24 h",
         "bars": draw_strip(_cells(whole, seen_at, now)),
-        "text": f"Up {text} of {known}",
+        "text": f"The last 24 h: {summary}",
         "checks": [
             {"name": item.check, "state": item.health.value, "said": item.message}
             for item in view.checks

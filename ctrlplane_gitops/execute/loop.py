@@ -265,6 +265,9 @@ class Loop:
         """Begin works whose dependencies are done, as many as may act; skip those whose have
         failed."""
         acting = self._advance.count_acting()
+        names = self._parts.providers
+        if names and all(acting[name] >= _MAX_ACTING for name in names):
+            return  # Thousands may wait, and none of them can begin.
         for key, (work, batch) in list(self._waiting.items()):
             if acting[work.provider] >= _MAX_ACTING:
                 continue

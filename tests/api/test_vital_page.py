@@ -52,6 +52,15 @@ def test_time_in_which_nobody_looked_is_neither_up_nor_down() -> None:
     assert (shown["state"], shown["uptime"]) == ("unknown", "100%")
 
 
+def test_what_has_only_begun_has_no_uptime_yet() -> None:
+    spans = (span(Health.HEALTHY, 0, None),)
+    shown = show_health(view_spans(WEB, spans, NOW, NOW), spans, NOW, NOW)
+    assert shown is not None and shown["summary"] == "no uptime yet"
+    spans = (span(Health.HEALTHY, 2, None),)
+    shown = show_health(view_spans(WEB, spans, NOW, NOW), spans, NOW, NOW)
+    assert shown is not None and shown["summary"] == "100% up of the 2 h that are known"
+
+
 def test_uptime_is_never_rounded_up_to_all_of_it() -> None:
     spans = (
         span(Health.HEALTHY, 24, 0.001),
