@@ -266,9 +266,9 @@ class Loop:
         failed."""
         acting = self._advance.count_acting()
         names = self._parts.providers
-        if names and all(acting[name] >= _MAX_ACTING for name in names):
-            return  # Thousands may wait, and none of them can begin.
         for key, (work, batch) in list(self._waiting.items()):
+            if names and all(acting[name] >= _MAX_ACTING for name in names):
+                return  # Thousands may wait, and none of them can begin.
             if acting[work.provider] >= _MAX_ACTING:
                 continue
             needed = batch.plan.dependencies.get(key, ())
