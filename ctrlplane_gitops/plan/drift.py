@@ -64,8 +64,13 @@ def compare_live(
         texts.append(f"{change.path[-1]} {change.before} -> {after}")
     altered = [item for one in own for item in find_altered(instance, one)]
     texts.extend(f"changed by hand: {item}" for item in altered)
-    quotas = [text for one in own if (text := find_quota(instance, one))]
-    texts.extend(quotas)
+    kept = [
+        text
+        for one in own
+        for text in (find_quota(instance, one), find_owner(instance, one))
+        if text
+    ]
+    texts.extend(kept)
     texts.extend(
         f"leftover replicas of v{item.release} on {item.provider}: {len(item.replicas)}"
         for item in others
@@ -76,7 +81,7 @@ def compare_live(
         and is_counted
         and not dead
         and not altered
-        and not quotas
+        and not kept
     )
     # What somebody else decides is shown as what was asked for.
     count = instance.replicas if is_counted else len(live)
@@ -121,7 +126,21 @@ def find_altered(
 
 def is_off(instance: DesiredInstance, replica_set: ObservedReplicaSet) -> bool:
     """Whether a ``ScaleReplicaSet`` to as many replicas as there are would put something right."""
-    return bool(find_altered(instance, replica_set) or find_quota(instance, replica_set))
+    return bool(
+        find_altered(instance, replica_set)
+        or find_quota(instance, replica_set)
+        or find_owner(instance, replica_set)
+    )
+
+
+def find_owner(instance: DesiredInstance, replica_set: ObservedReplicaSet) -> str:
+    """Who the provider has down for how many replicas there are, and should not; "" where that is
+    as wanted, or it has nobody down."""
+    found = replica_set.is_autoscaled
+    if found is None or found == instance.is_autoscaled:
+        return ""
+    wanted, other = ("autoscaler", "specs") if instance.is_autoscaled else ("specs", "autoscaler")
+    return f"who decides how many replicas there are: {wanted} -> {other}"
 
 
 def find_quota(instance: DesiredInstance, replica_set: ObservedReplicaSet) -> str:
@@ -149,6 +168,7 @@ def is_settled(
         or only.provider != instance.provider
         or len(only.replicas) != wanted_replicas(instance, sets)
         or ((only.altered or only.quota) and is_off(instance, only))
+        or find_owner(instance, only)
     ):
         return False
     wanted = instance.resources

@@ -89,7 +89,8 @@ class MemoryProvider:
     ``faults`` may be changed at any time. ``observe_calls`` and ``effect_count`` count what this
     object was asked and did; ``world.read().effects`` counts over all objects. ``usages`` are what
     replicas use, by name; who is not in it uses nothing. ``verdicts`` are what it says of
-    replicas by name, ``altered`` and ``scalers`` what somebody else did to or decides of a set.
+    replicas by name, ``altered`` and ``scalers`` what somebody else did to or decides of a set,
+    ``left`` whether it is down as an autoscaler's; of who is not in it nothing is kept.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class MemoryProvider:
         self.verdicts: dict[str, Verdict] = {}
         self.altered: dict[tuple[ResourceKey, int], tuple[Alteration, ...]] = {}
         self.scalers: dict[tuple[ResourceKey, int], str] = {}
+        self.left: dict[tuple[ResourceKey, int], bool] = {}
         self.observe_calls = 0
         self.effect_count = 0
         self._settings = settings
@@ -133,6 +135,7 @@ class MemoryProvider:
                     altered=self.altered.get((key, release), ()),
                     scaled_by=self.scalers.get((key, release), ""),
                     scale=len(rows),
+                    is_autoscaled=self.left.get((key, release)),
                 )
                 for (key, release), rows in sorted(sets.items())
             )
@@ -266,7 +269,11 @@ class MemoryProvider:
             self._remove(self._name(action, index))
         for index in sorted(steps.replace + steps.start):
             self._start(action, index)
-        if self.altered.pop((action.instance, action.release.number), ()):
+        own = action.instance, action.release.number
+        if self.left.get(own, action.is_autoscaled) is not action.is_autoscaled:
+            self.left[own] = action.is_autoscaled
+            self._effect(f"own:{action.instance.address}", lambda world: None)
+        if self.altered.pop(own, ()):
             self._effect(f"mend:{action.instance.address}", lambda world: None)
         if action.replicas == 0:
             self._clear(action.instance.tenant, action.instance.name, action.release.number)

@@ -60,6 +60,11 @@ class ScaleReplicaSet:
     owner: ScaleOwner = ScaleOwner.SPECS
     allowance: Allowance | None = None
 
+    @property
+    def is_autoscaled(self) -> bool:
+        """Whether an autoscaler is to decide, or gives way to a rollout for a while."""
+        return self.owner is not ScaleOwner.SPECS
+
 
 @struct
 class UpdateResources:

@@ -99,7 +99,9 @@ class ObservedReplicaSet:
     ran before it was ours. ``altered`` is what a ``ScaleReplicaSet`` to as many replicas as there
     are would put right. ``scaled_by`` is who else decides how many there are (an autoscaler): their
     number is no drift then. ``scale`` is how many the provider has been told to keep, None where it
-    knows no such number. ``quota`` None: the provider holds nobody to anything there."""
+    knows no such number. ``quota`` None: the provider holds nobody to anything there.
+    ``is_autoscaled`` is whether the provider keeps it as left to an autoscaler, None where it keeps
+    nothing of the kind."""
 
     instance: ResourceKey
     provider: str
@@ -111,6 +113,7 @@ class ObservedReplicaSet:
     scaled_by: str = ""
     scale: int | None = None
     quota: HeldQuota | None = None
+    is_autoscaled: bool | None = None
 
     @property
     def live(self) -> tuple[ObservedReplica, ...]:

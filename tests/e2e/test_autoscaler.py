@@ -156,3 +156,24 @@ def test_a_real_autoscaler_is_followed_shown_and_never_fought(scaled: Scaled) ->
     wait_until(lambda: scaled.replicas("web-v3") == 2)
     wait_until(lambda: len(scaled.pods()) == 2)
     plane.assert_settled()
+
+
+def test_an_instance_is_handed_to_an_autoscaler_that_is_there_and_taken_back(
+    scaled: Scaled,
+) -> None:
+    plane = scaled.plane
+    scaled.apply("{owner: autoscaler, initial: 1}", "1")
+    scaled.make_autoscaler()
+    plane.assert_settled()
+    scaled.apply("replicas: 1", "replicas: {owner: autoscaler, initial: 1}")
+    assert scaled.target == "web-v1"
+    plane.assert_settled()
+    with metrics_server(scaled.rig):
+        wait_until(lambda: scaled.replicas("web-v1") == 2)
+        wait_until(lambda: len(scaled.pods()) == 2)
+        plane.assert_settled()
+    scaled.rig.client.delete("HorizontalPodAutoscaler", "load", scaled.namespace)
+    scaled.apply("{owner: autoscaler, initial: 1}", "2")
+    found = scaled.rig.client.get("Deployment", "web-v1", scaled.namespace)
+    assert "ctrlplane.dev/autoscaled" not in found["metadata"]["annotations"]
+    plane.assert_settled()

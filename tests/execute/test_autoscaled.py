@@ -79,6 +79,26 @@ def test_an_autoscaler_that_acts_on_something_else_is_drift_where_it_is_asked_fo
     assert scene.plan(specs())[0].is_empty
 
 
+def test_an_instance_is_handed_to_an_autoscaler_and_taken_back(scene: Scene) -> None:
+    """Where the provider keeps who decides, that is brought into line once."""
+    memory = scene.local.memory
+    scene.run(specs(is_autoscaled=False))
+    memory.left = {(WEB, 1): False}
+    assert scene.plan(specs(is_autoscaled=False))[0].is_empty
+    for is_autoscaled in (True, False):
+        wanted = specs(is_autoscaled=is_autoscaled)
+        assert not scene.plan(wanted)[0].is_empty
+        scene.local.performed.clear()
+        assert states(scene.run(wanted)) == {"acme/web": "done"}
+        [action] = scene.local.performed
+        assert isinstance(action, ScaleReplicaSet) and action.is_autoscaled is is_autoscaled
+        assert memory.left == {(WEB, 1): is_autoscaled}
+        assert scene.plan(wanted)[0].is_empty
+    memory.left[WEB, 1] = True
+    [drift] = scene.plan(specs(is_autoscaled=False))[0].drift
+    assert drift.text == "who decides how many replicas there are: specs -> autoscaler"
+
+
 @pytest.mark.parametrize("kind", list(StrategyType))
 def test_a_new_release_has_as_many_as_the_one_before(scene: Scene, kind: StrategyType) -> None:
     scene.run(specs(kind=kind))

@@ -24,6 +24,7 @@ from ctrlplane_gitops.state.action import (
     Outcome,
     RemoveInstance,
     RemoveTenant,
+    ScaleOwner,
     ScaleReplicaSet,
     UpdateResources,
 )
@@ -99,17 +100,22 @@ class TestDeployments(KubernetesHooks):
         provider.site.api.connection = connection
         return connection.asked
 
-    def test_observe_is_four_lists(self, provider: KubernetesProvider) -> None:
+    def test_observe_is_three_lists_and_one_more_for_autoscalers(
+        self, provider: KubernetesProvider
+    ) -> None:
         self.scale(provider, self.make_release(instance=WEB), 2)
         self.scale(provider, self.make_release(instance=DB), 1)
         asked = self.count(provider)
         assert len(provider.observe().replica_sets) == 2
-        assert asked == [
-            "GET /apis/apps/v1/deployments",
-            "GET /api/v1/services",
-            "GET /api/v1/pods",
-            "GET /apis/autoscaling/v2/horizontalpodautoscalers",
-        ]
+        lists = ["GET /apis/apps/v1/deployments", "GET /api/v1/services", "GET /api/v1/pods"]
+        assert asked == lists
+        left = ScaleReplicaSet(
+            WEB, self.alias, self.make_release(instance=WEB), 2, owner=ScaleOwner.AUTOSCALER
+        )
+        self.perform(provider, left)
+        asked.clear()
+        assert [item.is_autoscaled for item in provider.observe().replica_sets] == [False, True]
+        assert asked == [*lists, "GET /apis/autoscaling/v2/horizontalpodautoscalers"]
 
     def test_what_is_there_is_not_written_again(self, provider: KubernetesProvider) -> None:
         self.scale(provider, self.make_release(), 2)

@@ -183,7 +183,7 @@ class TestDrift(KubernetesHooks):
         provider.site.api.connection = Noting(before.access)
         assert self.altered(provider) == []
         assert [name for name, _ in asked] == [
-            "deployments", "services", "pods", "horizontalpodautoscalers", "secrets", "configmaps",
+            "deployments", "services", "pods", "secrets", "configmaps",
         ]  # fmt: skip
         values = [base64.b64encode(value) for value in (b"hunter22", b"hunter33")]
         assert not any(value in content for value in values for _, content in asked)
@@ -213,6 +213,7 @@ class TestDrift(KubernetesHooks):
         wait_until(lambda: len(self.live(provider)) == 3, "three pods")
         seen = provider.observe()
         assert seen.replica_sets[0].scaled_by == "kube-controller-manager"
+        assert seen.replica_sets[0].is_autoscaled is False
         assert seen.replica_sets[0].altered == ()
         outcome = self.attempt(provider, ScaleReplicaSet(WEB, self.alias, self.make_release(), 2))
         assert outcome.error is not None and "held by kube-controller-manager" in str(outcome.error)

@@ -18,6 +18,7 @@ from ctrlplane_gitops.providers.kubernetes.applying import Applier
 from ctrlplane_gitops.providers.kubernetes.foreign import describe_deployment, print_of
 from ctrlplane_gitops.providers.kubernetes.name import (
     APPLIED,
+    AUTOSCALED,
     LABEL_ADOPTED,
     PORTS,
     service_name,
@@ -115,12 +116,15 @@ def adopt(site: Site, settings: ProviderSettings, adoption: Adoption) -> None:
             )
         labels = {**selector, LABEL_REVISION: adoption.revision, LABEL_ADOPTED: "true"}
         ports = ",".join(f"{port.name}={port.port}" for port in foreign.ports)
+        annotations = {PORTS: ports, APPLIED: print_of(found)}
+        if foreign.is_autoscaled:
+            annotations[AUTOSCALED] = "true"
         metadata = {
             "name": name,
             "namespace": namespace,
             "uid": foreign.id,
             "labels": labels,
-            "annotations": {PORTS: ports, APPLIED: print_of(found)},
+            "annotations": annotations,
         }
         found = applier.apply(DEPLOYMENT, {"metadata": metadata})
     template = ReleaseTemplate(settings.config.alias, foreign.image, ports=foreign.ports)

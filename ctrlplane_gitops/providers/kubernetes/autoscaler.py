@@ -4,7 +4,7 @@ say, because each release is a Deployment of its own. All else in them is left a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.cluster.api import Api
 from ctrlplane_gitops.cluster.failure import ApiError
@@ -12,8 +12,14 @@ from ctrlplane_gitops.cluster.resource import AUTOSCALER, DEPLOYMENT
 from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_TENANT
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
-from ctrlplane_gitops.providers.kubernetes.name import service_name
-from ctrlplane_gitops.providers.kubernetes.row import Object, find_foreign
+from ctrlplane_gitops.providers.kubernetes.name import AUTOSCALED, service_name
+from ctrlplane_gitops.providers.kubernetes.row import (
+    REPLICAS,
+    Object,
+    find_foreign,
+    is_of_person,
+)
+from ctrlplane_gitops.state.action import ScaleReplicaSet
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.value import struct
 
@@ -82,6 +88,28 @@ def rest(site: Site, instance: ResourceKey, deployment: str, effects: Effects) -
     for row in _of_instance(site, instance):
         if row.target == deployment:
             _retarget(site, row, service_name(instance), effects)
+
+
+def write_owner(
+    site: Site, action: ScaleReplicaSet, found: dict[str, Any], effects: Effects
+) -> dict[str, Any]:
+    """Keep with a Deployment whether its number of pods is left to others: whoever looks asks for
+    autoscalers only where it is. The Deployment as it is then."""
+    metadata = found["metadata"]
+    if (AUTOSCALED in (metadata.get("annotations") or {})) == action.is_autoscaled:
+        return found
+    mark = {"annotations": {AUTOSCALED: "true" if action.is_autoscaled else None}}
+    name = str(metadata["name"])
+    with effects.made(f"own:{name}"):
+        return site.api.patch(DEPLOYMENT, metadata["namespace"], name, {"metadata": mark})
+
+
+def is_scaled_by_others(found: Object) -> bool:
+    """Whether a controller has said how many pods a Deployment has."""
+    managed = found["metadata"].get("managedFields") or ()
+    return any(
+        field == REPLICAS and not is_of_person(manager) for field, manager in find_foreign(managed)
+    )
 
 
 def is_scaled(site: Site, instance: ResourceKey, deployment: str) -> bool:

@@ -114,12 +114,14 @@ class Lookup:
         deployments = self._read(self._deployments, keys, place)
         services = self._read(self._services, keys, place)
         pods = self._read(self._pods, keys, place)
-        autoscalers = self._read(self._autoscalers, keys, place)
         ours = tuple(
             row
             for row in deployments
             if row is not None and self._is_at_home(row) and (keys is None or row.instance in keys)
         )
+        # Nobody is led anywhere where all is as the specs say.
+        is_any_autoscaled = any(row.is_autoscaled for row in ours)
+        autoscalers = self._read(self._autoscalers, keys, place) if is_any_autoscaled else ()
         quotas, limited = self._see_quotas(place, {row.namespace for row in ours})
         return Seen(
             ours,

@@ -21,6 +21,7 @@ from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.name import (
     ACCOUNT,
     APPLIED,
+    AUTOSCALED,
     CONTAINER,
     LABEL_VOLUME,
     MANAGED_BY,
@@ -70,12 +71,15 @@ def build_deployment(plane: str, namespace: str, action: ScaleReplicaSet, replic
     labels = set_labels(plane, release)
     ports = ",".join(f"{port.name}={port.port}" for port in template.ports)
     pod = _pod_spec(action, template)
+    annotations = {PORTS: ports, SHAPE: write_shape(pod)}
+    if action.is_autoscaled:
+        annotations[AUTOSCALED] = "true"
     return {
         "metadata": {
             "name": set_name(instance, release.number),
             "namespace": namespace,
             "labels": labels,
-            "annotations": {PORTS: ports, SHAPE: write_shape(pod)},
+            "annotations": annotations,
         },
         "spec": {
             "replicas": replicas,

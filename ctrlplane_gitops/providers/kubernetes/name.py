@@ -27,6 +27,8 @@ LABEL_ADOPTED = "ctrlplane.dev/adopted"
 PORTS = "ctrlplane.dev/ports"
 # The names of what a template has, see ``shape``.
 SHAPE = "ctrlplane.dev/shape"
+# Of a Deployment whose number of pods is left to an autoscaler.
+AUTOSCALED = "ctrlplane.dev/autoscaled"
 CONTAINER = "app"
 ACCOUNT = "ctrlplane-app"
 _MOST = 63

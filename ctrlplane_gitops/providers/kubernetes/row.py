@@ -13,6 +13,7 @@ from ctrlplane_gitops.providers.base import LABEL_REPLICA
 from ctrlplane_gitops.providers.kubernetes.foreign import print_of
 from ctrlplane_gitops.providers.kubernetes.name import (
     APPLIED,
+    AUTOSCALED,
     CONTAINER,
     LABEL_ADOPTED,
     PORTS,
@@ -71,7 +72,8 @@ class DeploymentRow:
     """``failure`` is why pods are not made; ``is_seen`` whether the controller knows of the last
     change. ``foreign`` are fields of ours that somebody else has set, with who that was;
     ``finalizers`` keep it when it is to go; ``needed`` is what its pods take from other objects;
-    ``taken`` what somebody has taken out of its template. ``adopted`` None: we have made it."""
+    ``taken`` what somebody has taken out of its template. ``adopted`` None: we have made it.
+    ``is_autoscaled``: it is written down there that how many pods it has is left to others."""
 
     namespace: str
     name: str
@@ -90,6 +92,7 @@ class DeploymentRow:
     needed: tuple[Needed, ...] = ()
     taken: tuple[str, ...] = ()
     adopted: AdoptedAs | None = None
+    is_autoscaled: bool = False
 
     @property
     def service(self) -> str:
@@ -191,6 +194,7 @@ def read_deployment(item: Object) -> DeploymentRow | None:
         () if adopted else tuple(_read_needed(metadata["name"], pod, container)),
         () if adopted else tuple(find_taken(pod, annotations.get(SHAPE, ""))),
         adopted,
+        AUTOSCALED in annotations,
     )
 
 

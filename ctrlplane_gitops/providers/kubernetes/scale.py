@@ -28,7 +28,13 @@ from ctrlplane_gitops.providers.kubernetes.applying import (
     merge_metadata,
     not_ours,
 )
-from ctrlplane_gitops.providers.kubernetes.autoscaler import aim, is_scaled, rest
+from ctrlplane_gitops.providers.kubernetes.autoscaler import (
+    aim,
+    is_scaled,
+    is_scaled_by_others,
+    rest,
+    write_owner,
+)
 from ctrlplane_gitops.providers.kubernetes.content import (
     build_files,
     build_pull_secret,
@@ -172,6 +178,7 @@ class Scaling:
             self._ensure_belongings(found, self._contents_known())
         self._pin(placed, steps)
         ensure_quota(self._site, self._action, self._effects)
+        found = write_owner(self._site, self._action, found, self._effects)
         if self._action.owner is ScaleOwner.AUTOSCALER:
             aim(self._site, self._action.instance, self._name, self._effects)
         if self._is_to_be_scaled(found):
@@ -191,7 +198,7 @@ class Scaling:
             case ScaleOwner.SPECS:
                 return True
             case ScaleOwner.AUTOSCALER:
-                return not now and not _is_scaled_by_others(found)
+                return not now and not is_scaled_by_others(found)
             case ScaleOwner.ROLLOUT:
                 if now < wanted:
                     return not is_scaled(self._site, instance, self._name)
@@ -370,13 +377,6 @@ def _with_replicas(desired: Object, replicas: int) -> Object:
 
 def _count(found: Object) -> int:
     return int(found["spec"].get("replicas", 1))
-
-
-def _is_scaled_by_others(found: Object) -> bool:
-    managed = found["metadata"].get("managedFields") or ()
-    return any(
-        field == REPLICAS and not is_of_person(manager) for field, manager in find_foreign(managed)
-    )
 
 
 def _is_altered(found: Object, action: ScaleReplicaSet) -> bool:

@@ -146,6 +146,7 @@ def build_sets(
                         scaled_by=_find_scaler(row),
                         scale=row.replicas,
                         quota=_find_quota(row, seen, is_mirrored=is_mirrored),
+                        is_autoscaled=row.is_autoscaled,
                     )
                 )
     return tuple(sorted(found, key=lambda item: (item.instance, item.release)))
