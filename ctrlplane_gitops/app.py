@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops import __version__
 from ctrlplane_gitops.clock import Clock
@@ -23,7 +23,7 @@ from ctrlplane_gitops.source.cache import ParseCache
 from ctrlplane_gitops.state.desired import ControlPlane
 from ctrlplane_gitops.store.base import Store
 from ctrlplane_gitops.store.registry import open_store
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.certificates.desk import CertificateDesk
@@ -58,7 +58,8 @@ class Where:
 
 @struct
 class App:
-    """Everything that does not depend on which control plane it is."""
+    """Everything that does not depend on which control plane it is. ``kept`` is what providers
+    keep, by alias."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -75,6 +76,7 @@ class App:
     reads: Pool
     cancel: threading.Event
     on_effect: Callable[[str], None]
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @struct
@@ -163,6 +165,7 @@ def open_providers(app: App, spec: ControlPlane) -> Iterator[Mapping[str, Provid
                     read_all=app.reads.run_all,
                     on_effect=app.on_effect,
                     environ=app.environ,
+                    kept=app.kept.setdefault(alias, {}),
                 )
             )
             stack.callback(provider.close)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ctrlplane_gitops.catalog.fingerprint import canonical_json, fingerprint_of
@@ -10,10 +10,14 @@ from ctrlplane_gitops.catalog.template import digest_of
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import DesiredResource, Json
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.text import Text
 
 
-def build_resource(key: ResourceKey, document: Document, extra: Json) -> DesiredResource:
-    """The spec, with ``extra`` over it and the labels and annotations beside it."""
+def build_resource(
+    key: ResourceKey, document: Document, extra: Json, keep: Callable[[str], Text]
+) -> DesiredResource:
+    """The spec, with ``extra`` over it and the labels and annotations beside it; its text as
+    ``keep`` keeps it."""
     attributes = {**document.spec, **extra}
     if document.labels:
         attributes["labels"] = dict(document.labels)
@@ -22,7 +26,7 @@ def build_resource(key: ResourceKey, document: Document, extra: Json) -> Desired
     text = canonical_json(attributes)
     return DesiredResource(
         key,
-        text,
+        keep(text),
         fingerprint_of(text),
         document.origin,
         bool(document.spec.get("protect")),

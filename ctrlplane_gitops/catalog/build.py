@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from ctrlplane_gitops.catalog.analysis import check_analysis
@@ -35,6 +35,7 @@ from ctrlplane_gitops.diagnostics import Diagnostic, sort_diagnostics
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
+from ctrlplane_gitops.state.text import Text
 
 
 def build_catalog(
@@ -43,14 +44,15 @@ def build_catalog(
     entries: Mapping[str, str],
     secret_digests: Mapping[ResourceKey, str],
     built: Mapping[ResourceKey, DesiredInstance] | None = None,
+    keep: Callable[[str], Text] = str,
 ) -> tuple[DesiredState | None, tuple[Diagnostic, ...]]:
     """Everything Git says, and the problems that only show when documents are held together.
 
     ``diagnostics`` are the earlier ones (source, specs, secrets): their errors freeze tenants and
     make the state incomplete; they are not returned again. ``entries`` maps the snapshot's paths
     to blob ids. ``secret_digests`` are the digests of the secrets' values: a tenant with a secret
-    that has none is frozen. ``built`` are as in ``Scope``: they are not built again. The state is
-    None when the control plane is missing or wrong.
+    that has none is frozen. ``built`` and ``keep`` are as in ``Scope``: the former are not built
+    again. The state is None when the control plane is missing or wrong.
     The order of ``documents`` does not matter. Never raises for documents that passed the specs.
     """
     index = index_documents(documents)
@@ -60,7 +62,7 @@ def build_catalog(
     plane = parse_control_plane(index.planes)
     if plane is None:
         return None, sort_diagnostics(found)
-    scope = _build_scope(plane, index, diagnostics, entries, secret_digests, built or {})
+    scope = _build_scope(plane, index, diagnostics, entries, secret_digests, built or {}, keep)
     found.extend(_check_all(scope))
     if not is_sound:
         return None, sort_diagnostics(found)
@@ -89,6 +91,7 @@ def _build_scope(
     entries: Mapping[str, str],
     digests: Mapping[ResourceKey, str],
     built: Mapping[ResourceKey, DesiredInstance],
+    keep: Callable[[str], Text],
 ) -> Scope:
     errors = [item for item in diagnostics if item.is_error]
     return Scope(
@@ -102,6 +105,7 @@ def _build_scope(
         frozenset(item.tenant for item in errors if item.tenant),
         all(item.tenant for item in errors),
         built,
+        keep,
     )
 
 

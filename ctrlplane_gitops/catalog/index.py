@@ -10,6 +10,7 @@ from ctrlplane_gitops.diagnostics import Diagnostic
 from ctrlplane_gitops.specs.document import Document
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance
 from ctrlplane_gitops.state.key import Kind, ResourceKey
+from ctrlplane_gitops.state.text import Text
 from ctrlplane_gitops.value import field, record, struct
 
 
@@ -61,7 +62,8 @@ class Scope:
     ``broken`` are addresses of documents that did not pass, ``suspects`` tenants with an earlier
     error: what they lack may stand in a document that could not be read. So may anything when
     ``is_complete`` is False. ``built`` are instances that were built before from the same documents
-    and files of the same tenant; the values of their secrets may have been others."""
+    and files of the same tenant; the values of their secrets may have been others. ``keep`` is how
+    texts are kept."""
 
     plane: ControlPlane
     tenants: Mapping[str, TenantSpecs]
@@ -73,6 +75,7 @@ class Scope:
     suspects: frozenset[str] = frozenset()
     is_complete: bool = True
     built: Mapping[ResourceKey, DesiredInstance] = field(default_factory=dict)
+    keep: Callable[[str], Text] = str
 
     def provider_of(self, instance: Document) -> str:
         """The alias of the provider the instance runs on; it may not be configured."""

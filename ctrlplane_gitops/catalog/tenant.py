@@ -53,21 +53,22 @@ def build_tenant(
     assert specs.document is not None, "a tenant without a document has an error"
     key = tenant_key(specs.name)
     is_suspended = bool(specs.document.spec["suspended"])
-    parts.resources[key] = build_resource(key, specs.document, {})
+    parts.resources[key] = build_resource(key, specs.document, {}, scope.keep)
+    allowance = _build_allowance(specs.document)
     for name, secret in specs.secrets.items():
         key = ResourceKey(Kind.SECRET, specs.name, name)
         shown = {"valueDigest": scope.digests[key]}
-        parts.resources[key] = build_resource(key, secret, shown)
+        parts.resources[key] = build_resource(key, secret, shown, scope.keep)
         parts.secret_refs[key] = build_ref(secret)
     for document in specs.instances.values():
         yield from warn_frozen(document, scope, frozen)
         instance = _find_built(document, scope)
         if instance is None:
-            instance = _build_instance(document, specs, scope, frozen, is_suspended)
+            instance = _build_instance(document, specs, scope, frozen, is_suspended, allowance)
         _add_instance(document, instance, parts)
     for name, route in specs.routes.items():
         key = ResourceKey(Kind.ROUTE, specs.name, name)
-        parts.resources[key] = build_resource(key, route, {})
+        parts.resources[key] = build_resource(key, route, {}, scope.keep)
 
 
 def _add_instance(document: Document, instance: DesiredInstance, parts: Parts) -> None:
@@ -97,6 +98,7 @@ def _build_instance(
     scope: Scope,
     frozen: Mapping[str, str],
     is_suspended: bool,
+    allowance: Allowance,
 ) -> DesiredInstance:
     spec, provider = document.spec, scope.provider_of(document)
     shown: dict[str, Any] = {"provider": provider, **show_files(spec, scope.entries)}
@@ -104,7 +106,7 @@ def _build_instance(
     deployed = template = None
     if deployment is not None:
         key = ResourceKey(Kind.DEPLOYMENT, specs.name, deployment.name)
-        deployed = build_resource(key, deployment, {})
+        deployed = build_resource(key, deployment, {}, scope.keep)
         template = build_template(
             document,
             deployment,
@@ -116,7 +118,7 @@ def _build_instance(
     health = build_health(spec)
     replicas, is_autoscaled = read_replicas(spec["replicas"])
     return DesiredInstance(
-        build_resource(instance_key(specs.name, document.name), document, shown),
+        build_resource(instance_key(specs.name, document.name), document, shown, scope.keep),
         provider,
         0 if is_suspended else replicas,
         build_resources(spec),
@@ -130,12 +132,12 @@ def _build_instance(
         _is_drift_observed(spec, specs, scope),
         build_routes(document, specs, scope.plane, health),
         is_autoscaled,
-        _build_allowance(specs),
+        allowance,
     )
 
 
-def _build_allowance(specs: TenantSpecs) -> Allowance:
-    quota: Mapping[str, str] = (specs.document.spec["quota"] if specs.document else None) or {}
+def _build_allowance(document: Document) -> Allowance:
+    quota: Mapping[str, str] = document.spec["quota"] or {}
     cpu, memory, disk = (quota.get(name) for name in ("cpu", "memory", "disk"))
     return Allowance(
         None if cpu is None else parse_cpu(cpu),

@@ -72,7 +72,7 @@ def to_record(resource: DesiredResource, commit: str) -> RecordedResource:
     return RecordedResource(
         resource.key,
         resource.fingerprint,
-        resource.attributes_json,
+        resource.text,
         resource.is_protected,
         resource.origin.path,
         commit,

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ctrlplane_gitops.state.desired import ProviderConfig
 from ctrlplane_gitops.state.key import ResourceKey
@@ -73,7 +80,8 @@ class ProviderSettings:
     threads: few that work (starting), many that mostly wait (a graceful stop).
     ``on_effect`` is told before and after every mutating call: the seam crash tests use.
     ``environ`` is the controller's environment (``DOCKER_HOST``, ``PATH``).
-    ``read_all`` is for as many calls as there are replicas, each of which waits for an answer."""
+    ``read_all`` is for as many calls as there are replicas, each of which waits for an answer.
+    ``kept`` is what this provider keeps from one of its objects to the next, in this process."""
 
     plane: str
     config: ProviderConfig
@@ -83,6 +91,7 @@ class ProviderSettings:
     on_effect: Callable[[str], None] = lambda effect: None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     read_all: Callable[[Sequence[Callable[[], None]]], None] = run_serially
+    kept: MutableMapping[str, Any] = field(default_factory=dict)
 
 
 class Provider(Protocol):

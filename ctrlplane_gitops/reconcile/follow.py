@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ctrlplane_gitops.catalog.library import NOBODY, Library, group_by_path
+from ctrlplane_gitops.catalog.packing import TextPacking
 from ctrlplane_gitops.diagnostics import has_errors
 from ctrlplane_gitops.reconcile.built import Built
 from ctrlplane_gitops.reconcile.certify import Certify
@@ -66,6 +67,7 @@ class Follower:
         self._backends = backends
         self._certify = certify
         self._known: _Known | None = None
+        self._texts = TextPacking()
 
     def gather(self) -> Wanted:
         """Everything as it is now; SourceError when it cannot be had."""
@@ -122,7 +124,9 @@ class Follower:
         if self._cache is not None:
             # The library has all of it, in less space.
             self._cache.forget()
-        wanted = resolve_wanted(read, self._backends, self._certify)
+        wanted = resolve_wanted(read, self._backends, self._certify, keep=self._texts.pack)
+        # Nobody asks for them again, and as values they are the largest that is there.
+        whole = replace(wanted, documents=())
         if wanted.desired is not None and wanted.desired.is_complete:
             self._known = _Known(
                 snapshot,
@@ -131,9 +135,9 @@ class Follower:
                 frozenset(wanted.desired.frozen),
                 frozenset(x.origin.path for x in wanted.diagnostics if x.is_error and x.origin),
                 Built(wanted.desired.instances.values()),
-                whole=replace(wanted, documents=()),
+                whole=whole,
             )
-        return wanted
+        return wanted if wanted.plane is None else whole
 
     def _narrow(self, known: _Known, snapshot: Snapshot) -> Wanted | None:
         changed = _changed(known.snapshot, snapshot)
@@ -166,7 +170,7 @@ class Follower:
         part = Part(tenants, due.union(instances), due)
         read = Wanted(snapshot, tuple(documents), known.plane, parsed=reader.parsed)
         built = known.built.of(tenants)
-        wanted = resolve_wanted(read, self._backends, self._certify, built)
+        wanted = resolve_wanted(read, self._backends, self._certify, built, self._texts.pack)
         # A mistake is said by the whole, which knows what else could have been meant.
         if has_errors(wanted.diagnostics) or wanted.desired is None:
             return None

@@ -27,6 +27,7 @@ from ctrlplane_gitops.specs.validate import is_spec
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredInstance, DesiredState
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.state.template import SecretType
+from ctrlplane_gitops.state.text import Text
 from ctrlplane_gitops.value import replace, struct
 
 ROOT_FILE = "ctrlplane.yaml"
@@ -120,11 +121,12 @@ def resolve_wanted(
     backends: Mapping[str, SecretBackend] | None,
     certify: Certify | None = None,
     built: Mapping[ResourceKey, DesiredInstance] | None = None,
+    keep: Callable[[str], Text] = str,
 ) -> Wanted:
     """Add the desired state. With ``backends`` None no value is looked up (``validate`` on a
     machine that has none): every secret then counts as present and unchanged. ``certify`` None:
     so does every certificate that is issued. ``built`` are instances whose documents and files are
-    as they were."""
+    as they were; ``keep`` is how what is compared by its hash alone is kept."""
     # Loaded only now: a plan has asked the providers by this time, and they take longer.
     from ctrlplane_gitops.catalog.build import build_catalog, explain_freezes
     from ctrlplane_gitops.catalog.secret import secret_refs_of
@@ -145,7 +147,7 @@ def resolve_wanted(
     values.update(looked.values if looked else {})
     earlier = [*wanted.diagnostics, *found]
     desired, more = build_catalog(
-        wanted.documents, earlier, wanted.snapshot.entries, digests, built
+        wanted.documents, earlier, wanted.snapshot.entries, digests, built, keep
     )
     located = _locate([*found, *more], wanted.snapshot)
     diagnostics = sort_diagnostics([*wanted.diagnostics, *located])

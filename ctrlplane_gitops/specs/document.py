@@ -51,8 +51,8 @@ class Document:
             "index": self.index,
             "line": self.line,
             "column": self.column,
-            "labels": dict(self.labels),
-            "annotations": dict(self.annotations),
+            "labels": self.labels,
+            "annotations": self.annotations,
         }
 
 

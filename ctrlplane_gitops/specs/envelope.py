@@ -23,6 +23,7 @@ from ctrlplane_gitops.specs.problem import (
     show_value,
     type_name,
 )
+from ctrlplane_gitops.specs.sharing import share, share_parts
 from ctrlplane_gitops.specs.yaml import ComposedDocument
 from ctrlplane_gitops.state.key import Kind, ResourceKey
 from ctrlplane_gitops.value import replace, struct
@@ -98,15 +99,15 @@ def _document(read: Any, kind: Kind, path: str, index: int, composed: ComposedDo
     tenant = "" if kind is Kind.CONTROL_PLANE else getattr(metadata, "tenant", metadata.name)
     return Document(
         kind,
-        tenant,
+        share(tenant),
         metadata.name,
-        read.spec.normalise(),
+        share_parts(read.spec.normalise()),
         path,
         index,
         composed.line,
         composed.column,
-        metadata.labels,
-        metadata.annotations,
+        share(metadata.labels),
+        share(metadata.annotations),
     )
 
 

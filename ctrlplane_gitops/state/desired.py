@@ -12,6 +12,7 @@ from ctrlplane_gitops.diagnostics import Origin
 from ctrlplane_gitops.state.access import AccessToken
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import ReleaseTemplate
+from ctrlplane_gitops.state.text import Text, read_text
 from ctrlplane_gitops.state.traffic import RouteHealth
 from ctrlplane_gitops.units import CountOrPercent, format_bytes, format_cpu
 from ctrlplane_gitops.value import field, struct
@@ -131,13 +132,18 @@ class RolloutParams:
 class DesiredResource:
     """What every kind has. ``attributes_json`` is the normalised spec (camelCase, no secret value)
     as canonical JSON: what is recorded and what ``fingerprint`` hashes. It is parsed only when a
-    plan compares field by field: as values it would take five times the space."""
+    plan compares field by field: as values it would take five times the space. ``text`` is how it
+    is kept."""
 
     key: ResourceKey
-    attributes_json: str
+    text: Text
     fingerprint: str
     origin: Origin
     is_protected: bool = False
+
+    @property
+    def attributes_json(self) -> str:
+        return read_text(self.text)
 
     @property
     def attributes(self) -> Json:

@@ -10,20 +10,26 @@ from enum import StrEnum
 from ctrlplane_gitops.state.desired import Json
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.state.template import Release
+from ctrlplane_gitops.state.text import Text, read_text
 from ctrlplane_gitops.value import field, struct
 
 
 @struct
 class RecordedResource:
-    """The last applied spec of one resource. ``attributes_json`` is parsed only when a plan shows
-    a difference; equality is by ``fingerprint``. ``path`` is the file it came from."""
+    """The last applied spec of one resource. ``attributes_json``, kept as ``text``, is parsed only
+    when a plan shows a difference; equality is by ``fingerprint``. ``path`` is the file it came
+    from."""
 
     key: ResourceKey
     fingerprint: str
-    attributes_json: str
+    text: Text
     is_protected: bool = False
     path: str = ""
     commit: str = ""
+
+    @property
+    def attributes_json(self) -> str:
+        return read_text(self.text)
 
     @property
     def attributes(self) -> Json:

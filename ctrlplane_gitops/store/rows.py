@@ -107,7 +107,7 @@ def _load_resources(
         wanted = known.get(key)
         if wanted is not None and wanted.fingerprint == fingerprint:
             # Most are: their texts are not even read.
-            key, text, fingerprint = wanted.key, wanted.attributes_json, wanted.fingerprint
+            key, text, fingerprint = wanted.key, wanted.text, wanted.fingerprint
             path = wanted.origin.path if path == wanted.origin.path else path
         elif text is None:
             text = connection.execute(_ATTRIBUTES, (kind, tenant, name)).fetchone()[0]

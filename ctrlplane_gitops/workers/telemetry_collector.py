@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 from ctrlplane_gitops.clock import Clock
-from ctrlplane_gitops.errors import CapabilityError, CtrlplaneError
+from ctrlplane_gitops.errors import CtrlplaneError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import Capability, Provider
 from ctrlplane_gitops.state.key import ResourceKey
@@ -15,7 +14,7 @@ from ctrlplane_gitops.state.observed import ObservedReplica, ReplicaPhase
 from ctrlplane_gitops.state.usage import Usage
 from ctrlplane_gitops.telemetry.sample import NOTHING, Reading, Sample, add_samples
 from ctrlplane_gitops.telemetry.series import Telemetry
-from ctrlplane_gitops.value import struct
+from ctrlplane_gitops.value import field, struct
 from ctrlplane_gitops.workers.fleet import Fleet, Looks
 from ctrlplane_gitops.workers.worker import Ran
 
@@ -33,6 +32,15 @@ class UsageFigures:
     running: int = 0
     measured: int = 0
     total: Sample = NOTHING
+
+
+@struct
+class _Answer:
+    """What a provider measured, and when; nothing where that failed."""
+
+    usages: Mapping[str, Usage] = field(default_factory=dict)
+    at: datetime = _NEVER
+    error: str = ""
 
 
 class TelemetryCollector:
@@ -76,13 +84,14 @@ class TelemetryCollector:
         measured: dict[str, int] = {}
         errors: list[str] = []
         for name, items in running.items():
-            found, measured_at = _result(asked[name], errors)
-            measured[name] = len(found)
+            answer = asked[name].result()
+            measured[name] = len(answer.usages)
+            errors += filter(None, [answer.error])
             for key, replica in items:
-                usage = found.get(replica.name)
+                usage = answer.usages.get(replica.name)
                 if usage is not None:
                     identity = (name, replica.id, replica.started_at)
-                    reading = Reading(measured_at.timestamp(), identity, usage)
+                    reading = Reading(answer.at.timestamp(), identity, usage)
                     readings[replica.name] = (key, reading)
         samples = self._telemetry.put(at, readings)
         self._on_figures(
@@ -116,27 +125,20 @@ class TelemetryCollector:
 
 def _ask(
     provider: Provider, replicas: list[ObservedReplica], clock: Clock
-) -> Callable[[], tuple[Mapping[str, Usage], datetime]]:
-    def ask() -> tuple[Mapping[str, Usage], datetime]:
+) -> Callable[[], _Answer]:
+    """Never raises an error of ours: one that is handed on by a future holds everything that was
+    at hand where it was raised and caught, until the collector comes."""
+
+    def ask() -> _Answer:
         if Capability.USAGE not in provider.capabilities:
-            raise CapabilityError(
-                f"{provider.name} has no capability {Capability.USAGE.value!r}, so nothing is "
-                "known of what its replicas use"
-            )
-        return provider.read_usage(replicas), clock.now()
+            text = f"{provider.name} has no capability {Capability.USAGE.value!r}, so nothing is "
+            return _Answer(error=f"{text}known of what its replicas use")
+        try:
+            return _Answer(provider.read_usage(replicas), clock.now())
+        except CtrlplaneError as error:
+            return _Answer(error=error.message)
 
     return ask
-
-
-def _result(
-    asked: Future[tuple[Mapping[str, Usage], datetime]], errors: list[str]
-) -> tuple[Mapping[str, Usage], datetime]:
-    """What was measured, and when; nothing where that failed."""
-    try:
-        return asked.result()
-    except CtrlplaneError as error:
-        errors.append(error.message)
-    return {}, _NEVER
 
 
 def _total(

@@ -25,6 +25,7 @@ from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.listing import list_containers, list_networks
 from ctrlplane_gitops.providers.docker.translate import (
     Container,
+    Listing,
     build_observed,
     label_filter,
     read_rows,
@@ -66,6 +67,8 @@ class DockerProvider:
         self._config = parse_config(settings.config, settings.environ)
         self._lock = threading.Lock()
         self._acting: Acting | None = None
+        place = f"{settings.plane} at {self._config.host}"
+        self._listing: Listing = settings.kept.setdefault(place, Listing())
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
         """One list call, limits from the kernel; no inspect."""
@@ -206,5 +209,8 @@ class DockerProvider:
             return self.acting.engine.list(labels)
         path = config.host.removeprefix("unix://")
         ask = partial(list_containers, self.name, path, config.timeout_s)
-        found, strangers = read_rows(ask(label_filter(labels)))
+        if keys is None:
+            found, strangers = self._listing.renew(lambda: ask(label_filter(labels)))
+        else:
+            found, strangers = read_rows(ask(label_filter(labels)))
         return follow_markers(found, ask, config.publish_address), strangers

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from sys import intern
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import CapabilityError, ProviderError
@@ -72,6 +75,9 @@ class Container:
         return Slot(self.index, self.name, self.is_live)
 
 
+_NONE: Mapping[str, Container] = MappingProxyType({})
+
+
 def label_filter(labels: Mapping[str, str]) -> dict[str, Any]:
     """The engine's filter for objects that carry all of these labels."""
     return {"label": [f"{name}={value}" for name, value in labels.items()]}
@@ -101,14 +107,16 @@ def parse_container(row: Mapping[str, Any]) -> Container | None:
     labels = row.get("Labels") or {}
     try:
         name, release = labels[LABEL_REPLICA], int(labels[LABEL_RELEASE])
-        instance = instance_key(labels[LABEL_TENANT], labels[LABEL_INSTANCE])
+        # Each row has texts of its own, which are the same in many.
+        tenant, own = map(intern, (labels[LABEL_TENANT], labels[LABEL_INSTANCE]))
+        instance = instance_key(tenant, own)
         index = int(name.rpartition(".")[2])
     except (KeyError, ValueError):
         return None
     if index < 0 or name != replica_name(labels[LABEL_PLANE], instance, release, index):
         return None
     phase, exit_code = phase_of(row)
-    ports = labels.get(LABEL_PORTS, "")
+    ports = intern(labels.get(LABEL_PORTS, ""))
     return Container(
         str(row["Id"]),
         name,
@@ -133,18 +141,38 @@ def phase_of(row: Mapping[str, Any]) -> tuple[ReplicaPhase, int | None]:
     return phase, int(found[1]) if found else None
 
 
-def read_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Container], int]:
+def read_rows(
+    rows: Iterable[Mapping[str, Any]], known: Mapping[str, Container] = _NONE
+) -> tuple[list[Container], int]:
     """The containers of a list, sorted; and how many of its rows are not of our making. Of each row
-    no more is kept than that."""
+    no more is kept than that, and nothing of one that says the same as what is ``known`` by its
+    id: whoever keeps one look while the next is made does not keep it twice."""
     found, strangers = [], 0
     for row in rows:
         container = parse_container(row)
         if container is None:
             strangers += 1
-        else:
-            found.append(container)
+            continue
+        before = known.get(container.id)
+        found.append(before if before is not None and before == container else container)
     found.sort(key=_place_of)
     return found, strangers
+
+
+class Listing:
+    """All of a control plane's containers as they were listed last. Who wants them listed waits for
+    who is listing them, so that what says the same is there once, however many look."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: Mapping[str, Container] = _NONE
+
+    def renew(self, ask: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[list[Container], int]:
+        """As ``read_rows``."""
+        with self._lock:
+            found, strangers = read_rows(ask(), self._known)
+            self._known = {item.id: item for item in found}
+            return found, strangers
 
 
 def _place_of(item: Container) -> tuple[str, str, int, int, datetime]:
@@ -164,7 +192,7 @@ def reason_of(state: str, exit_code: int | None) -> str:
 def published_endpoints(label: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Endpoint, ...]:
     """The named ports of a row of the list that are published."""
     published = {
-        row["PrivatePort"]: (str(row.get("IP", "")), int(row["PublicPort"]))
+        row["PrivatePort"]: (intern(str(row.get("IP", ""))), int(row["PublicPort"]))
         for row in rows
         if "PublicPort" in row and row.get("Type") == "tcp"
     }
@@ -172,7 +200,7 @@ def published_endpoints(label: str, rows: Sequence[Mapping[str, Any]]) -> tuple[
     for item in filter(None, label.split(",")):
         name, _, number = item.partition("=")
         if number.isdigit() and int(number) in published:
-            found.append(Endpoint(name, *published[int(number)]))
+            found.append(Endpoint(intern(name), *published[int(number)]))
     return tuple(found)
 
 
