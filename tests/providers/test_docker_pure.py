@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from ctrlplane_gitops.errors import CapabilityError, ProviderError, UsageError
 from ctrlplane_gitops.providers.docker.config import parse_config
 from ctrlplane_gitops.providers.docker.image import parse_reference
 from ctrlplane_gitops.providers.docker.limits import limit_reader
-from ctrlplane_gitops.providers.docker.translate import check_template, parse_container
+from ctrlplane_gitops.providers.docker.translate import Listing, check_template, parse_container
 from ctrlplane_gitops.state.desired import ProviderConfig, Resources
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import Endpoint, ReplicaPhase
@@ -25,6 +27,7 @@ from ctrlplane_gitops.state.template import (
 )
 
 WEB = instance_key("acme", "web")
+REPLICA_2 = "conf.acme.web.v3.2"
 TOKEN = ResourceKey(Kind.SECRET, "acme", "token")
 
 
@@ -176,3 +179,31 @@ def test_secret_files_need_an_engine_on_this_machine() -> None:
 def test_what_can_never_run_is_refused(template: ReleaseTemplate) -> None:
     with pytest.raises(ProviderError):
         check_template(template, WEB, is_local=True)
+
+
+def test_what_says_the_same_in_the_next_list_is_the_same() -> None:
+    listing = Listing()
+    rows = [
+        row(),
+        row(Id="f01", Labels={**dict(row()["Labels"]), "ctrlplane.dev/replica": REPLICA_2}),
+    ]
+    first, strangers = listing.renew(lambda: json.loads(json.dumps(rows)))
+    assert len(first) == 2 and strangers == 0
+    later = [rows[0] | {"Status": "Up 9 minutes"}, rows[1] | {"State": "exited"}, {"Id": "f02"}]
+    second, strangers = listing.renew(lambda: json.loads(json.dumps(later)))
+    assert second[0] is first[0] and strangers == 1
+    assert second[1].id == first[1].id and not second[1].is_live
+    assert listing.renew(lambda: iter(later))[0][1] is second[1]
+
+
+def test_a_list_that_breaks_off_leaves_what_was_known() -> None:
+    listing = Listing()
+    [first], _ = listing.renew(lambda: [row()])
+
+    def break_off() -> Iterator[dict[str, object]]:
+        yield row()
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        listing.renew(break_off)
+    assert listing.renew(lambda: [json.loads(json.dumps(row()))])[0][0] is first

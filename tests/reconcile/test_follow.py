@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.catalog.packing import PackedText
 from ctrlplane_gitops.errors import SourceError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import ProviderSettings
@@ -211,3 +212,16 @@ def test_a_commit_that_changes_most_of_many_files_is_read_as_a_whole() -> None:
         assert wanted.desired is not None
         follower.settle(wanted)
     assert wanted.desired == read_everything(source).desired
+
+
+def test_nobody_keeps_the_documents_of_everything() -> None:
+    """As values they are the largest there is; the library has what is asked for later."""
+    source = ScriptedSource(has_commits=True)
+    write_all(source, {f"t{number}.yaml": tenant(f"t{number}") for number in range(200)})
+    follower = Follower(source, None, BACKENDS)
+    whole = follower.follow()
+    assert whole.documents == () and whole.desired is not None
+    kept = [item.text for item in whole.desired.resources.values()]
+    assert sum(isinstance(text, PackedText) for text in kept) > len(kept) / 2
+    follower.settle(whole)
+    assert follower.gather().documents == ()

@@ -1,6 +1,7 @@
 """``parse`` as a whole: total, isolating, silent about secrets, and cheap to import."""
 
 import json
+import marshal
 import subprocess
 import sys
 
@@ -224,3 +225,12 @@ def test_parsing_never_raises_on_any_bytes(files: dict[str, bytes]) -> None:
 @given(st.text(alphabet="kind:TenaspcmdV1/.{}[]&*<!|>-\"'# \n\t", max_size=120))
 def test_parsing_never_raises_on_what_looks_like_yaml(text: str) -> None:
     parse({"a.yaml": f"apiVersion: ctrlplane.dev/v1\nkind: Tenant\n{text}".encode()})
+
+
+def test_equal_parts_of_documents_are_there_once_and_stay_so_in_the_cache() -> None:
+    documents, _ = parse_value(envelope("Instance"), envelope("Instance", name="db"))
+    values = marshal.loads(marshal.dumps(dump_documents(documents)))
+    for first, second in (documents, load_documents(values, "a.yaml")):
+        assert first.spec["ports"] and first.spec["ports"] is second.spec["ports"]
+        assert first.tenant is second.tenant and first.labels is second.labels
+        assert first.spec is not second.spec and first.name != second.name

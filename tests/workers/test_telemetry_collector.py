@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ctrlplane_gitops.clock import monotonic_s, sleep
+from ctrlplane_gitops.errors import UnreachableError
 from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import Capability
 from ctrlplane_gitops.state.observed import ObservedReplica
@@ -135,3 +139,31 @@ def test_a_look_that_others_have_made_is_enough(collecting: Collecting) -> None:
     looks = collecting.world.provider.observe_calls
     collecting.collector.run()
     assert collecting.world.provider.observe_calls == looks
+
+
+def test_what_could_not_be_measured_is_not_held_until_the_collector_comes(
+    collecting: Collecting,
+) -> None:
+    """There is a round every ten seconds, and it looks at everything once in a while."""
+    raised: list[weakref.ref[UnreachableError]] = []
+
+    class Noted(UnreachableError):
+        def __init__(self, message: str) -> None:
+            super().__init__(message)
+            raised.append(weakref.ref(self))
+
+    def fail(replicas: Collection[ObservedReplica]) -> Mapping[str, Usage]:
+        raise Noted("out as scripted")
+
+    collecting.world.provider.read_usage = fail  # type: ignore[method-assign]
+    gc.disable()
+    try:
+        assert collecting.round() == "out as scripted"
+        [error] = raised
+        # The thread that asked drops it a moment after its answer is there.
+        deadline = monotonic_s() + 5
+        while error() is not None and monotonic_s() < deadline:
+            sleep(0.01)
+        assert error() is None
+    finally:
+        gc.enable()
