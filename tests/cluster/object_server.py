@@ -21,11 +21,12 @@ _EXISTS = Reply(409, {"reason": "AlreadyExists", "message": "there is one"})
 
 class ObjectServer(ApiServer):
     """``objects`` are by path. ``before`` is called before each answer, by the thread that gives
-    it."""
+    it. ``refused`` is a kind, in the plural, that nobody may list."""
 
     def __init__(self, pem: Path) -> None:
         super().__init__(pem)
         self.objects: dict[str, Object] = {}
+        self.refused = "nothing"
         self.before: Callable[[Asked], None] = lambda asked: None
         self._lock = threading.Lock()
         self._count = 0
@@ -45,6 +46,9 @@ class ObjectServer(ApiServer):
         url = urlsplit(asked.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         is_named = _describe(asked).count("/") == 1
+        if asked.method == "GET" and not is_named and url.path.endswith(f"/{self.refused}"):
+            text = f"{self.refused} is forbidden: User cannot list resource"
+            return Reply(403, {"reason": "Forbidden", "message": text})
         if asked.method == "GET" and not is_named:
             return self._list(url.path, query)
         if asked.method == "GET":

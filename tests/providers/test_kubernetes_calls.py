@@ -120,6 +120,23 @@ def test_who_looks_at_few_of_many_is_shown_few(
     assert max(len(asked.path) for asked in server.asked) < 8000
 
 
+def test_who_may_not_see_what_services_lead_to_is_told_so(
+    server: ObjectServer, provider: KubernetesProvider
+) -> None:
+    """With a role of an older release, say: pods are as ready as they say themselves."""
+    make(server, 1)
+    keys = [scale(0).instance]
+    assert provider.observe(keys).warnings == ()
+    server.refused = "endpointslices"
+    seen = provider.observe(keys)
+    [warning] = seen.warnings
+    assert warning.startswith("kube: a ready pod may count before its Service leads to it")
+    assert "endpointslices" in warning
+    [replica] = seen.replica_sets[0].replicas
+    assert replica.verdict is not None and replica.verdict.is_ready
+    assert provider.observe().warnings == ()
+
+
 def test_a_new_instance_takes_four_calls_and_its_tenant_is_made_once(
     server: ObjectServer, provider: KubernetesProvider
 ) -> None:

@@ -219,7 +219,7 @@ class TestWatch(KubernetesHooks):
         seen = bound.observe()
         assert seen.replica_sets == provider.observe().replica_sets
         [warning] = seen.warnings
-        assert "is not watched: cannot watch" in warning and "forbidden" in warning
+        assert "not watched: cannot watch" in warning and "forbidden" in warning
         watch.end()
         bound.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,6 +123,8 @@ class Lookup:
         is_any_autoscaled = any(row.is_autoscaled for row in ours)
         autoscalers = self._read(self._autoscalers, keys, place) if is_any_autoscaled else ()
         quotas, limited = self._see_quotas(place, {row.namespace for row in ours})
+        notes = [*self._find_troubles()]
+        reached = None if keys is None else self._see_reached(ours, pods, keys, place, notes)
         return Seen(
             ours,
             (*(row for row in pods if row is not None), *self._see_adopted(ours, keys)),
@@ -130,11 +132,17 @@ class Lookup:
             tuple(row for row in autoscalers if row is not None),
             self._see_contents(ours, keys, place),
             sum(row is None or not self._is_at_home(row) for row in deployments),
-            next((item.trouble for item in self._mirrors if item.trouble), ""),
+            tuple(notes),
             quotas,
             limited,
-            None if keys is None else self._see_reached(ours, pods, keys, place),
+            reached,
         )
+
+    def _find_troubles(self) -> Iterator[str]:
+        found = [item for item in self._mirrors if item.trouble]
+        if found:
+            kinds = ", ".join(item.selection.kind.plural for item in found)
+            yield f"{kinds} are listed where they are needed, not watched: {found[0].trouble}"
 
     def _see_quotas(
         self, place: tuple[dict[str, str], str | None], used: Collection[str]
@@ -174,9 +182,10 @@ class Lookup:
         pods: Iterable[PodRow | None],
         keys: Collection[ResourceKey],
         place: tuple[dict[str, str], str | None],
+        notes: list[str],
     ) -> frozenset[str] | None:
         """Not asked where nobody is ready, nor about everything: what a release may do next hangs
-        on it, and nothing else does. None where we may not ask."""
+        on it, and nothing else does. None where we may not ask, which is noted."""
         ready = {(pod.instance, pod.release) for pod in pods if pod and pod.verdict.is_ready}
         if not any(row.ports and (row.instance, row.release) in ready for row in rows):
             return None
@@ -185,6 +194,8 @@ class Lookup:
         except ApiError as error:
             if error.status != 403:
                 raise
+            text = "a ready pod may count before its Service leads to it, which cannot be seen"
+            notes.append(f"{text}: {error.message}")
             return None
         return frozenset(uid for found in slices for uid in found)
 

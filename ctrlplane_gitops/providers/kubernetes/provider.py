@@ -66,8 +66,8 @@ class KubernetesProvider:
         self._site: Site | None = None
 
     def observe(self, keys: Collection[ResourceKey] | None = None) -> ObservedState:
-        """Four list calls, each in as many pages as it takes, and one more each where there are
-        secrets and files; about some instances one that tells which pods their
+        """Three list calls, each in as many pages as it takes, and one more each where there are
+        secrets, files and autoscalers; about some instances one that tells which pods their
         Services lead to. One small call while it is watched and what that has shown is current."""
         try:
             seen = self.site.lookup.see(keys)
@@ -77,16 +77,14 @@ class KubernetesProvider:
         sets = build_sets(
             self.name, self._settings.plane, seen, keys, is_mirrored=self._config.is_quota_mirrored
         )
-        notes = [*describe_held(seen.deployments, seen.pods), *describe_changed(seen.deployments)]
+        held = describe_held(seen.deployments, seen.pods)
+        notes = [*held, *describe_changed(seen.deployments), *seen.notes]
         warnings = [f"{self.name}: {it}" for it in notes]
         if seen.strangers:
             warnings.append(
                 f"{self.name}: {seen.strangers} Deployments carry this control plane's "
                 "label but not the others, or are in another namespace; they are left alone"
             )
-        if seen.trouble:
-            text = "everything is listed at every look, for it is not watched"
-            warnings.append(f"{self.name}: {text}: {seen.trouble}")
         return ObservedState(sets, warnings=tuple(warnings))
 
     def watch(

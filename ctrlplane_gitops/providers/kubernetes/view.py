@@ -100,9 +100,9 @@ def describe_changed(deployments: Iterable[DeploymentRow]) -> list[str]:
 @struct
 class Seen:
     """What one look shows. ``strangers`` is how many Deployments carry our label but not the
-    others, or are not in their tenant's namespace; ``trouble`` is why something is not watched that
-    should be. ``reached`` are the pods, by identity, that their Services lead to; None: nobody has
-    asked, or may."""
+    others, or are not in their tenant's namespace; ``notes`` are what cannot be watched, or
+    looked at, and why. ``reached`` are the pods, by identity, that their Services lead to; None:
+    nobody has asked, or may."""
 
     deployments: tuple[DeploymentRow, ...]
     pods: tuple[PodRow, ...]
@@ -110,7 +110,7 @@ class Seen:
     autoscalers: tuple[AutoscalerRow, ...] = ()
     contents: Contents = MappingProxyType({})
     strangers: int = 0
-    trouble: str = ""
+    notes: tuple[str, ...] = ()
     quotas: Mapping[str, QuotaRow] = MappingProxyType({})
     limited: frozenset[str] = frozenset()
     reached: frozenset[str] | None = None
