@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from tests.e2e import specs
 from tests.e2e.plane import Done, Engine, Plane, wait_until
-from tests.kubernetes.client import ApiError, Object
+from tests.kubernetes.client import ApiError, Client, Object
 from tests.kubernetes.front import Front
 from tests.kubernetes.rig import Rig
+from tests.kubernetes.role import role_access
 
+FAIRNESS = "flowcontrol.apiserver.k8s.io/v1"
 ADMISSION = "admissionregistration.k8s.io/v1"
 RULE = "frozen until Monday"
 _HEADER = "apiVersion: ctrlplane.dev/v1\n"
@@ -109,6 +113,80 @@ class KubernetesPlane(Plane):
             client.delete("ValidatingAdmissionPolicyBinding", name)
             client.delete("ValidatingAdmissionPolicy", name)
         wait_until(lambda: not self._is_frozen(tenant))
+
+    @contextmanager
+    def crowded(self, verbs: Sequence[str]) -> Iterator[None]:
+        """The server's own priority and fairness has no seat for what the role asks for with these
+        verbs."""
+        client, name = self.rig.client, f"crowded-{secrets.token_hex(4)}"
+        head: Object = {"apiVersion": FAIRNESS, "metadata": {"name": name}}
+        limits = {"nominalConcurrencyShares": 0, "borrowingLimitPercent": 0}
+        limits["limitResponse"] = {"type": "Reject"}
+        level = {"type": "Limited", "limited": limits}
+        client.apply(head | {"kind": "PriorityLevelConfiguration", "spec": level})
+        rule = {"verbs": [*verbs], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}
+        whose = {"kind": "User", "user": {"name": "shipped-role"}}
+        flow = {
+            "priorityLevelConfiguration": {"name": name},
+            "matchingPrecedence": 2,
+            "rules": [{"subjects": [whose], "resourceRules": [rule | {"clusterScope": True}]}],
+        }
+        client.apply(head | {"kind": "FlowSchema", "spec": flow})
+        try:
+            with self._waiting_long():
+                wait_until(self._is_crowded)
+                yield
+        finally:
+            client.delete("FlowSchema", name)
+            client.delete("PriorityLevelConfiguration", name)
+
+    @contextmanager
+    def _waiting_long(self) -> Iterator[None]:
+        """Somebody with the role's rights asks for what takes long: a webhook that never answers is
+        to be asked. Where there is no seat one is let in all the same, as long as it is alone."""
+        client, name = self.rig.client, f"slow-{secrets.token_hex(4)}"
+        with closing(socket.create_server(("127.0.0.1", 0))) as server:
+            hook = {
+                "name": "slow.example.com",
+                "clientConfig": {"url": f"https://127.0.0.1:{server.getsockname()[1]}/"},
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                           "resources": ["configmaps"]}],
+                "objectSelector": {"matchLabels": {"slow": name}},
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "failurePolicy": "Ignore",
+                "timeoutSeconds": 30,
+            }  # fmt: skip
+            head: Object = {"apiVersion": ADMISSION, "metadata": {"name": name}}
+            client.apply(head | {"kind": "ValidatingWebhookConfiguration", "webhooks": [hook]})
+            is_over = threading.Event()
+            asking = threading.Thread(target=self._ask_slowly, args=(name, is_over))
+            asking.start()
+            try:
+                yield
+            finally:
+                is_over.set()
+                client.delete("ValidatingWebhookConfiguration", name)
+        asking.join()
+
+    def _ask_slowly(self, name: str, is_over: threading.Event) -> None:
+        """Again and again: a webhook comes into force a moment after it was made."""
+        metadata = {"name": name, "labels": {"slow": name}}
+        item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        path = "/api/v1/namespaces/default/configmaps"
+        with closing(Client(role_access(self.rig))) as client:
+            while not is_over.wait(0.05):
+                with suppress(ApiError):
+                    client.send("POST", path, item, dryRun="All")
+
+    def _is_crowded(self) -> bool:
+        item = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "try"}}
+        with closing(Client(role_access(self.rig))) as client:
+            try:
+                client.send("POST", "/api/v1/namespaces", item, dryRun="All")
+            except ApiError as refused:
+                return refused.status == 429
+        return False
 
     def _is_frozen(self, tenant: str) -> bool:
         """Policies come into force, and out of it, a moment later."""

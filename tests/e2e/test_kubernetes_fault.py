@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from ctrlplane_gitops.clock import monotonic_s
 from tests.e2e.kubernetes_kit import RULE, KubernetesPlane, of_tenant
 from tests.e2e.plane import wait_until
 from tests.kubernetes.client import Client
-from tests.kubernetes.front import Rule, busy, front
+from tests.kubernetes.front import Asked, Rule, busy, front
 from tests.kubernetes.rig import Rig
 from tests.kubernetes.role import role_access
 
@@ -130,6 +131,33 @@ def test_a_server_that_has_too_much_to_do_is_waited_for(plane: KubernetesPlane) 
     made = [it.path for it in plane.front.asked if it.status == 201]
     assert len(made) == len(set(made))
     assert plane.versions() == plane.versions("globex") == ["1"]
+    plane.assert_settled()
+
+
+def test_who_is_turned_away_by_priority_and_fairness_comes_back_later(
+    plane: KubernetesPlane,
+) -> None:
+    """The real one: whatever is to be written is turned away until there are seats again."""
+    plane.found("acme")
+
+    def turned_away() -> list[Asked]:
+        return [it for it in plane.front.asked if it.status == 429]
+
+    with plane.crowded(["create", "patch", "update"]):
+        plane.front.forget()
+        applying = threading.Thread(target=plane.ok, args=("apply", "-y"))
+        applying.start()
+        wait_until(lambda: len(turned_away()) >= 2)
+    applying.join(60)
+    assert plane.versions() == ["1"] and plane.names("Deployment") == ["web-v1"]
+    made = [it.path for it in plane.front.asked if it.status == 201]
+    assert len(made) == len(set(made))
+    by_path: dict[str, list[float]] = {}
+    for item in turned_away():
+        by_path.setdefault(item.path, []).append(item.at)
+    pauses = [later - first for at in by_path.values() for first, later in pairwise(at)]
+    # The server asks for a second.
+    assert pauses and min(pauses) >= 1
     plane.assert_settled()
 
 

@@ -47,6 +47,11 @@ _KINDS = {
         "/apis/admissionregistration.k8s.io/v1",
         "validatingwebhookconfigurations",
     ),
+    "PriorityLevelConfiguration": (
+        "/apis/flowcontrol.apiserver.k8s.io/v1",
+        "prioritylevelconfigurations",
+    ),
+    "FlowSchema": ("/apis/flowcontrol.apiserver.k8s.io/v1", "flowschemas"),
     "GatewayClass": ("/apis/gateway.networking.k8s.io/v1", "gatewayclasses"),
     "NodeMetrics": ("/apis/metrics.k8s.io/v1beta1", "nodes"),
 }
