@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from json import encoder
+from sys import intern
 from typing import Any
 
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
@@ -72,7 +73,8 @@ def revision_of(template: ReleaseTemplate) -> str:
             ],
         }
     )
-    return _hash(text, 6)
+    # Replicas carry it as well, and whoever looks at them keeps it.
+    return intern(_hash(text, 6))
 
 
 def blob_id(content: bytes) -> str:

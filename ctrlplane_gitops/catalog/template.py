@@ -57,7 +57,7 @@ def build_template(
         (program.get("image") or None) if has_images else None,
         tuple(program["command"]),
         dict(sorted(env.items())),
-        tuple([_port(item["name"], item["port"]) for item in spec["ports"]]),
+        _ports(tuple([(item["name"], item["port"]) for item in spec["ports"]])),
         build_volumes(spec),
         files,
         secrets,
@@ -247,8 +247,8 @@ def _params(
 
 
 @lru_cache(maxsize=_SHARED)
-def _port(name: str, port: int) -> Port:
-    return Port(name, port)
+def _ports(items: tuple[tuple[str, int], ...]) -> tuple[Port, ...]:
+    return tuple([Port(name, port) for name, port in items])
 
 
 @lru_cache(maxsize=_SHARED)

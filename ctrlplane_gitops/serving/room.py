@@ -6,27 +6,39 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PATIENCE_S = 5.0
+from ctrlplane_gitops.clock import monotonic_s
+
+_LEAST_S, _MOST_S = 5.0, 15.0
+# What took so long may take a little longer the next time, and is forgotten little by little.
+_MARGIN, _FADING = 1.5, 0.8
 
 
 class Room:
     """Whoever is about to hold something of every instance for a moment enters it: what two hold at
-    the same time is never given back to the system. Whoever is in it for long, because a provider
-    does not answer, is not waited for."""
+    the same time is never given back to the system. It is waited for as long as such a thing takes,
+    which is longer with more instances, and not for whoever is in it because a provider does not
+    answer. Times are in seconds."""
 
-    def __init__(self, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, least_s: float = _LEAST_S, most_s: float = _MOST_S) -> None:
         self._lock = threading.Lock()
-        self._patience_s = patience_s
+        self._least_s, self._most_s = least_s, most_s
+        self._usual_s = 0.0
 
     @property
     def is_free(self) -> bool:
         return not self._lock.locked()
 
+    @property
+    def patience_s(self) -> float:
+        return min(self._most_s, max(self._least_s, self._usual_s * _MARGIN))
+
     @contextmanager
     def entered(self) -> Iterator[None]:
-        is_ours = self._lock.acquire(timeout=self._patience_s)
+        is_ours = self._lock.acquire(timeout=self.patience_s)
+        began = monotonic_s()
         try:
             yield
         finally:
             if is_ours:
+                self._usual_s = max(monotonic_s() - began, self._usual_s * _FADING)
                 self._lock.release()

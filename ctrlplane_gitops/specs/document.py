@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from ctrlplane_gitops.diagnostics import Origin
@@ -57,11 +58,12 @@ class Document:
 
 
 def load_document(value: Mapping[str, Any], path: str) -> Document:
-    """The inverse of ``Document.to_json`` for a file at ``path``."""
+    """The inverse of ``Document.to_json`` for a file at ``path``. Names are interned: keys and
+    replicas have the same ones."""
     return Document(
         kind=_KINDS[value["kind"]],
         tenant=value["tenant"],
-        name=value["name"],
+        name=intern(value["name"]),
         spec=value["spec"],
         path=path,
         index=value["index"],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from sys import intern
 from typing import Any
 
 from pydantic import ValidationError
@@ -100,7 +101,7 @@ def _document(read: Any, kind: Kind, path: str, index: int, composed: ComposedDo
     return Document(
         kind,
         share(tenant),
-        metadata.name,
+        intern(metadata.name),
         share_parts(read.spec.normalise()),
         path,
         index,

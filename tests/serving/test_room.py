@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from ctrlplane_gitops.clock import sleep
 from ctrlplane_gitops.serving.room import Room
 
 
@@ -42,3 +43,19 @@ def test_a_failure_leaves_it() -> None:
         with pytest.raises(ValueError), room.entered():
             raise ValueError
     assert room.is_free
+
+
+def test_what_takes_longer_is_waited_for_longer_and_that_is_forgotten() -> None:
+    room = Room(0.01, 60)
+    with room.entered():
+        sleep(0.05)
+    longest = room.patience_s
+    assert longest > 0.05
+    for _ in range(20):
+        with room.entered():
+            pass
+    assert room.patience_s < longest
+    bounded = Room(0.01, 0.02)
+    with bounded.entered():
+        sleep(0.05)
+    assert bounded.patience_s == 0.02

@@ -122,7 +122,7 @@ def parse_container(row: Mapping[str, Any]) -> Container | None:
         name,
         instance,
         release,
-        labels.get(LABEL_REVISION, ""),
+        intern(labels.get(LABEL_REVISION, "")),
         index,
         phase,
         datetime.fromtimestamp(int(row["Created"]), UTC),
