@@ -149,12 +149,54 @@ def test_a_lost_store_finds_what_was_adopted_and_scaling_it_restarts_nobody(
     assert world.run("apply", "-y") == 0, world.output + world.errors
     left = pods(client, world.namespace)
     assert len(left) == 1 and left.items() <= before.items()
-    image = [{"name": "main", "image": "ctrlplane-test-app:2"}]
-    client.patch(
-        "Deployment", "shop", {"spec": {"template": {"spec": {"containers": image}}}},
-        world.namespace,
-    )  # fmt: skip
-    assert world.run("plan") == 0 and "was changed since it was adopted" in world.output
+
+
+def test_what_somebody_makes_of_what_was_adopted_is_named_and_taken_back(
+    world: GatewayWorld,
+) -> None:
+    client = begin(world)
+    assert adopt(world) == 0, world.output + world.errors
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    before = client.get("Deployment", "shop", world.namespace)["spec"]["template"]
+    rig = world.gateway.cluster
+    for change in (
+        ("set", "image", "deployment/shop", "main=ctrlplane-test-app:2"),
+        ("set", "env", "deployment/shop", "VERSION=theirs", "MORE=x"),
+    ):
+        done = rig.kubectl("-n", world.namespace, *change)
+        assert done.returncode == 0, done.stderr
+    assert world.run("plan", "--detailed-exitcode") == 2, world.output
+    container = "spec.template.spec.containers[main]"
+    for field in ("image", "env"):
+        assert f"changed by hand: {container}.{field} (by kubectl-set)" in world.output
+    assert world.run("apply", "-y") == 0, world.output + world.errors
+    assert client.get("Deployment", "shop", world.namespace)["spec"]["template"] == before
+
+    def is_settled() -> bool:
+        return world.run("plan", "--detailed-exitcode") == 0
+
+    wait_until(is_settled)
+    assert len(pods(client, world.namespace)) == 2
+
+    change = ("set", "image", "deployment/shop", "main=ctrlplane-test-app:2")
+    done = rig.kubectl("-n", world.namespace, *change, "--field-manager=other-operator")
+    assert done.returncode == 0, done.stderr
+    assert world.run("apply", "-y") != 0
+    assert f"{container}.image of Deployment shop is held by other-operator" in world.errors
+    assert client.get("Deployment", "shop", world.namespace)["spec"]["template"] != before
+    done = rig.kubectl("-n", world.namespace, "rollout", "undo", "deployment/shop")
+    assert done.returncode == 0, done.stderr
+    wait_until(is_settled)
+
+    # What the cluster has forgotten nobody can put back, and that is said.
+    client.patch("Deployment", "shop", {"spec": {"revisionHistoryLimit": 0}}, world.namespace)
+    done = rig.kubectl("-n", world.namespace, *change)
+    assert done.returncode == 0, done.stderr
+
+    def is_forgotten() -> bool:
+        return world.run("plan") == 0 and "was changed since it was adopted" in world.output
+
+    wait_until(is_forgotten)
 
 
 def test_what_cannot_be_taken_over_is_refused_with_every_field(world: GatewayWorld) -> None:

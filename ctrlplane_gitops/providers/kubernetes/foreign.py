@@ -20,7 +20,8 @@ _POD_FIELDS = (
     "tolerations", "topologySpreadConstraints",
 )  # fmt: skip
 _CONTAINER_FIELDS = ("securityContext", "stdin", "tty", "volumeDevices")
-_PRINTED = ("image", "command", "args", "env", "ports")
+# What is adopted is the release for as long as these stay as they are.
+PRINTED = ("image", "command", "args", "env", "ports")
 
 
 def describe_deployment(found: Mapping[str, Any]) -> Foreign:
@@ -47,7 +48,7 @@ def describe_deployment(found: Mapping[str, Any]) -> Foreign:
 def print_of(found: Mapping[str, Any]) -> str:
     """Changes with what it runs."""
     container = found["spec"]["template"]["spec"]["containers"][0]
-    return fingerprint({name: container.get(name) for name in _PRINTED})
+    return fingerprint({name: container.get(name) for name in PRINTED})
 
 
 def _is_scaled(metadata: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
 from ctrlplane_gitops.providers.kubernetes.mirror import Mirror, Selection
 from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name
+from ctrlplane_gitops.providers.kubernetes.original import find_changed
 from ctrlplane_gitops.providers.kubernetes.pace import Pace
 from ctrlplane_gitops.providers.kubernetes.quota import QuotaRow, read_made, read_quotas
 from ctrlplane_gitops.providers.kubernetes.row import (
@@ -38,6 +39,7 @@ from ctrlplane_gitops.providers.kubernetes.row import (
 )
 from ctrlplane_gitops.providers.kubernetes.view import Seen
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
+from ctrlplane_gitops.value import replace
 
 if TYPE_CHECKING:
     from ctrlplane_gitops.providers.kubernetes.watcher import Watcher
@@ -115,7 +117,7 @@ class Lookup:
         services = self._read(self._services, keys, place)
         pods = self._read(self._pods, keys, place)
         ours = tuple(
-            row
+            self._see_changed(row)
             for row in deployments
             if row is not None and self._is_at_home(row) and (keys is None or row.instance in keys)
         )
@@ -275,6 +277,14 @@ class Lookup:
     def adopted(self, instance: ResourceKey, release: int) -> DeploymentRow | None:
         """The adopted Deployment that was seen to be that release; None where it is one of ours."""
         return self._adopted.get((instance, release))
+
+    def _see_changed(self, row: DeploymentRow) -> DeploymentRow:
+        """With what of an adopted one somebody has changed: few are, so each is asked for."""
+        adopted = row.adopted
+        if adopted is None or not adopted.is_changed:
+            return row
+        changed = find_changed(self._api, row.namespace, row.name)
+        return replace(row, adopted=replace(adopted, changed=changed))
 
     def _see_adopted(
         self, rows: Iterable[DeploymentRow], keys: Collection[ResourceKey] | None

@@ -60,11 +60,13 @@ class Needed:
 @struct
 class AdoptedAs:
     """What is known of a Deployment that was adopted: its pods' labels, the name of its container,
-    and whether somebody has changed what it runs since."""
+    and whether somebody has changed what it runs since; ``changed`` are the fields, where the
+    cluster remembers what they were, with who has changed them."""
 
     selector: tuple[tuple[str, str], ...]
     container: str
     is_changed: bool
+    changed: tuple[tuple[str, str], ...] = ()
 
 
 @struct

@@ -53,6 +53,7 @@ from ctrlplane_gitops.providers.kubernetes.manifest import (
 )
 from ctrlplane_gitops.providers.kubernetes.marking import mark_pods
 from ctrlplane_gitops.providers.kubernetes.name import SHAPE, set_name, set_selector
+from ctrlplane_gitops.providers.kubernetes.original import restore
 from ctrlplane_gitops.providers.kubernetes.probe import build_probes, has_probes
 from ctrlplane_gitops.providers.kubernetes.quota import ensure_quota
 from ctrlplane_gitops.providers.kubernetes.removal import remove_set
@@ -158,9 +159,9 @@ class Scaling:
 
     def _change(self, found: Object) -> None:
         pods = self._pods()
-        if not self._adopted and (
-            _is_altered(found, self._action) or self._may_probe_anew(found, pods)
-        ):
+        if self._adopted:
+            found = restore(self._site, found, self._effects, self._warnings)
+        elif _is_altered(found, self._action) or self._may_probe_anew(found, pods):
             found = self._repair(found)
             pods = self._pods()
         placed = place_pods(pods)

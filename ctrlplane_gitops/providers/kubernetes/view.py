@@ -88,12 +88,13 @@ def describe_held(deployments: Iterable[DeploymentRow], pods: Iterable[PodRow]) 
 
 
 def describe_changed(deployments: Iterable[DeploymentRow]) -> list[str]:
-    """Adopted ones that do not run what they ran then."""
+    """Adopted ones that do not run what they ran then, where nobody knows any more what that
+    was."""
     return [
         f"Deployment {row.namespace}/{row.name} was changed since it was adopted as v{row.release} "
         f"of {row.instance}; it is left as it is until the next release takes its place"
         for row in deployments
-        if row.adopted is not None and row.adopted.is_changed
+        if row.adopted is not None and row.adopted.is_changed and not row.adopted.changed
     ]
 
 
@@ -238,6 +239,7 @@ def _find_altered(row: DeploymentRow, seen: Seen) -> tuple[Alteration, ...]:
         for field, by in row.foreign
         if (field, by) != scaler
     ]
+    found += [Alteration(field, by) for field, by in row.adopted.changed] if row.adopted else []
     found += [Alteration(f"spec.template: {part} is gone") for part in row.taken]
     service = seen.services.get((row.namespace, row.service))
     if row.ports and service is None:
