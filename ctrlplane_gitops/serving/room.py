@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ctrlplane_gitops.clock import monotonic_s
 
-_LEAST_S, _MOST_S = 5.0, 15.0
+_LEAST_S, _MOST_S = 5.0, 60.0
 # What took so long may take a little longer the next time, and is forgotten little by little.
 _MARGIN, _FADING = 1.5, 0.8
 

@@ -328,7 +328,8 @@ def _share(text: str, other: str | None) -> str:
 def _endpoints_of(replicas: Sequence[ObservedReplica]) -> tuple[Endpoint, ...]:
     if len(replicas) == 1:
         return replicas[0].endpoints
-    return tuple(endpoint for replica in replicas for endpoint in replica.endpoints)
+    # Where a Service leads to all of them it is the same for each.
+    return tuple(dict.fromkeys(end for replica in replicas for end in replica.endpoints))
 
 
 def _reasons(facts: _Facts) -> set[str]:
