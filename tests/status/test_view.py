@@ -180,6 +180,16 @@ def test_what_was_said_of_a_replica_before_it_was_restarted_is_forgotten() -> No
         assert see(world, WANTED, bad).ready == ready
 
 
+def test_an_address_that_all_replicas_share_is_named_once() -> None:
+    world = running()
+    _, found = world.find_set(PATH)
+    shared = (Endpoint("http", "web-v1.prod-acme.svc", 80),)
+    replicas = tuple(replace(item, endpoints=shared) for item in found.replicas)
+    assert len(replicas) == 2
+    world.change_set(PATH, replicas=replicas)
+    assert see(world, WANTED).endpoints == shared
+
+
 def test_endpoints_are_those_of_ready_replicas() -> None:
     world = dead(0)
     _, found = world.find_set(PATH)

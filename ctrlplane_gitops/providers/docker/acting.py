@@ -56,8 +56,18 @@ from ctrlplane_gitops.state.action import (
 )
 from ctrlplane_gitops.state.key import ResourceKey
 
-# About as long as an engine works on one container that ends.
-_PACE_S = 0.3
+# About as long as an engine works on one container that ends; and what many may take together to be
+# begun, for each holds a thread meanwhile.
+_PACE_S, _SPREAD_S = 0.3, 5.0
+
+
+def pace_of(count: int) -> float:
+    """How many seconds after one another so many stops are begun.
+
+    >>> pace_of(3), pace_of(100)
+    (0.3, 0.05)
+    """
+    return min(_PACE_S, _SPREAD_S / max(1, count))
 
 
 class Acting:
@@ -207,7 +217,7 @@ class Acting:
         is_paced: bool = False,
     ) -> None:
         """Side by side: each may take its whole grace. ``is_paced``: begun one after the other."""
-        pace_s = _PACE_S if is_paced else 0.0
+        pace_s = pace_of(len(containers)) if is_paced else 0.0
 
         def remove(place: int, item: Container) -> None:
             sleep(place * pace_s)
