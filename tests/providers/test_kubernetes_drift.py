@@ -197,9 +197,47 @@ class TestDrift(KubernetesHooks):
         )
         before = [item.id for item in self.live(provider)]
         self.kubectl("label", "deployment", "web-v1", "ctrlplane.dev/plane-")
-        assert self.sets(provider) == {}
+        assert self.altered(provider) == ["metadata.labels[ctrlplane.dev/plane]"]
+        assert [item.id for item in self.live(provider)] == before
         self.scale(provider, self.make_release(), 2)
         assert [item.id for item in self.live(provider)] == before
+
+    @pytest.mark.parametrize(
+        ("command", "altered"),
+        [
+            ("deployment web-v1 ctrlplane.dev/revision-", "[ctrlplane.dev/revision]"),
+            (
+                "deployment web-v1 ctrlplane.dev/tenant=other",
+                "[ctrlplane.dev/tenant] (by kubectl-label)",
+            ),
+            (
+                "deployment web-v1 app.kubernetes.io/managed-by=Helm",
+                "[app.kubernetes.io/managed-by] (by kubectl-label)",
+            ),
+            ("service web-v1 ctrlplane.dev/tenant-", "[ctrlplane.dev/tenant] of the Service"),
+            (
+                "service web-v1 ctrlplane.dev/revision=x",
+                "[ctrlplane.dev/revision] of the Service (by kubectl-label)",
+            ),
+            (
+                "configmap web-v1 ctrlplane.dev/revision-",
+                "[ctrlplane.dev/revision] of the ConfigMap web-v1",
+            ),
+        ],
+    )
+    def test_a_label_taken_away_or_changed_is_named_and_put_back(
+        self, provider: KubernetesProvider, command: str, altered: str
+    ) -> None:
+        release, material = self.shop()
+        action = ScaleReplicaSet(WEB, self.alias, release, 1)
+        self.perform(provider, action, material)
+        kind, name, label = command.split()
+        before = self.seen(kind.title().replace("map", "Map"), name)["metadata"]["labels"]
+        self.kubectl("label", "--overwrite", kind, name, label)
+        assert self.altered(provider) == [f"metadata.labels{altered}"]
+        self.perform(provider, action, material)
+        assert self.altered(provider) == []
+        assert self.seen(kind.title().replace("map", "Map"), name)["metadata"]["labels"] == before
 
     def test_replicas_an_autoscaler_holds_are_left_alone(
         self, provider: KubernetesProvider

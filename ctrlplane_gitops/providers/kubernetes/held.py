@@ -8,6 +8,7 @@ from typing import Any
 
 from ctrlplane_gitops.cluster.owner import FIELD_MANAGER
 from ctrlplane_gitops.cluster.resource import CONFIG_MAP, SECRET
+from ctrlplane_gitops.providers.kubernetes.labelled import find_relabelled
 from ctrlplane_gitops.providers.kubernetes.row import PARTS, Needed, find_foreign
 from ctrlplane_gitops.state.observed import Alteration
 from ctrlplane_gitops.value import struct
@@ -33,7 +34,8 @@ def read_content(item: Mapping[str, Any]) -> tuple[tuple[str, str], ContentRow]:
     """Namespace and name, and who has written what; the metadata tell."""
     metadata = item["metadata"]
     managed = metadata.get("managedFields") or ()
-    row = ContentRow(frozenset(_own_keys(managed)), tuple(sorted(set(find_foreign(managed)))))
+    foreign = {*find_foreign(managed), *find_relabelled(metadata)}
+    row = ContentRow(frozenset(_own_keys(managed)), tuple(sorted(foreign)))
     return (metadata["namespace"], metadata["name"]), row
 
 

@@ -23,8 +23,9 @@ from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE, LABEL_R
 from ctrlplane_gitops.providers.kubernetes.autoscaler import read_autoscaler
 from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
+from ctrlplane_gitops.providers.kubernetes.labelled import own_labels
 from ctrlplane_gitops.providers.kubernetes.mirror import Mirror, Selection
-from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name
+from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name, set_name
 from ctrlplane_gitops.providers.kubernetes.original import find_changed
 from ctrlplane_gitops.providers.kubernetes.pace import Pace
 from ctrlplane_gitops.providers.kubernetes.quota import QuotaRow, read_made, read_quotas
@@ -118,7 +119,7 @@ class Lookup:
         pods = self._read(self._pods, keys, place)
         ours = tuple(
             self._see_changed(row)
-            for row in deployments
+            for row in (*deployments, *self._see_unlabelled(deployments, pods))
             if row is not None and self._is_at_home(row) and (keys is None or row.instance in keys)
         )
         # Nobody is led anywhere where all is as the specs say.
@@ -277,6 +278,22 @@ class Lookup:
     def adopted(self, instance: ResourceKey, release: int) -> DeploymentRow | None:
         """The adopted Deployment that was seen to be that release; None where it is one of ours."""
         return self._adopted.get((instance, release))
+
+    def _see_unlabelled(
+        self, rows: Iterable[DeploymentRow | None], pods: Iterable[PodRow | None]
+    ) -> Iterator[DeploymentRow | None]:
+        """Those that no list shows, for somebody has taken the label away that they are listed by;
+        their pods are there. Each is asked for by its name."""
+        known = {(row.namespace, row.instance, row.release) for row in rows if row is not None}
+        alone = {
+            (pod.namespace, pod.instance, pod.release)
+            for pod in pods
+            if pod is not None and not pod.is_going
+        }
+        for namespace, instance, release in sorted(alone - known):
+            found = self._api.get(DEPLOYMENT, namespace, set_name(instance, release))
+            if found is not None and own_labels(found).get(LABEL_PLANE) == self._plane:
+                yield read_deployment(found)
 
     def _see_changed(self, row: DeploymentRow) -> DeploymentRow:
         """With what of an adopted one somebody has changed: few are, so each is asked for."""

@@ -11,6 +11,7 @@ from ctrlplane_gitops.cluster.owner import is_of_person as is_of_person
 from ctrlplane_gitops.cluster.resource import CONFIG_MAP, SECRET
 from ctrlplane_gitops.providers.base import LABEL_REPLICA
 from ctrlplane_gitops.providers.kubernetes.foreign import print_of
+from ctrlplane_gitops.providers.kubernetes.labelled import find_owner, find_relabelled, own_labels
 from ctrlplane_gitops.providers.kubernetes.name import (
     APPLIED,
     AUTOSCALED,
@@ -147,8 +148,8 @@ def read_time(text: Any) -> datetime | None:
 def read_service(item: Object) -> ServiceRow:
     """Its metadata tell all that."""
     metadata = item["metadata"]
-    foreign = tuple(sorted(set(find_foreign(metadata.get("managedFields") or ()))))
-    return (metadata["namespace"], metadata["name"]), foreign
+    foreign = {*find_foreign(metadata.get("managedFields") or ()), *find_relabelled(metadata)}
+    return (metadata["namespace"], metadata["name"]), tuple(sorted(foreign))
 
 
 def read_reached(item: Object) -> tuple[str, ...]:
@@ -165,10 +166,10 @@ def read_reached(item: Object) -> tuple[str, ...]:
 def read_deployment(item: Object) -> DeploymentRow | None:
     """None when it does not carry our labels as we write them."""
     metadata, spec, status = item["metadata"], item["spec"], item.get("status") or {}
-    labels = metadata.get("labels") or {}
-    owner = read_owner(labels)
+    owner = find_owner(item)
     if owner is None:
         return None
+    labels = metadata.get("labels") or {}
     annotations = metadata.get("annotations") or {}
     adopted = _read_adopted(item) if LABEL_ADOPTED in labels else None
     pod = spec["template"]["spec"]
@@ -177,6 +178,8 @@ def read_deployment(item: Object) -> DeploymentRow | None:
     if adopted is not None:
         # All of it is somebody else's; only who scales it matters.
         managed = [it for it in managed if it.get("subresource") == "scale"]
+    wanted = own_labels(item)
+    relabelled = find_relabelled(metadata, wanted) if wanted and adopted is None else ()
     generation = metadata.get("generation", 0)
     return DeploymentRow(
         metadata["namespace"],
@@ -191,7 +194,7 @@ def read_deployment(item: Object) -> DeploymentRow | None:
         "deletionTimestamp" in metadata,
         status.get("observedGeneration", 0) >= generation,
         _failure(status),
-        tuple(sorted(set(find_foreign(managed)))),
+        tuple(sorted({*find_foreign(managed), *relabelled})),
         find_finalizers(metadata),
         () if adopted else tuple(_read_needed(metadata["name"], pod, container)),
         () if adopted else tuple(find_taken(pod, annotations.get(SHAPE, ""))),

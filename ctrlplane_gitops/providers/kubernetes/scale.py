@@ -41,6 +41,7 @@ from ctrlplane_gitops.providers.kubernetes.content import (
     build_secret,
 )
 from ctrlplane_gitops.providers.kubernetes.going import is_going, still_going
+from ctrlplane_gitops.providers.kubernetes.labelled import find_relabelled, own_labels
 from ctrlplane_gitops.providers.kubernetes.manifest import (
     Object,
     build_budget,
@@ -382,9 +383,7 @@ def _count(found: Object) -> int:
 
 def _is_altered(found: Object, action: ScaleReplicaSet) -> bool:
     """Whether a person has changed more of it than the number of replicas, or its labels."""
-    labels = found["metadata"].get("labels") or {}
-    owner = found["spec"]["selector"]["matchLabels"]
-    if not owner.items() <= labels.items():
+    if any(find_relabelled(found["metadata"], own_labels(found))):
         return True
     shape = (found["metadata"].get("annotations") or {}).get(SHAPE, "")
     if find_taken(found["spec"]["template"]["spec"], shape):

@@ -1,0 +1,61 @@
+"""Labels of ours that somebody has taken away or changed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ctrlplane_gitops.cluster.owner import FIELD_MANAGER
+from ctrlplane_gitops.providers.base import (
+    LABEL_INSTANCE,
+    LABEL_PLANE,
+    LABEL_RELEASE,
+    LABEL_REVISION,
+    LABEL_TENANT,
+)
+from ctrlplane_gitops.providers.kubernetes.name import MANAGED_BY, Owner, read_owner
+
+_OURS = (LABEL_PLANE, LABEL_TENANT, LABEL_INSTANCE, LABEL_RELEASE, LABEL_REVISION, *MANAGED_BY)
+Object = Mapping[str, Any]
+
+
+def own_labels(deployment: Object) -> dict[str, str]:
+    """What a Deployment of ours should carry: what its pods do, and before all its selector says,
+    which nobody can change. Empty for one of somebody else's."""
+    spec = deployment["spec"]
+    selector = (spec.get("selector") or {}).get("matchLabels") or {}
+    labels = (spec["template"].get("metadata") or {}).get("labels") or {}
+    return {**labels, **selector} if read_owner(selector) else {}
+
+
+def find_owner(deployment: Object) -> Owner | None:
+    """Whose it is; None for one that is none of ours."""
+    labels = deployment["metadata"].get("labels") or {}
+    return read_owner(own_labels(deployment) or labels)
+
+
+def find_relabelled(metadata: Object, wanted: Object | None = None) -> Iterator[tuple[str, str]]:
+    """Labels that are not as we have set them, as fields, with who has set them ("" for one that is
+    gone: nobody keeps who has taken it away). ``wanted``: what they should be; without it one is
+    taken for changed where others have written it and we have not.
+
+    >>> labels = {name: "x" for name in _OURS if name != LABEL_REVISION}
+    >>> list(find_relabelled({"labels": labels}))
+    [('metadata.labels[ctrlplane.dev/revision]', '')]
+    """
+    labels = metadata.get("labels") or {}
+    managed = metadata.get("managedFields") or ()
+    for name in _OURS:
+        if name not in labels:
+            yield f"metadata.labels[{name}]", ""
+            continue
+        if wanted is not None and labels[name] == wanted.get(name, labels[name]):
+            continue
+        writers = [str(it.get("manager")) for it in managed if _has_written(it, name)]
+        if wanted is not None or (writers and FIELD_MANAGER not in writers):
+            yield f"metadata.labels[{name}]", next(iter(writers), "")
+
+
+def _has_written(entry: Object, label: str) -> bool:
+    metadata = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
+    return f"f:{label}" in (metadata.get("f:labels") or {})
