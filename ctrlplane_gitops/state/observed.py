@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from operator import is_
 
 from ctrlplane_gitops.state.desired import Allowance, Resources
 from ctrlplane_gitops.state.key import ResourceKey
@@ -173,6 +174,10 @@ EMPTY = ObservedState()
 def share_equal(before: ObservedState, after: ObservedState) -> ObservedState:
     """``after``, with the replica sets of ``before`` where they are equal: those who keep something
     of one look and of the next do not keep it twice."""
+    if len(before.replica_sets) == len(after.replica_sets) and all(
+        map(is_, before.replica_sets, after.replica_sets)
+    ):
+        return replace(after, replica_sets=before.replica_sets)
     known = {(item.provider, item.instance, item.release): item for item in before.replica_sets}
 
     def find(item: ObservedReplicaSet) -> ObservedReplicaSet:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.e2e import specs
 from tests.e2e.plane import Done, Engine, Plane, wait_until
-from tests.kubernetes.client import ApiError, Client, Object
+from tests.kubernetes.client import Access, ApiError, Client, Object
 from tests.kubernetes.front import Front
 from tests.kubernetes.rig import Rig
 from tests.kubernetes.role import role_access
@@ -133,15 +133,17 @@ class KubernetesPlane(Plane):
         }
         client.apply(head | {"kind": "FlowSchema", "spec": flow})
         try:
-            with self._waiting_long():
-                wait_until(self._is_crowded)
+            # Made once: each time it is a certificate of its own in the same file.
+            access = role_access(self.rig)
+            with self._waiting_long(access):
+                wait_until(lambda: _is_crowded(access))
                 yield
         finally:
             client.delete("FlowSchema", name)
             client.delete("PriorityLevelConfiguration", name)
 
     @contextmanager
-    def _waiting_long(self) -> Iterator[None]:
+    def _waiting_long(self, access: Access) -> Iterator[None]:
         """Somebody with the role's rights asks for what takes long: a webhook that never answers is
         to be asked. Where there is no seat one is let in all the same, as long as it is alone."""
         client, name = self.rig.client, f"slow-{secrets.token_hex(4)}"
@@ -160,7 +162,7 @@ class KubernetesPlane(Plane):
             head: Object = {"apiVersion": ADMISSION, "metadata": {"name": name}}
             client.apply(head | {"kind": "ValidatingWebhookConfiguration", "webhooks": [hook]})
             is_over = threading.Event()
-            asking = threading.Thread(target=self._ask_slowly, args=(name, is_over))
+            asking = threading.Thread(target=_ask_slowly, args=(access, name, is_over))
             asking.start()
             try:
                 yield
@@ -168,25 +170,6 @@ class KubernetesPlane(Plane):
                 is_over.set()
                 client.delete("ValidatingWebhookConfiguration", name)
         asking.join()
-
-    def _ask_slowly(self, name: str, is_over: threading.Event) -> None:
-        """Again and again: a webhook comes into force a moment after it was made."""
-        metadata = {"name": name, "labels": {"slow": name}}
-        item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
-        path = "/api/v1/namespaces/default/configmaps"
-        with closing(Client(role_access(self.rig))) as client:
-            while not is_over.wait(0.05):
-                with suppress(ApiError):
-                    client.send("POST", path, item, dryRun="All")
-
-    def _is_crowded(self) -> bool:
-        item = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "try"}}
-        with closing(Client(role_access(self.rig))) as client:
-            try:
-                client.send("POST", "/api/v1/namespaces", item, dryRun="All")
-            except ApiError as refused:
-                return refused.status == 429
-        return False
 
     def _is_frozen(self, tenant: str) -> bool:
         """Policies come into force, and out of it, a moment later."""
@@ -204,3 +187,24 @@ class KubernetesPlane(Plane):
 
 def of_tenant(writes: list[str], plane: KubernetesPlane, tenant: str) -> list[str]:
     return [item for item in writes if f"/{plane.namespace(tenant)}" in item]
+
+
+def _ask_slowly(access: Access, name: str, is_over: threading.Event) -> None:
+    """Again and again: a webhook comes into force a moment after it was made."""
+    metadata = {"name": name, "labels": {"slow": name}}
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    path = "/api/v1/namespaces/default/configmaps"
+    with closing(Client(access)) as client:
+        while not is_over.wait(0.05):
+            with suppress(ApiError):
+                client.send("POST", path, item, dryRun="All")
+
+
+def _is_crowded(access: Access) -> bool:
+    item = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "try"}}
+    with closing(Client(access)) as client:
+        try:
+            client.send("POST", "/api/v1/namespaces", item, dryRun="All")
+        except ApiError as refused:
+            return refused.status == 429
+    return False

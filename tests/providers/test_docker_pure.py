@@ -17,7 +17,12 @@ from ctrlplane_gitops.providers.docker.limits import limit_reader
 from ctrlplane_gitops.providers.docker.translate import Listing, check_template, parse_container
 from ctrlplane_gitops.state.desired import ProviderConfig, Resources
 from ctrlplane_gitops.state.key import Kind, ResourceKey, instance_key
-from ctrlplane_gitops.state.observed import Endpoint, ReplicaPhase
+from ctrlplane_gitops.state.observed import (
+    Endpoint,
+    ObservedReplica,
+    ObservedReplicaSet,
+    ReplicaPhase,
+)
 from ctrlplane_gitops.state.template import (
     FileMount,
     ReleaseTemplate,
@@ -207,3 +212,22 @@ def test_a_list_that_breaks_off_leaves_what_was_known() -> None:
     with pytest.raises(OSError, match="gone"):
         listing.renew(break_off)
     assert listing.renew(lambda: [json.loads(json.dumps(row()))])[0][0] is first
+
+
+def test_what_was_seen_before_is_kept_where_it_is_equal() -> None:
+    def see(*releases: int, phase: ReplicaPhase = ReplicaPhase.RUNNING) -> list[ObservedReplicaSet]:
+        return [
+            ObservedReplicaSet(
+                WEB, "d", number, "abc", (ObservedReplica(f"r{number}", "f00", 1, phase),)
+            )
+            for number in releases
+        ]
+
+    listing = Listing()
+    first = listing.keep(see(1, 2, 4))
+    second = listing.keep(see(2, 3, 4))
+    assert [item.release for item in second] == [2, 3, 4]
+    assert second[0] is first[1] and second[2] is first[2]
+    third = listing.keep(see(3, 4, phase=ReplicaPhase.STOPPED))
+    assert third == tuple(see(3, 4, phase=ReplicaPhase.STOPPED))
+    assert listing.keep(see()) == ()

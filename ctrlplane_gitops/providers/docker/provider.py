@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.errors import ProviderError
@@ -77,22 +78,11 @@ class DockerProvider:
         except ProviderError as error:
             instances = None if keys is None else frozenset(keys)
             return ObservedState(gaps=(Gap(self.name, error.message, instances),))
-        groups: dict[tuple[ResourceKey, int], list[ObservedReplica]] = {}
-        revisions: dict[tuple[ResourceKey, int], str] = {}
-        adopted = {(item.instance, item.release) for item in found if item.marker}
-        is_blind = False
-        read_limits = limit_reader()
-        for item in found:
-            if keys is None or item.instance in keys:
-                is_running = item.phase is ReplicaPhase.RUNNING
-                is_near = is_running and self._config.is_local
-                limits = read_limits(item.id) if is_near else None
-                is_blind |= is_running and limits is None
-                group = (item.instance, item.release)
-                groups.setdefault(group, []).append(build_observed(item, limits))
-                revisions[group] = item.revision
+        blind: list[str] = []
+        sets = self._build_sets(found, keys, blind)
+        seen = tuple(sets) if keys is not None else self._listing.keep(sets)
         warnings = []
-        if is_blind:
+        if blind:
             warnings.append(
                 f"{self.name}: limits of containers cannot be read here, so their drift is not seen"
             )
@@ -101,18 +91,36 @@ class DockerProvider:
                 f"{self.name}: {strangers} containers carry this control plane's "
                 "label but not the others; they are left alone"
             )
-        sets = (
-            ObservedReplicaSet(
+        return ObservedState(seen, warnings=tuple(warnings))
+
+    def _build_sets(
+        self,
+        found: Iterable[Container],
+        keys: Collection[ResourceKey] | None,
+        blind: list[str],
+    ) -> Iterator[ObservedReplicaSet]:
+        """One after the other, in order; ``blind`` gets those whose limits cannot be read."""
+        read_limits = limit_reader()
+        for (key, number), group in groupby(found, lambda item: (item.instance, item.release)):
+            if keys is not None and key not in keys:
+                continue
+            items = list(group)
+            replicas = []
+            for item in items:
+                is_running = item.phase is ReplicaPhase.RUNNING
+                is_near = is_running and self._config.is_local
+                limits = read_limits(item.id) if is_near else None
+                if is_running and limits is None:
+                    blind.append(item.id)
+                replicas.append(build_observed(item, limits))
+            yield ObservedReplicaSet(
                 key,
                 self.name,
                 number,
-                revisions[key, number],
-                tuple(items),
-                (key, number) in adopted,
+                items[-1].revision,
+                tuple(replicas),
+                any(item.marker for item in items),
             )
-            for (key, number), items in groups.items()
-        )
-        return ObservedState(tuple(sets), warnings=tuple(warnings))
 
     def perform(self, action: Action, material: Material) -> Outcome:
         return self.acting.perform(action, material)

@@ -29,7 +29,12 @@ from ctrlplane_gitops.providers.container import (
 from ctrlplane_gitops.providers.scaling import Slot, replica_name
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
-from ctrlplane_gitops.state.observed import Endpoint, ObservedReplica, ReplicaPhase
+from ctrlplane_gitops.state.observed import (
+    Endpoint,
+    ObservedReplica,
+    ObservedReplicaSet,
+    ReplicaPhase,
+)
 from ctrlplane_gitops.state.template import ReleaseTemplate, SecretType
 from ctrlplane_gitops.value import struct
 
@@ -166,6 +171,7 @@ class Listing:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: Mapping[str, Container] = _NONE
+        self._sets: tuple[ObservedReplicaSet, ...] = ()
 
     def renew(self, ask: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[list[Container], int]:
         """As ``read_rows``."""
@@ -173,6 +179,22 @@ class Listing:
             found, strangers = read_rows(ask(), self._known)
             self._known = {item.id: item for item in found}
             return found, strangers
+
+    def keep(self, sets: Iterable[ObservedReplicaSet]) -> tuple[ObservedReplicaSet, ...]:
+        """The same ones, each as it was seen before where it is equal. They come in order."""
+        before, at = self._sets, 0
+        kept = []
+        for item in sets:
+            place = _place_of_set(item)
+            while at < len(before) and _place_of_set(before[at]) < place:
+                at += 1
+            kept.append(before[at] if at < len(before) and before[at] == item else item)
+        self._sets = tuple(kept)
+        return self._sets
+
+
+def _place_of_set(item: ObservedReplicaSet) -> tuple[str, str, int]:
+    return item.instance.tenant, item.instance.name, item.release
 
 
 def _place_of(item: Container) -> tuple[str, str, int, int, datetime]:
