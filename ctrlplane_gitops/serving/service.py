@@ -17,6 +17,7 @@ from ctrlplane_gitops.reconcile.follow import Follower
 from ctrlplane_gitops.reconcile.look import Look
 from ctrlplane_gitops.reconcile.report import PassReport
 from ctrlplane_gitops.reconcile.run import Amendment
+from ctrlplane_gitops.room import Room
 from ctrlplane_gitops.serving.acting import Acting, Wishes
 from ctrlplane_gitops.serving.collecting import build_collector
 from ctrlplane_gitops.serving.following import Followed, Following
@@ -26,7 +27,6 @@ from ctrlplane_gitops.serving.page_reading import PageReading
 from ctrlplane_gitops.serving.planes import Planes
 from ctrlplane_gitops.serving.reading import ReadingStores
 from ctrlplane_gitops.serving.renewing import build_renewer
-from ctrlplane_gitops.serving.room import Room
 from ctrlplane_gitops.serving.status_reader import StatusReader
 from ctrlplane_gitops.serving.telling import Telling
 from ctrlplane_gitops.serving.vitals import Pace, Vitals

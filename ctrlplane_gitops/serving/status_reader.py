@@ -13,7 +13,7 @@ from ctrlplane_gitops.execute.pool import Pool
 from ctrlplane_gitops.providers.base import Provider
 from ctrlplane_gitops.providers.counted import CountedProvider
 from ctrlplane_gitops.reconcile.observe import observe_router
-from ctrlplane_gitops.serving.room import Room
+from ctrlplane_gitops.room import Room
 from ctrlplane_gitops.state.desired import ControlPlane, DesiredResource, DesiredState
 from ctrlplane_gitops.state.key import ResourceKey
 from ctrlplane_gitops.status.certificate import Ends

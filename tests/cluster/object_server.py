@@ -59,7 +59,10 @@ class ObjectServer(ApiServer):
         path = url.path if is_named else f"{url.path}/{asked.body['metadata']['name']}"
         if not is_named and path in self.objects:
             return _EXISTS
-        return Reply(201, self.put(path, asked.body))
+        body = asked.body
+        if asked.method == "PATCH" and "name" not in body["metadata"]:
+            body = merge(self.objects[path], body)
+        return Reply(201, self.put(path, body))
 
     def put(self, path: str, item: Object) -> Object:
         """Keep it, with its pods where it is a Deployment, to which Services of its name lead."""
@@ -153,3 +156,17 @@ def _describe(asked: Asked) -> str:
     if rest[0] == "namespaces" and len(rest) > 2:
         rest = rest[2:]
     return f"{asked.method} {'/'.join(rest)}"
+
+
+def merge(whole: Any, change: Any) -> Any:
+    """A JSON merge patch (RFC 7386).
+
+    >>> merge({"a": {"b": 1, "c": [2]}}, {"a": {"b": None, "c": [3]}})
+    {'a': {'c': [3]}}
+    """
+    if not isinstance(change, dict):
+        return change
+    found = dict(whole) if isinstance(whole, dict) else {}
+    for name, value in change.items():
+        found[name] = merge(found.get(name), value)
+    return {name: value for name, value in found.items() if change.get(name, 0) is not None}

@@ -239,6 +239,28 @@ class TestDrift(KubernetesHooks):
         assert self.altered(provider) == []
         assert self.seen(kind.title().replace("map", "Map"), name)["metadata"]["labels"] == before
 
+    def test_a_label_that_is_put_back_by_hand_is_ours_again(
+        self, provider: KubernetesProvider
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        for label in ("ctrlplane.dev/tenant-", f"ctrlplane.dev/tenant={WEB.tenant}"):
+            self.kubectl("label", "service", "web-v1", label)
+        named = "metadata.labels[ctrlplane.dev/tenant] of the Service (by kubectl-label)"
+        assert self.altered(provider) == [named]
+        self.scale(provider, self.make_release(), 1)
+        assert self.altered(provider) == []
+
+    @pytest.mark.parametrize("label", ["plane", "tenant", "release"])
+    def test_what_lost_a_label_is_removed_with_its_instance(
+        self, provider: KubernetesProvider, label: str
+    ) -> None:
+        self.scale(provider, self.make_release(), 1)
+        self.kubectl("label", "deployment", "web-v1", f"ctrlplane.dev/{label}-")
+        assert provider.find_leftovers() == ()
+        self.perform(provider, RemoveInstance(WEB, self.alias))
+        assert self.sets(provider) == {}
+        assert self.rig.client.list("Deployment", self.namespace) == []
+
     def test_replicas_an_autoscaler_holds_are_left_alone(
         self, provider: KubernetesProvider
     ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from sys import intern
@@ -27,6 +26,7 @@ from ctrlplane_gitops.providers.container import (
     place_paths,
 )
 from ctrlplane_gitops.providers.scaling import Slot, replica_name
+from ctrlplane_gitops.room import Room
 from ctrlplane_gitops.state.desired import Resources
 from ctrlplane_gitops.state.key import ResourceKey, instance_key
 from ctrlplane_gitops.state.observed import (
@@ -166,16 +166,17 @@ def read_rows(
 
 class Listing:
     """All of a control plane's containers as they were listed last. Who wants them listed waits for
-    who is listing them, so that what says the same is there once, however many look."""
+    who is listing them, but not where the engine hangs, so that what says the same is there once,
+    however many look."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._room = Room()
         self._known: Mapping[str, Container] = _NONE
         self._sets: tuple[ObservedReplicaSet, ...] = ()
 
     def renew(self, ask: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[list[Container], int]:
         """As ``read_rows``."""
-        with self._lock:
+        with self._room.entered():
             found, strangers = read_rows(ask(), self._known)
             self._known = {item.id: item for item in found}
             return found, strangers

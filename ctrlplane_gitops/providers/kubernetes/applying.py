@@ -11,6 +11,7 @@ from ctrlplane_gitops.cluster.resource import ResourceType
 from ctrlplane_gitops.errors import ProviderError
 from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.kubernetes.going import is_going, still_going
+from ctrlplane_gitops.providers.kubernetes.labelled import find_theirs
 from ctrlplane_gitops.providers.kubernetes.manifest import Object, fingerprint, mark
 from ctrlplane_gitops.providers.kubernetes.name import APPLIED
 from ctrlplane_gitops.providers.kubernetes.row import CONTENTS, find_foreign, is_of_person
@@ -55,7 +56,10 @@ class Applier:
                 return
             wanted = desired["metadata"]["annotations"][APPLIED]
             held = (found["metadata"].get("annotations") or {}).get(APPLIED)
-            if held == wanted and not _is_altered(found, desired):
+            # A label that is as it should be and somebody else's is made ours again.
+            labels = desired["metadata"].get("labels", {})
+            is_ours = not any(find_theirs(found["metadata"], labels))
+            if held == wanted and is_ours and not _is_altered(found, desired):
                 return
         self.apply(kind, desired)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ctrlplane_gitops.cluster.owner import FIELD_MANAGER
@@ -44,16 +44,23 @@ def find_relabelled(metadata: Object, wanted: Object | None = None) -> Iterator[
     [('metadata.labels[ctrlplane.dev/revision]', '')]
     """
     labels = metadata.get("labels") or {}
-    managed = metadata.get("managedFields") or ()
+    theirs = dict(find_theirs(metadata, _OURS))
     for name in _OURS:
-        if name not in labels:
-            yield f"metadata.labels[{name}]", ""
-            continue
-        if wanted is not None and labels[name] == wanted.get(name, labels[name]):
-            continue
+        if wanted is None:
+            is_changed = name in theirs
+        else:
+            is_changed = name in wanted and labels.get(name) != wanted[name]
+        if name not in labels or is_changed:
+            yield f"metadata.labels[{name}]", theirs.get(name, "")
+
+
+def find_theirs(metadata: Object, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those of these labels that others have written and we have not, with who that was."""
+    managed = metadata.get("managedFields") or ()
+    for name in names:
         writers = [str(it.get("manager")) for it in managed if _has_written(it, name)]
-        if wanted is not None or (writers and FIELD_MANAGER not in writers):
-            yield f"metadata.labels[{name}]", next(iter(writers), "")
+        if writers and FIELD_MANAGER not in writers:
+            yield name, writers[0]
 
 
 def _has_written(entry: Object, label: str) -> bool:

@@ -43,7 +43,9 @@ def sort_out_leftovers(
     namespaces: Sequence[Mapping[str, Any]],
 ) -> tuple[Leftover, ...]:
     """``metadata`` by the plural of their kind. Pure."""
-    labels = [item.get("labels") or {} for item in metadata[DEPLOYMENT.plural]]
+    # Of a Deployment that somebody has taken labels from the pods are there.
+    running = (item for item in metadata[POD.plural] if "deletionTimestamp" not in item)
+    labels = [item.get("labels") or {} for item in (*metadata[DEPLOYMENT.plural], *running)]
     sets = {
         (row.get(LABEL_TENANT), row.get(LABEL_INSTANCE), row.get(LABEL_RELEASE)) for row in labels
     }

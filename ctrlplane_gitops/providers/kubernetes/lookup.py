@@ -119,7 +119,7 @@ class Lookup:
         pods = self._read(self._pods, keys, place)
         ours = tuple(
             self._see_changed(row)
-            for row in (*deployments, *self._see_unlabelled(deployments, pods))
+            for row in (*deployments, *self._see_unlabelled(deployments, pods, keys))
             if row is not None and self._is_at_home(row) and (keys is None or row.instance in keys)
         )
         # Nobody is led anywhere where all is as the specs say.
@@ -280,7 +280,10 @@ class Lookup:
         return self._adopted.get((instance, release))
 
     def _see_unlabelled(
-        self, rows: Iterable[DeploymentRow | None], pods: Iterable[PodRow | None]
+        self,
+        rows: Iterable[DeploymentRow | None],
+        pods: Iterable[PodRow | None],
+        keys: Collection[ResourceKey] | None,
     ) -> Iterator[DeploymentRow | None]:
         """Those that no list shows, for somebody has taken the label away that they are listed by;
         their pods are there. Each is asked for by its name."""
@@ -288,7 +291,7 @@ class Lookup:
         alone = {
             (pod.namespace, pod.instance, pod.release)
             for pod in pods
-            if pod is not None and not pod.is_going
+            if pod is not None and not pod.is_going and (keys is None or pod.instance in keys)
         }
         for namespace, instance, release in sorted(alone - known):
             found = self._api.get(DEPLOYMENT, namespace, set_name(instance, release))

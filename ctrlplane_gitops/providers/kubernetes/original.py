@@ -46,12 +46,14 @@ def restore(site: Site, found: Object, effects: Effects, warnings: list[str]) ->
         return found
 
     def write(current: Object) -> Object:
-        now = _container_of(current)
-        kept = {part: value for part, value in now.items() if part not in PRINTED}
-        container = kept | {part: original[part] for part in PRINTED if part in original}
-        version = current["metadata"]["resourceVersion"]
-        spec = {"template": {"spec": {"containers": [container]}}}
-        body = {"metadata": {"resourceVersion": version}, "spec": spec}
+        containers = current["spec"]["template"]["spec"]["containers"]
+        # A list is replaced as a whole; what somebody has put beside is theirs.
+        whole = [_put_back(it, original) if it["name"] == original["name"] else it
+                 for it in containers]  # fmt: skip
+        body = {
+            "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
+            "spec": {"template": {"spec": {"containers": whole}}},
+        }
         with effects.made(f"restore:{name}"):
             return site.api.patch(DEPLOYMENT, current["metadata"]["namespace"], name, body)
 
@@ -75,27 +77,46 @@ def _find_original(api: Api, found: Mapping[str, Any]) -> Mapping[str, Any] | No
     return next((row for row in rows if row is not None), None)
 
 
+def _put_back(container: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {part: value for part, value in container.items() if part not in PRINTED}
+    return kept | {part: original[part] for part in PRINTED if part in original}
+
+
 def _compare(found: Mapping[str, Any], original: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    now = _container_of(found)
-    for part in PRINTED:
-        if now.get(part) != original.get(part):
-            field = f"{_CONTAINERS}[{now['name']}].{part}"
-            yield field, _find_writer(found, str(now["name"]), part)
+    """None where there is no container of that name any more."""
+    containers = found["spec"]["template"]["spec"]["containers"]
+    name = str(original["name"])
+    for now in (it for it in containers if it["name"] == name):
+        for part in PRINTED:
+            if now.get(part) != original.get(part):
+                new = _find_new(now.get(part), original.get(part))
+                yield f"{_CONTAINERS}[{name}].{part}", _find_writer(found, name, part, new)
 
 
-def _find_writer(found: Mapping[str, Any], container: str, part: str) -> str:
-    """Who wrote that field of the container last; "" where nobody says so, as of one taken away."""
-    start = f'{_CONTAINERS}[{{"name":"{container}"}}].{part}'
+def _find_new(now: Any, before: Any) -> list[str] | None:
+    """Of a list of named entries those that are not as they were; None: it is no such list."""
+    entries, known = now or [], before or []
+    if not all(isinstance(it, dict) and "name" in it for it in (*entries, *known)):
+        return None
+    return [str(it["name"]) for it in entries if it not in known]
+
+
+def _find_writer(found: Mapping[str, Any], container: str, part: str, new: list[str] | None) -> str:
+    """Who wrote that field of the container last, or any of its ``new`` entries; "" where nobody
+    says so, as of what was taken away."""
+    field = f'{_CONTAINERS}[{{"name":"{container}"}}].{part}'
+    starts = [field] if new is None else [f'{field}[{{"name":"{name}"}}]' for name in new]
     entries = sorted(
         found["metadata"].get("managedFields") or (), key=lambda it: str(it.get("time", ""))
     )
     for entry in reversed(entries):
-        if any(path.startswith(start) for path, _ in find_foreign([entry])):
-            return str(entry.get("manager"))
+        for path, manager in find_foreign([entry]):
+            if any(path == it or path.startswith((f"{it}.", f"{it}[")) for it in starts):
+                return manager
     return ""
 
 
 def _container_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Adopted ones have a single container."""
+    """Of a template that was adopted, which has no other."""
     found: Mapping[str, Any] = item["spec"]["template"]["spec"]["containers"][0]
     return found

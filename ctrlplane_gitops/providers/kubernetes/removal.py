@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ctrlplane_gitops.cluster.resource import (
@@ -22,6 +22,7 @@ from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.kubernetes.going import is_going, is_held, still_going
+from ctrlplane_gitops.providers.kubernetes.labelled import find_owner, own_labels
 from ctrlplane_gitops.providers.kubernetes.name import (
     LABEL_ADOPTED,
     MANAGED_BY,
@@ -131,15 +132,31 @@ def remove_instance(site: Site, action: RemoveInstance, effects: Effects) -> Non
     namespace = site.lookup.namespace_of(instance.tenant)
     labels = owner_labels(site.plane, instance.tenant, instance.name)
     stop_s = action.stop_timeout.total_seconds()
-    found = site.api.read_all(DEPLOYMENT, labels, lambda item: item, namespace=namespace)
-    for item in found:
-        held = item["metadata"]["labels"]
-        release = int(held.get("ctrlplane.dev/release", "0"))
-        if LABEL_ADOPTED in held or item["metadata"]["name"] == set_name(instance, release):
-            remove_set(site, instance, release, stop_s, effects, item)
+    for release, item in _find_sets(site, instance, namespace, labels):
+        remove_set(site, instance, release, stop_s, effects, item)
     _sweep(site, namespace, labels, effects)
     if action.is_volumes:
         _sweep(site, namespace, labels, effects, (CLAIM,))
+
+
+def _find_sets(
+    site: Site, instance: ResourceKey, namespace: str, labels: dict[str, str]
+) -> Iterator[tuple[int, Any]]:
+    """By their labels, and by the pods of those that somebody has taken labels from."""
+    known = set()
+    for item in site.api.read_all(DEPLOYMENT, labels, lambda item: item, namespace=namespace):
+        metadata, owner = item["metadata"], find_owner(item)
+        if owner is None or owner.instance != instance:
+            continue
+        is_adopted = LABEL_ADOPTED in metadata["labels"]
+        if is_adopted or metadata["name"] == set_name(instance, owner.release):
+            known.add(owner.release)
+            yield owner.release, item
+    for release in sorted({pod.release for pod in site.lookup.pods_of(instance)} - known):
+        found = site.api.get(DEPLOYMENT, namespace, set_name(instance, release))
+        wanted = set_selector(site.plane, instance, release)
+        if found is not None and wanted.items() <= own_labels(found).items():
+            yield release, found
 
 
 def remove_tenant(site: Site, action: RemoveTenant, effects: Effects, warnings: list[str]) -> None:

@@ -161,7 +161,9 @@ class Scaling:
     def _change(self, found: Object) -> None:
         pods = self._pods()
         if self._adopted:
-            found = restore(self._site, found, self._effects, self._warnings)
+            # What only shrinks, because another takes its place, is left as it is.
+            if self._action.replicas >= _count(found):
+                found = restore(self._site, found, self._effects, self._warnings)
         elif _is_altered(found, self._action) or self._may_probe_anew(found, pods):
             found = self._repair(found)
             pods = self._pods()

@@ -40,5 +40,8 @@ class Room:
             yield
         finally:
             if is_ours:
-                self._usual_s = max(monotonic_s() - began, self._usual_s * _FADING)
+                stay_s = monotonic_s() - began
+                if stay_s < self._most_s:
+                    # Who stays longer waits for something that hangs.
+                    self._usual_s = max(stay_s, self._usual_s * _FADING)
                 self._lock.release()

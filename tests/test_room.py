@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from ctrlplane_gitops.clock import sleep
-from ctrlplane_gitops.serving.room import Room
+from ctrlplane_gitops.room import Room
 
 
 def test_one_at_a_time() -> None:
@@ -55,7 +55,8 @@ def test_what_takes_longer_is_waited_for_longer_and_that_is_forgotten() -> None:
         with room.entered():
             pass
     assert room.patience_s < longest
+    # Who stays for longer than anybody may waits for something that hangs.
     bounded = Room(0.01, 0.02)
     with bounded.entered():
         sleep(0.05)
-    assert bounded.patience_s == 0.02
+    assert bounded.patience_s == 0.01
