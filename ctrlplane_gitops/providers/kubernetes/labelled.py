@@ -44,13 +44,12 @@ def find_relabelled(metadata: Object, wanted: Object | None = None) -> Iterator[
     [('metadata.labels[ctrlplane.dev/revision]', '')]
     """
     labels = metadata.get("labels") or {}
-    theirs = dict(find_theirs(metadata, _OURS))
+    known = labels if wanted is None else wanted
+    off = [it for it in _OURS if it not in labels or known.get(it, labels[it]) != labels[it]]
+    # Who has written them is gone through only where that is asked: every look comes here.
+    theirs = dict(find_theirs(metadata, _OURS if wanted is None else off))
     for name in _OURS:
-        if wanted is None:
-            is_changed = name in theirs
-        else:
-            is_changed = name in wanted and labels.get(name) != wanted[name]
-        if name not in labels or is_changed:
+        if name in off or (wanted is None and name in theirs):
             yield f"metadata.labels[{name}]", theirs.get(name, "")
 
 

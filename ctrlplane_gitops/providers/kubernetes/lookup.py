@@ -25,7 +25,12 @@ from ctrlplane_gitops.providers.kubernetes.config import KubernetesConfig
 from ctrlplane_gitops.providers.kubernetes.held import Contents, read_content
 from ctrlplane_gitops.providers.kubernetes.labelled import own_labels
 from ctrlplane_gitops.providers.kubernetes.mirror import Mirror, Selection
-from ctrlplane_gitops.providers.kubernetes.name import Owner, namespace_name, set_name
+from ctrlplane_gitops.providers.kubernetes.name import (
+    Owner,
+    namespace_name,
+    set_name,
+    set_selector,
+)
 from ctrlplane_gitops.providers.kubernetes.original import find_changed
 from ctrlplane_gitops.providers.kubernetes.pace import Pace
 from ctrlplane_gitops.providers.kubernetes.quota import QuotaRow, read_made, read_quotas
@@ -294,9 +299,19 @@ class Lookup:
             if pod is not None and not pod.is_going and (keys is None or pod.instance in keys)
         }
         for namespace, instance, release in sorted(alone - known):
-            found = self._api.get(DEPLOYMENT, namespace, set_name(instance, release))
-            if found is not None and own_labels(found).get(LABEL_PLANE) == self._plane:
+            found = self.find_made(namespace, instance, release)
+            if found is not None:
                 yield read_deployment(found)
+
+    def find_made(
+        self, namespace: str, instance: ResourceKey, release: int
+    ) -> Mapping[str, Any] | None:
+        """The Deployment that we have made of a release, by its name and its selector, whatever
+        became of its labels."""
+        found = self._api.get(DEPLOYMENT, namespace, set_name(instance, release))
+        wanted = set_selector(self._plane, instance, release)
+        is_ours = found is not None and wanted.items() <= own_labels(found).items()
+        return found if is_ours else None
 
     def _see_changed(self, row: DeploymentRow) -> DeploymentRow:
         """With what of an adopted one somebody has changed: few are, so each is asked for."""

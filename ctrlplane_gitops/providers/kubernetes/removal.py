@@ -22,7 +22,7 @@ from ctrlplane_gitops.providers.base import LABEL_INSTANCE, LABEL_PLANE
 from ctrlplane_gitops.providers.container import owner_labels
 from ctrlplane_gitops.providers.effects import Effects
 from ctrlplane_gitops.providers.kubernetes.going import is_going, is_held, still_going
-from ctrlplane_gitops.providers.kubernetes.labelled import find_owner, own_labels
+from ctrlplane_gitops.providers.kubernetes.labelled import find_owner
 from ctrlplane_gitops.providers.kubernetes.name import (
     LABEL_ADOPTED,
     MANAGED_BY,
@@ -153,9 +153,8 @@ def _find_sets(
             known.add(owner.release)
             yield owner.release, item
     for release in sorted({pod.release for pod in site.lookup.pods_of(instance)} - known):
-        found = site.api.get(DEPLOYMENT, namespace, set_name(instance, release))
-        wanted = set_selector(site.plane, instance, release)
-        if found is not None and wanted.items() <= own_labels(found).items():
+        found = site.lookup.find_made(namespace, instance, release)
+        if found is not None:
             yield release, found
 
 
